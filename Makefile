@@ -1,0 +1,72 @@
+# The table of contents of this repository. Every target installs what it misses (deploy/bootstrap.sh).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+WORKERS ?= 2
+BOOTSTRAP := deploy/bootstrap.sh
+
+.PHONY: help
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
+
+.PHONY: setup
+setup: ## Install the virtual environment and the system packages, start nothing.
+	@$(BOOTSTRAP) nginx rsync postgresql
+
+.PHONY: demo
+demo: ## A small local fleet, and one live migration watched by a client. DEMO_SECONDS=60 ends it by itself.
+	@$(BOOTSTRAP) nginx rsync
+	@exec $(BIN)/holdfast demo
+
+.PHONY: run
+run: ## Run the server here, with its data in ./var.
+	@$(BOOTSTRAP) nginx rsync
+	@mkdir -p var
+	@HOLDFAST_DATA_DIR="$${HOLDFAST_DATA_DIR:-$(CURDIR)/var}" exec $(BIN)/holdfast serve
+
+.PHONY: test
+test: ## Run every test: plain and real parts, on SQLite and on PostgreSQL. Models must be covered in full.
+	@$(BOOTSTRAP) nginx rsync postgresql
+	$(BIN)/pytest -m "" -n $(WORKERS) --dist loadgroup --cov --cov-config=tests/models.coveragerc --cov-report= $(TESTS)
+	$(BIN)/coverage report --rcfile=tests/models.coveragerc
+
+.PHONY: quick
+quick: ## Run the tests that start no program.
+	@$(BOOTSTRAP)
+	$(BIN)/pytest -n $(WORKERS)
+
+.PHONY: check
+check: ## Formatting, lint, types, import contracts, dependencies, documentation.
+	@$(BOOTSTRAP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry .
+	$(BIN)/mkdocs build --strict --quiet
+
+.PHONY: fix
+fix: ## Format, and mend what ruff can mend.
+	@$(BOOTSTRAP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: ## Run the benchmarks: ours against the bare tools, in one run.
+	@$(BOOTSTRAP) nginx rsync wrk
+	$(BIN)/python -m benchmarks $(BENCH)
+
+.PHONY: model
+model: ## Check the whole state space of the migration protocol (the tests check a bounded part).
+	@$(BOOTSTRAP)
+	$(BIN)/python -m tests.migrations.protocol_model --full
+
+.PHONY: docs
+docs: ## Build the documentation into ./site.
+	@$(BOOTSTRAP)
+	$(BIN)/mkdocs build --strict
+
+.PHONY: changelog
+changelog: ## Print the fragments of changelog.d as a section for CHANGELOG.md.
+	@deploy/changelog.sh

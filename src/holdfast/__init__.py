@@ -1,0 +1,1 @@
+"""Holdfast: a self-hosted control plane for a site's data."""
