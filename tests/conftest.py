@@ -1,0 +1,94 @@
+"""What every test may ask for, and a run that leaves no process behind."""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.kernel.db import Database
+from tests.servers import ports, postgres
+from tests.servers.leaks import left_behind
+
+DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.real)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail the run when a test's child outlives it. Made first, so it looks last."""
+    yield
+    leaked = left_behind(tmp_path_factory.getbasetemp())
+    assert not leaked, "left behind:\n" + "\n".join(leaked)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A loopback port for one program."""
+    return ports.free_port()
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[postgres.Cluster]:
+    """One PostgreSQL server for the run, with a template database that has our schema."""
+    with postgres.running_cluster() as cluster:
+        with cluster.admin() as connection:
+            connection.execute(f"CREATE DATABASE {postgres.TEMPLATE}")
+        _upgrade(cluster.url(postgres.TEMPLATE))
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file that has our schema, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "holdfast.db"
+    _upgrade(f"sqlite+aiosqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh database with our schema: on SQLite, and (marked real) on PostgreSQL."""
+    if request.param == "sqlite":
+        path = tmp_path / "holdfast.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite+aiosqlite:///{path}"
+    else:
+        with _of_postgres(request, postgres.TEMPLATE) as url:
+            yield url
+
+
+@pytest.fixture(params=DATABASES)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without a table: on SQLite, and (marked real) on PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}"
+    else:
+        with _of_postgres(request, "template0") as url:
+            yield url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """``database_url``, opened."""
+    opened = Database(database_url)
+    yield opened
+    await opened.close()
+
+
+@contextlib.contextmanager
+def _of_postgres(request: pytest.FixtureRequest, template: str) -> Iterator[str]:
+    cluster: postgres.Cluster = request.getfixturevalue("postgres_cluster")
+    url = cluster.create(template)
+    yield url
+    cluster.drop(url)
+
+
+def _upgrade(url: str) -> None:
+    async def upgrade() -> None:
+        database = Database(url)
+        await database.upgrade()
+        await database.close()
+
+    asyncio.run(upgrade())
