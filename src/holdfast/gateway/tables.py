@@ -1,0 +1,142 @@
+"""Rows of the gateway. ``extra_blocks`` and ``ip_rule_ips`` are JSON texts."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from holdfast.kernel.db import Base
+
+
+class PoolRow(Base, kw_only=True):
+    """Servers that nginx balances over. ``type``: ``nanio`` (any S3 server) or ``http``."""
+
+    __tablename__ = "pool"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    name: Mapped[str] = mapped_column(unique=True)
+    description: Mapped[str | None] = mapped_column(default=None)
+    type: Mapped[str] = mapped_column(default="nanio")
+    lb_method: Mapped[str] = mapped_column(default="least_conn")
+    keepalive: Mapped[int] = mapped_column(default=32)
+    source_nanio_pool_id: Mapped[int | None] = mapped_column(
+        ForeignKey("pool.id", ondelete="SET NULL"), default=None
+    )
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class MemberRow(Base, kw_only=True):
+    """One server of a pool."""
+
+    __tablename__ = "pool_member"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pool.id", ondelete="CASCADE"), index=True)
+    address: Mapped[str]
+    role: Mapped[str] = mapped_column(default="active")
+    weight: Mapped[int] = mapped_column(default=1)
+    max_fails: Mapped[int] = mapped_column(default=3)
+    fail_timeout_s: Mapped[int] = mapped_column(default=30)
+    enabled: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class CredentialRow(Base, kw_only=True):
+    """The S3 keys of a pool, sealed."""
+
+    __tablename__ = "pool_credential"
+
+    pool_id: Mapped[int] = mapped_column(
+        ForeignKey("pool.id", ondelete="CASCADE"), primary_key=True
+    )
+    access_key_enc: Mapped[str]
+    secret_key_enc: Mapped[str]
+    endpoint_url: Mapped[str | None]
+    region: Mapped[str]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class NodeConfigRow(Base, kw_only=True):
+    """A node set-up that was generated for a member; keys are left out."""
+
+    __tablename__ = "node_config"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    member_id: Mapped[int] = mapped_column(
+        ForeignKey("pool_member.id", ondelete="CASCADE"), index=True
+    )
+    node_type: Mapped[str]
+    config_json: Mapped[str] = mapped_column(Text)
+    generated_at: Mapped[datetime]
+
+
+class VhostRow(Base, kw_only=True):
+    """An nginx server block."""
+
+    __tablename__ = "vhost"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    server_name: Mapped[str] = mapped_column(unique=True)
+    listen_port: Mapped[int] = mapped_column(default=443)
+    ssl: Mapped[bool] = mapped_column(default=True)
+    ssl_cert_path: Mapped[str | None] = mapped_column(default=None)
+    ssl_key_path: Mapped[str | None] = mapped_column(default=None)
+    extra_directives: Mapped[str | None] = mapped_column(Text, default=None)
+    extra_blocks: Mapped[str | None] = mapped_column(Text, default=None)
+    enabled: Mapped[bool] = mapped_column(default=True)
+    default_pool_id: Mapped[int | None] = mapped_column(ForeignKey("pool.id"), default=None)
+    ip_rule_mode: Mapped[str | None] = mapped_column(default=None)
+    ip_rule_ips: Mapped[str | None] = mapped_column(Text, default=None)
+    buckets_synced_at: Mapped[datetime | None] = mapped_column(default=None)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class RouteRow(Base, kw_only=True):
+    """A path prefix of a vhost that goes to a pool; ``/`` is the default pool's."""
+
+    __tablename__ = "route"
+    __table_args__ = (UniqueConstraint("vhost_id", "path_prefix"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    vhost_id: Mapped[int] = mapped_column(ForeignKey("vhost.id", ondelete="CASCADE"), index=True)
+    path_prefix: Mapped[str]
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pool.id"), index=True)
+    key_prefix: Mapped[str | None] = mapped_column(default=None)
+    extra_directives: Mapped[str | None] = mapped_column(Text, default=None)
+    enabled: Mapped[bool] = mapped_column(default=True)
+    migration_id: Mapped[int | None] = mapped_column(default=None)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class BucketRow(Base, kw_only=True):
+    """A bucket seen through a vhost: unrouted, routed, migrating, ignored or deleted."""
+
+    __tablename__ = "bucket"
+    __table_args__ = (
+        UniqueConstraint("vhost_id", "name"),
+        Index("ix_bucket_vhost_status", "vhost_id", "status", "name"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    vhost_id: Mapped[int] = mapped_column(ForeignKey("vhost.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    status: Mapped[str]
+    discovered_at: Mapped[datetime]
+
+
+class PublishedRow(Base, kw_only=True):
+    """What this database believes nginx runs with; one row. Compared with the disk at start."""
+
+    __tablename__ = "published"
+
+    id: Mapped[int] = mapped_column(primary_key=True, default=1)
+    generation: Mapped[int] = mapped_column(default=0)
+    reload_pending: Mapped[bool] = mapped_column(default=False)
+    last_reload_ok: Mapped[bool | None] = mapped_column(default=None)
+    last_reload_at: Mapped[datetime | None] = mapped_column(default=None)
+    last_output: Mapped[str | None] = mapped_column(Text, default=None)

@@ -1,0 +1,51 @@
+"""Who did what, before and after, and what nginx said: part of the change's own transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Index, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from holdfast.kernel.db import Base
+
+
+class AuditRow(Base, kw_only=True):
+    """One change. ``before_json`` and ``after_json`` are JSON texts without secrets."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_entity", "entity_type", "entity_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    actor: Mapped[str]
+    action: Mapped[str] = mapped_column(index=True)
+    entity_type: Mapped[str]
+    entity_id: Mapped[str | None]
+    before_json: Mapped[str | None]
+    after_json: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    nginx_reload_ok: Mapped[bool | None] = mapped_column(default=None)
+    nginx_reload_output: Mapped[str | None] = mapped_column(default=None)
+
+
+async def audit_page(
+    session: AsyncSession,
+    *,
+    limit: int,
+    offset: int,
+    entity_type: str | None = None,
+    entity_id: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> Sequence[AuditRow]:
+    """Changes, newest first, of one kind of thing or one thing, made between two moments."""
+    query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit).offset(offset)
+    if entity_type:
+        query = query.where(AuditRow.entity_type == entity_type)
+    if entity_id:
+        query = query.where(AuditRow.entity_id == entity_id)
+    if start:
+        query = query.where(AuditRow.created_at >= start)
+    if end:
+        query = query.where(AuditRow.created_at <= end)
+    return (await session.scalars(query)).all()

@@ -1,0 +1,289 @@
+"""Settings: one typed, frozen object, read once at start. Flag > environment > config.toml > default."""
+
+import os
+import shlex
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from holdfast.kernel.errors import Invalid
+from holdfast.kernel.secrets import mask
+
+PREFIX = "HOLDFAST_"
+SECRET_SETTINGS = ("api_key", "secret", "s3_access_key", "s3_secret_key", "database_url")
+
+
+def _default_data_dir() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/holdfast")
+    return Path(os.environ.get("XDG_DATA_HOME", "~/.local/share")).expanduser() / "holdfast"
+
+
+def check_bandwidth(text: str) -> str:
+    """Accept ``""`` (no limit) or a number of bytes a second with an optional K, M or G."""
+    number = text.rstrip("KMGkmg")
+    if text and (len(text) - len(number) > 1 or not number.replace(".", "", 1).isdigit()):
+        raise ValueError("must be empty or like 800K, 50M or 1G (bytes a second)")
+    return text
+
+
+Bandwidth = Annotated[str, AfterValidator(check_bandwidth)]
+
+
+class Settings(BaseSettings):
+    """Every setting of the server. Each is read from ``HOLDFAST_<NAME>`` too."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    data_dir: Path = Field(
+        default_factory=_default_data_dir, description="Where Holdfast keeps its own data."
+    )
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port that the API listens on.")
+    database_url: SecretStr = Field(
+        SecretStr(""), description="SQLAlchemy URL; empty: SQLite in the data directory."
+    )
+    api_key: SecretStr = Field(
+        SecretStr(""), description="An admin token given by the operator; empty: none."
+    )
+    secret: SecretStr = Field(
+        SecretStr(""), description="Seals stored credentials; empty: made in the data directory."
+    )
+    nginx_dir: Path | None = Field(
+        None, description="Generations and the live link; default: nginx in the data directory."
+    )
+    nginx_command: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Words of the nginx command; empty: found, with sudo unless root."
+    )
+    generations_kept: int = Field(50, ge=2, description="Old nginx generations kept for rollback.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe log event written."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="Form of the log; auto: console on a terminal."
+    )
+    session_ttl_seconds: int = Field(
+        28800, ge=60, description="How long a console login lasts, in seconds."
+    )
+    s3_access_key: SecretStr = Field(
+        SecretStr(""), description="Access key for pools without credentials of their own."
+    )
+    s3_secret_key: SecretStr = Field(
+        SecretStr(""), description="Secret key for pools without credentials of their own."
+    )
+    s3_region: str = Field(
+        "us-east-1", description="Region for pools without credentials of their own."
+    )
+    s3_request_timeout_seconds: int = Field(
+        3600, ge=1, description="Longest time one S3 request may take, in seconds."
+    )
+    bucket_sync_interval_seconds: int = Field(
+        300, ge=0, description="Pause between bucket discoveries, in seconds; 0: never."
+    )
+    drift_interval_seconds: int = Field(
+        60, ge=0, description="Pause between drift checks, in seconds; 0: never."
+    )
+    migration_max_parallel: int = Field(
+        2, ge=1, le=64, description="Migrations that may run at once."
+    )
+    migration_bandwidth_limit: Bandwidth = Field(
+        "", description="Bytes a second for the copies of one migration, like 50M; empty: no limit."
+    )
+    migration_checkers: int = Field(
+        8, ge=1, le=256, description="Objects compared at once in a migration."
+    )
+    migration_transfers: int = Field(
+        16, ge=1, le=256, description="Objects copied at once in a migration."
+    )
+    migration_max_copy_passes: int = Field(
+        10, ge=1, le=1000, description="Full passes a migration may take until both sides agree."
+    )
+    migration_max_hold_seconds: float = Field(
+        5.0,
+        gt=0.1,
+        le=60,
+        description="Longest pause of writes in one attempt at the switch, in seconds.",
+    )
+    migration_probation_seconds: float = Field(
+        2.0,
+        ge=0,
+        le=86400,
+        description="How long the way back stays instant after a switch, in seconds.",
+    )
+    worker_concurrency: int = Field(4, ge=1, le=256, description="Jobs that run at once.")
+    job_retention_days: int = Field(
+        30, ge=1, description="Days that finished jobs, their logs and events are kept."
+    )
+    backup_dir: Path | None = Field(
+        None, description="Where database backups go; default: backups in the data directory."
+    )
+    backup_interval_seconds: int = Field(
+        300, ge=0, description="Pause between database backups, in seconds; 0: never."
+    )
+    backup_rotate: int = Field(3, ge=1, le=1000, description="Database backups kept.")
+
+    @field_validator("nginx_command", mode="before")
+    @classmethod
+    def _split_words(cls, value: Any) -> Any:
+        return tuple(shlex.split(value)) if isinstance(value, str) else value
+
+    @property
+    def nginx_root(self) -> Path:
+        """Directory of the generations and of the ``live`` link."""
+        return (self.nginx_dir or self.data_dir / "nginx").absolute()
+
+    @property
+    def backup_root(self) -> Path:
+        """Directory of the database backups."""
+        return (self.backup_dir or self.data_dir / "backups").absolute()
+
+    @property
+    def effective_database_url(self) -> str:
+        """The database's URL with the async driver named."""
+        url = self.database_url.get_secret_value()
+        if not url:
+            return f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'holdfast.sqlite'}"
+        for plain, driver in (
+            ("sqlite://", "sqlite+aiosqlite://"),
+            ("postgresql://", "postgresql+psycopg://"),
+            ("postgres://", "postgresql+psycopg://"),
+        ):
+            if url.startswith(plain):
+                return driver + url.removeprefix(plain)
+        return url
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what ``load_settings`` has gathered: it knows where each value came from."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """The settings, where each value came from, and the file that the API and CLI may change."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    config_file: Path
+
+
+def config_file_path(data_dir: Path) -> Path:
+    """``HOLDFAST_CONFIG``, else ``/etc/holdfast/config.toml`` when there, else one in the data directory."""
+    named = os.environ.get("HOLDFAST_CONFIG")
+    if named:
+        return Path(named)
+    system = Path("/etc/holdfast/config.toml")
+    return system if system.exists() else data_dir / "config.toml"
+
+
+def load_settings(flags: Mapping[str, Any] | None = None) -> LoadedSettings:
+    """Read the settings of this process. Raises ``Invalid`` naming the setting, its origin and the remedy."""
+    given = {k: v for k, v in (flags or {}).items() if v is not None}
+    data_dir = Path(
+        given.get("data_dir") or os.environ.get(PREFIX + "DATA_DIR") or _default_data_dir()
+    )
+    path = config_file_path(data_dir)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = dict.fromkeys(Settings.model_fields, "default")
+    layers: tuple[tuple[str, Mapping[str, Any]], ...] = (
+        (str(path), _from_file(path)),
+        ("environment", _from_environment()),
+        ("file named in the environment", _from_secret_files()),
+        ("credentials directory", _from_credentials_directory()),
+        ("flag", given),
+    )
+    for origin, layer in layers:
+        values |= layer
+        origins |= dict.fromkeys(layer, origin)
+    return LoadedSettings(validate_settings(values, origins), origins, path)
+
+
+def validate_settings(
+    values: Mapping[str, Any], origins: Mapping[str, str] | None = None
+) -> Settings:
+    """Check a whole set of values. Raises ``Invalid``; secret values are never in the message."""
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        origin = (origins or {}).get(name, "the call")
+        hint = f"see: holdfast config show, or unset {PREFIX}{name.upper()}"
+        raise Invalid(f"setting {name!r} (from {origin}): {first['msg']}", hint=hint) from None
+
+
+def shown_settings(loaded: LoadedSettings) -> dict[str, Any]:
+    """Every setting in JSON types; secrets are masked, unset secrets are ``None``."""
+    shown: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        value = getattr(loaded.settings, name)
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+            shown[name] = mask_setting(text) if text else None
+        elif isinstance(value, Path):
+            shown[name] = str(value)
+        else:
+            shown[name] = list(value) if isinstance(value, tuple) else value
+    return shown
+
+
+def mask_setting(text: str) -> str:
+    """First four characters and four stars: tells settings apart, keeps the length hidden."""
+    return mask(text)[:4] + "****"
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"{path}: {error}", hint="mend the file: holdfast config edit") from None
+
+
+def _from_environment() -> dict[str, str]:
+    return {
+        n: os.environ[PREFIX + n.upper()]
+        for n in Settings.model_fields
+        if PREFIX + n.upper() in os.environ
+    }
+
+
+def _from_secret_files() -> dict[str, str]:
+    found = {}
+    for name in SECRET_SETTINGS:
+        variable = f"{PREFIX}{name.upper()}_FILE"
+        if variable in os.environ:
+            found[name] = _read_secret(Path(os.environ[variable]), variable)
+    return found
+
+
+def _from_credentials_directory() -> dict[str, str]:
+    """Systemd's ``LoadCredential=holdfast_api_key:...`` and the like."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return {}
+    paths = {name: Path(directory) / f"holdfast_{name}" for name in SECRET_SETTINGS}
+    return {n: _read_secret(p, "CREDENTIALS_DIRECTORY") for n, p in paths.items() if p.exists()}
+
+
+def _read_secret(path: Path, named_by: str) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise Invalid(
+            f"{named_by}: cannot read {path}: {error.strerror}", hint="check the path and its mode"
+        ) from None

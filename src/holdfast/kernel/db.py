@@ -1,0 +1,119 @@
+"""The database: SQLite or PostgreSQL behind one async engine, and transactions that are whole or nothing."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import DateTime, Dialect, MetaData, event
+from sqlalchemy.engine import Connection
+from sqlalchemy.engine.url import make_url
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass
+from sqlalchemy.types import TypeDecorator
+
+from holdfast.kernel.work import Actor, Work
+
+BUSY_TIMEOUT_MS = 30_000
+WRITES = "holdfast_writes"
+MIGRATIONS_DIR = Path(__file__).parent.parent / "db_migrations"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: stored in UTC, given back with its zone (SQLite keeps none)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
+    """Every table derives from this; columns without a default must be given to the constructor."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime()}  # noqa: RUF012 - read by SQLAlchemy
+
+
+class Database:
+    """One engine. ``read`` gives a session, ``write`` a unit of work that commits or leaves no trace."""
+
+    def __init__(self, url: str) -> None:
+        """``url``: ``sqlite+aiosqlite:///path`` or ``postgresql+psycopg://...``."""
+        self.url = url
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.engine = create_async_engine(url, pool_pre_ping=not self.is_sqlite)
+        # SQLite has one writer; a fair queue in the process beats its polling busy handler.
+        self._writer = asyncio.Lock() if self.is_sqlite else contextlib.nullcontext()
+        if self.is_sqlite:
+            event.listen(self.engine.sync_engine, "connect", _set_pragmas)
+            event.listen(self.engine.sync_engine, "begin", _begin)
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session for reading; what it changes is not kept."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextlib.asynccontextmanager
+    async def write(self, actor: Actor) -> AsyncIterator[Work]:
+        """A unit of work: committed when the block ends, undone when it raises."""
+        async with self._writer, AsyncSession(self.engine, expire_on_commit=False) as session:
+            _ = await session.connection(execution_options={WRITES: True})
+            async with Work(session, actor) as work:
+                yield work
+
+    async def upgrade(self) -> None:
+        """Bring the schema to the newest revision."""
+        async with self.engine.begin() as connection:
+            await connection.run_sync(_upgrade, self.url)
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        await self.engine.dispose()
+
+
+def alembic_config(url: str) -> Config:
+    """Alembic's settings for this database."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS_DIR))
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    return config
+
+
+def _upgrade(connection: Connection, url: str) -> None:
+    config = alembic_config(url)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _set_pragmas(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,47 @@
+"""What happened, as rows: written in the transaction that made it happen, read by id, in order."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from holdfast.kernel.db import Base
+
+
+class EventRow(Base, kw_only=True):
+    """One event of a ``topic`` (``job``, ``gateway``, ``migration``, ...); ``data`` is a JSON text."""
+
+    __tablename__ = "event"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    topic: Mapped[str] = mapped_column(index=True)
+    kind: Mapped[str]
+    data: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+async def events_after(
+    session: AsyncSession, last_id: int, *, topics: Sequence[str] = (), limit: int = 500
+) -> Sequence[EventRow]:
+    """The next events of these topics (all, when none is named) after ``last_id``, oldest first."""
+    query = select(EventRow).where(EventRow.id > last_id).order_by(EventRow.id).limit(limit)
+    if topics:
+        query = query.where(EventRow.topic.in_(topics))
+    return (await session.scalars(query)).all()
+
+
+async def newest_event_id(session: AsyncSession) -> int:
+    """The id of the newest event, 0 when there is none."""
+    return await session.scalar(select(func.max(EventRow.id))) or 0
+
+
+async def oldest_event_id(session: AsyncSession) -> int:
+    """The id of the oldest event still kept, 0 when there is none."""
+    return await session.scalar(select(func.min(EventRow.id))) or 0
+
+
+async def delete_events_before(session: AsyncSession, moment: datetime) -> None:
+    """Forget events older than ``moment``."""
+    await session.execute(delete(EventRow).where(EventRow.created_at < moment))

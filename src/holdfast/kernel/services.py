@@ -1,0 +1,49 @@
+"""What a process has built at start, handed to the edges and to jobs."""
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from holdfast.kernel.config import LoadedSettings, Settings
+from holdfast.kernel.db import Database
+from holdfast.kernel.secrets import Sealer, read_or_create_secret
+
+Part = TypeVar("Part")
+
+
+@dataclass(slots=True)
+class Services:
+    """Settings, database and sealer, and one object a slice or kernel part, found by its class."""
+
+    loaded: LoadedSettings
+    database: Database
+    sealer: Sealer
+    _parts: dict[type, Any] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Settings:
+        """The frozen settings."""
+        return self.loaded.settings
+
+    def add(self, part: Part) -> Part:
+        """Keep ``part`` under its class, and give it back."""
+        self._parts[type(part)] = part
+        return part
+
+    def get(self, kind: type[Part]) -> Part:
+        """The part of this class. A missing one is a fault of ours: ``KeyError``."""
+        found: Part = self._parts[kind]
+        return found
+
+    def find(self, kind: type[Part]) -> Part | None:
+        """The part of this class, if this process has one."""
+        return self._parts.get(kind)
+
+
+def build_services(loaded: LoadedSettings) -> Services:
+    """The kernel's parts for these settings; makes the data directory (0700) and the secret when absent."""
+    settings = loaded.settings
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    secret = settings.secret.get_secret_value() or read_or_create_secret(
+        settings.data_dir / "secret"
+    )
+    return Services(loaded, Database(settings.effective_database_url), Sealer(secret))

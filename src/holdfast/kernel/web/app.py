@@ -1,0 +1,91 @@
+"""The application: the door, the errors, the routers of kernel and slices."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from holdfast import __version__
+from holdfast.kernel.errors import AppError
+from holdfast.kernel.logging import MASK, get_logger, is_secret_name
+from holdfast.kernel.services import Services
+from holdfast.kernel.web.security import TokenDoor, error_response
+
+log = get_logger(__name__)
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def build_app(services: Services, routers: Iterable[APIRouter], lifespan: Lifespan) -> FastAPI:
+    """An application with these routers; ``lifespan`` starts and stops what runs beside it."""
+    app = FastAPI(
+        title="Holdfast",
+        version=__version__,
+        description="Control plane for a site's data.",
+        openapi_url="/api/openapi.json",
+        docs_url="/api/docs",
+        redoc_url="/api/redoc",
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    app.add_middleware(TokenDoor)
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(AppError, _expected)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+    return app
+
+
+async def _expected(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AppError)
+    return error_response(error)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    items = [_shown(item) for item in error.errors()]
+    body = {"detail": items, "code": "invalid", "hint": "mend the fields named in loc"}
+    return JSONResponse(body, status_code=422)
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
+    body = {"detail": error.detail, "code": code, "hint": "see /api/docs"}
+    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected failure", method=request.method, path=request.url.path, exc_info=error)
+    body = {"detail": "Internal error", "code": "internal", "hint": "see the server's log"}
+    return JSONResponse(body, status_code=500)
+
+
+def _shown(item: Any) -> dict[str, Any]:
+    """One complaint of pydantic, in JSON types and without secrets."""
+    secret = any(isinstance(part, str) and is_secret_name(part) for part in item.get("loc", ()))
+    shown = {k: item[k] for k in ("type", "loc", "msg") if k in item}
+    shown["input"] = MASK if secret else _without_secrets(item.get("input"))
+    if "ctx" in item:
+        shown["ctx"] = {k: str(v) for k, v in item["ctx"].items()}
+    return shown
+
+
+def _without_secrets(value: Any) -> Any:
+    match value:
+        case dict():
+            return {
+                str(k): MASK if is_secret_name(str(k)) else _without_secrets(v)
+                for k, v in value.items()
+            }
+        case list() | tuple():
+            return [_without_secrets(v) for v in value]
+        case None | bool() | int() | str():
+            return value
+        case _:
+            return str(value)

@@ -1,0 +1,86 @@
+"""What a route asks for: a unit of work, a session, the services, a page of a list, a role."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, cast
+
+from fastapi import Depends, Query, Request, Response
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.kernel.errors import Forbidden
+from holdfast.kernel.services import Services
+from holdfast.kernel.work import Actor, Role, Work
+
+LARGEST_PAGE = 10_000
+
+
+def services_of(request: Request) -> Services:
+    """The services of this process."""
+    return cast("Services", request.app.state.services)
+
+
+def actor_of(request: Request) -> Actor:
+    """Who is asking; the middleware let nobody through without a name."""
+    return cast("Actor", request.state.actor)
+
+
+async def open_work(
+    request: Request,
+    *,
+    reload: Annotated[
+        bool, Query(description="false: leave the change for a later reload of nginx")
+    ] = True,
+    dry_run: Annotated[bool, Query(description="true: check everything, change nothing")] = False,
+) -> AsyncIterator[Work]:
+    """One transaction for this request, committed before the answer is sent."""
+    async with services_of(request).database.write(actor_of(request)) as work:
+        work.reload, work.dry_run = reload, dry_run
+        yield work
+
+
+async def open_read(request: Request) -> AsyncIterator[AsyncSession]:
+    """A session for reading."""
+    async with services_of(request).database.read() as session:
+        yield session
+
+
+def require(role: Role) -> Callable[[Request], None]:
+    """A dependency that refuses callers below ``role``."""
+
+    def check(request: Request) -> None:
+        check_role(actor_of(request), role)
+
+    return check
+
+
+def check_role(actor: Actor, role: Role) -> None:
+    """Raises ``Forbidden`` when the caller's role is below ``role``."""
+    if actor.role < role:
+        raise Forbidden(
+            f"{actor.name} has the role {actor.role.name.lower()}; this needs {role.name.lower()}",
+            hint="use a token with the role, or ask an admin",
+        )
+
+
+class Page:
+    """Which part of a list: at most ``limit`` rows after the first ``offset``."""
+
+    def __init__(
+        self,
+        response: Response,
+        limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 1000,
+        offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+    ) -> None:
+        self.limit, self.offset, self._response = limit, offset, response
+
+    def total(self, count: int) -> None:
+        """Tell the caller how many rows there are in all (``X-Total-Count``)."""
+        self._response.headers["X-Total-Count"] = str(count)
+
+
+WorkDep = Annotated[Work, Depends(open_work, scope="function")]
+ReadDep = Annotated[AsyncSession, Depends(open_read, scope="function")]
+ServicesDep = Annotated[Services, Depends(services_of)]
+ActorDep = Annotated[Actor, Depends(actor_of)]
+PageDep = Annotated[Page, Depends(Page)]
+OPERATOR = Depends(require(Role.OPERATOR))
+ADMIN = Depends(require(Role.ADMIN))

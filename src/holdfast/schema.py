@@ -1,0 +1,10 @@
+"""Imports every module with tables, so that the metadata is whole; nothing else."""
+
+import holdfast.gateway.tables
+import holdfast.kernel.audit
+import holdfast.kernel.events
+import holdfast.kernel.identity.tables
+import holdfast.migrations.tables  # noqa: F401
+from holdfast.kernel.db import Base
+
+metadata = Base.metadata
