@@ -1,0 +1,321 @@
+"""Routing flags: one symlink a bucket, which nginx reads on every request.
+
+The format is specified in docs/reference/routing-flags.md.
+
+Blocking file operations, microseconds each; a batch of hundreds belongs in `asyncio.to_thread`.
+"""
+
+import contextlib
+import ctypes
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from holdfast.gateway.render_model import BUCKET_NAME, pool_alias
+from holdfast.kernel.errors import Invalid, Unavailable
+
+__all__ = ["DEFAULT_KEY", "Flag", "FlagState", "RouteFlags", "counter_key", "pool_alias"]
+
+_FLAG = re.compile(
+    r"e(?P<epoch>[1-9][0-9]{0,17})\.(?P<state>static|src|hold|holdd|dst)\.(?P<pool>[A-Za-z0-9_-]{1,80})"
+    r"(?:\.(?P<target>[A-Za-z0-9_-]{1,80})(?:\.g(?P<port>[1-9][0-9]{0,4}))?)?",
+    re.ASCII,
+)
+_UPLOAD_ID = re.compile(r"[A-Za-z0-9_~%=+.-]{1,255}", re.ASCII)
+DEFAULT_KEY = "default"
+"""Stands in the counter key for a bucket without a flag."""
+_NEW = ".cur.new"
+_EPOCH = "epoch"
+_MAX_PORT = 65535
+
+
+class FlagState(StrEnum):
+    """Who answers for a bucket; see the table in docs/reference/routing-flags.md."""
+
+    STATIC = "static"
+    SRC = "src"
+    HOLD = "hold"
+    HOLDD = "holdd"
+    DST = "dst"
+
+
+_GATED = frozenset({FlagState.HOLD, FlagState.HOLDD, FlagState.DST})
+"""States whose flag names the port of the process that drives the migration."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """One value of a routing flag. A bucket never has the same epoch twice."""
+
+    epoch: int
+    state: FlagState
+    pool_alias: str
+    target_alias: str | None = None
+    gate_port: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what nginx would not read as it is meant."""
+        if _FLAG.fullmatch(self.name) is None or (self.gate_port or 0) > _MAX_PORT:
+            raise Invalid(f"{self.name!r} is not a routing flag")
+        if (self.state is FlagState.STATIC) != (self.target_alias is None):
+            raise Invalid(f"{self.name!r}: a static flag names one pool, every other names two")
+        if self.gate_port is None and self.state in {
+            FlagState.HOLD,
+            FlagState.HOLDD,
+            FlagState.DST,
+        }:
+            raise Invalid(f"{self.name!r}: this state needs the port of the gate")
+        if self.gate_port is not None and self.target_alias is None:
+            raise Invalid(f"{self.name!r}: a static flag has no gate")
+
+    @property
+    def name(self) -> str:
+        """The name on disk, ``e4.src.a.b``."""
+        text = f"e{self.epoch}.{self.state}.{self.pool_alias}"
+        if self.target_alias is not None:
+            text += f".{self.target_alias}"
+        return text if self.gate_port is None else f"{text}.g{self.gate_port}"
+
+    @classmethod
+    def parse(cls, name: str) -> "Flag":
+        """The inverse of `name`; raises `Invalid`."""
+        match = _FLAG.fullmatch(name)
+        if match is None:
+            raise Invalid(f"{name!r} is not a routing flag")
+        port = match["port"]
+        return cls(
+            epoch=int(match["epoch"]),
+            state=FlagState(match["state"]),
+            pool_alias=match["pool"],
+            target_alias=match["target"],
+            gate_port=int(port) if port else None,
+        )
+
+
+def counter_key(vhost: str, bucket: str, flag: Flag | None) -> str:
+    """Under which key nginx counts a mutation that saw ``flag``; None: the bucket had no flag."""
+    return f"{vhost}/{bucket}:{flag.name if flag else DEFAULT_KEY}"
+
+
+class RouteFlags:
+    """The flags under one nginx directory. One writer at a time a bucket; readers need no lock."""
+
+    def __init__(self, nginx_dir: Path) -> None:
+        self.root = nginx_dir / "routes"
+
+    def ensure(self) -> None:
+        """Make the folder, readable by nginx's workers whatever the umask is."""
+        _make_dir(self.root)
+
+    def bucket_dir(self, vhost: str, bucket: str) -> Path:
+        """The folder of one bucket. Raises `Invalid` for names that would leave their place."""
+        if not BUCKET_NAME.fullmatch(bucket):
+            raise Invalid(f"{bucket!r} is not a legal bucket name")
+        return self._vhost_dir(vhost) / bucket
+
+    def get(self, vhost: str, bucket: str) -> Flag | None:
+        """The flag now, or None without one. Raises `Invalid` when the link is not ours."""
+        try:
+            return Flag.parse((self.bucket_dir(vhost, bucket) / "cur").readlink().name)
+        except FileNotFoundError:
+            return None
+
+    def set_flag(self, vhost: str, bucket: str, flag: Flag) -> None:
+        """Switch the bucket to ``flag``: live for the next request, and durable, when this returns.
+
+        Raises `Invalid` when the epoch is not above every one that the bucket has had.
+        """
+        folder = self._place(vhost, bucket, flag)
+        _fsync(folder)
+        self._switch(folder, flag)
+        _fsync(folder)
+
+    def set_many(self, flags: Iterable[tuple[str, str, Flag]]) -> None:
+        """`set_flag` for a batch, with two syncs in all. Each flag is atomic, the batch is not."""
+        placed = [(self._place(vhost, bucket, flag), flag) for vhost, bucket, flag in flags]
+        if not placed:
+            return
+        _syncfs(self.root)
+        for folder, flag in placed:
+            self._switch(folder, flag)
+        _syncfs(self.root)
+
+    def remove(self, vhost: str, bucket: str) -> None:
+        """Take the route away: the default pool answers. Its epochs stay used. Absent: no error."""
+        folder = self.bucket_dir(vhost, bucket)
+        try:
+            (folder / "cur").unlink()
+        except FileNotFoundError:
+            return
+        _fsync(folder)
+
+    def remove_vhost(self, vhost: str) -> None:
+        """Take every route of a vhost away. The epochs stay used: its name may come back."""
+        for _, bucket, _ in tuple(self.list(vhost)):
+            self.remove(vhost, bucket)
+
+    def list(self, vhost: str | None = None) -> Iterator[tuple[str, str, Flag]]:
+        """``(vhost, bucket, flag)`` of every routed bucket, by name; links not ours are left out."""
+        for host in _names(self.root) if vhost is None else [vhost]:
+            for bucket in _names(self._vhost_dir(host)):
+                try:
+                    flag = self.get(host, bucket)
+                except (Invalid, OSError):
+                    continue
+                if flag is not None:
+                    yield host, bucket, flag
+
+    def strange(self) -> Iterator[tuple[Path, str]]:
+        """Entries that nobody here wrote, and why they are not read: part of drift."""
+        for host in _names(self.root):
+            for bucket in _names(self._vhost_dir(host)):
+                link = self._vhost_dir(host) / bucket / "cur"
+                try:
+                    flag = self.get(host, bucket)
+                except (Invalid, OSError) as error:
+                    yield link, getattr(error, "message", None) or f"not a link: {error}"
+                else:
+                    if flag is not None and not link.exists():
+                        yield link, "the folder it points to is missing: nginx cannot read it"
+
+    def next_epoch(self, vhost: str, bucket: str) -> int:
+        """One above every epoch that the bucket has ever had here."""
+        folder = self.bucket_dir(vhost, bucket)
+        epochs = [flag.epoch for flag in self.history(vhost, bucket)]
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            epochs.append(int((folder / _EPOCH).read_text()))
+        return max(epochs, default=0) + 1
+
+    def history(self, vhost: str, bucket: str) -> Sequence[Flag]:
+        """Flags that the bucket has had and that were not pruned, oldest first."""
+        flags = []
+        for name in _names(self.bucket_dir(vhost, bucket)):
+            match = _FLAG.fullmatch(name)
+            if match is not None:
+                flags.append(Flag.parse(name))
+        return sorted(flags, key=lambda flag: flag.epoch)
+
+    def counter_keys(self, vhost: str, bucket: str, *, before: int) -> Sequence[str]:
+        """Every counter that a mutation which saw an epoch below ``before`` may be counted under.
+
+        The one for "no flag" is always among them: a request may have begun before the first flag.
+        """
+        flags = [flag for flag in self.history(vhost, bucket) if flag.epoch < before]
+        return [counter_key(vhost, bucket, flag) for flag in (None, *flags)]
+
+    def prune(self, vhost: str, bucket: str, *, below: int) -> None:
+        """Forget drained epochs below ``below``, never the live one; the numbers stay used."""
+        folder = self.bucket_dir(vhost, bucket)
+        current = self.get(vhost, bucket)
+        _write(folder / _EPOCH, str(self.next_epoch(vhost, bucket) - 1))
+        for flag in self.history(vhost, bucket):
+            if flag.epoch < below and flag != current:
+                shutil.rmtree(folder / flag.name)
+
+    def pin(self, vhost: str, bucket: str, upload_id: str) -> None:
+        """Keep an upload on the source pool; ``upload_id`` as in a URL, percent-encoded."""
+        pins = self._pins(vhost, bucket)
+        _make_dir(pins)
+        path = pins / _upload_name(upload_id)
+        path.touch(mode=0o644)
+        _fsync(pins)
+
+    def unpin(self, vhost: str, bucket: str, upload_id: str) -> None:
+        """The upload is finished or gone. Absent: no error."""
+        pins = self._pins(vhost, bucket)
+        (pins / _upload_name(upload_id)).unlink(missing_ok=True)
+        if pins.is_dir():
+            _fsync(pins)
+
+    def unpin_all(self, vhost: str, bucket: str) -> None:
+        """Remove every pin of the bucket: a cutover was taken back, or all uploads are done."""
+        shutil.rmtree(self._pins(vhost, bucket), ignore_errors=True)
+        folder = self.bucket_dir(vhost, bucket)
+        if folder.is_dir():
+            _fsync(folder)
+
+    def pins(self, vhost: str, bucket: str) -> frozenset[str]:
+        """Upload ids, percent-encoded, that stay on the source pool."""
+        return frozenset(_names(self._pins(vhost, bucket)))
+
+    def _pins(self, vhost: str, bucket: str) -> Path:
+        return self.bucket_dir(vhost, bucket) / "pins"
+
+    def _vhost_dir(self, vhost: str) -> Path:
+        if not vhost or vhost.startswith(".") or "/" in vhost or "\0" in vhost:
+            raise Invalid(f"{vhost!r} is not a server name")
+        return self.root / vhost
+
+    def _place(self, vhost: str, bucket: str, flag: Flag) -> Path:
+        folder = self.bucket_dir(vhost, bucket)
+        if folder.is_dir():
+            if flag.epoch < self.next_epoch(vhost, bucket):
+                raise Invalid(
+                    f"epoch {flag.epoch} of bucket {bucket!r} on {vhost!r} was used before"
+                )
+        else:
+            _make_dir(folder)
+        _make_dir(folder / flag.name)
+        return folder
+
+    @staticmethod
+    def _switch(folder: Path, flag: Flag) -> None:
+        new = folder / _NEW
+        new.unlink(missing_ok=True)
+        new.symlink_to(flag.name)
+        new.replace(folder / "cur")
+
+
+def _upload_name(upload_id: str) -> str:
+    if not _UPLOAD_ID.fullmatch(upload_id) or upload_id in {".", ".."}:
+        raise Invalid(f"{upload_id!r} is not an upload id that nginx can look up")
+    return upload_id
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names are all that is wanted
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _make_dir(path: Path) -> None:
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+
+
+def _write(path: Path, text: str) -> None:
+    new = path.with_name(f".{path.name}.new")
+    with new.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    _fsync(path.parent)
+
+
+def _fsync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _syncfs(folder: Path) -> None:
+    """One sync of the whole file system instead of thousands of small ones."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            raise Unavailable(f"cannot sync {folder}: {os.strerror(ctypes.get_errno())}")
+    finally:
+        os.close(descriptor)
