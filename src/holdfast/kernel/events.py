@@ -1,13 +1,14 @@
 """What happened, as rows: written in the transaction that made it happen, read by id, in order."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from holdfast.kernel.db import Base
+from holdfast.kernel.db import Base, Database
+from holdfast.kernel.work import SYSTEM
 
 
 class EventRow(Base, kw_only=True):
@@ -42,6 +43,8 @@ async def oldest_event_id(session: AsyncSession) -> int:
     return await session.scalar(select(func.min(EventRow.id))) or 0
 
 
-async def delete_events_before(session: AsyncSession, moment: datetime) -> None:
-    """Forget events older than ``moment``."""
-    await session.execute(delete(EventRow).where(EventRow.created_at < moment))
+async def forget_old_events(database: Database, moment: datetime, keep_days: int) -> None:
+    """Delete events older than ``keep_days`` before ``moment``."""
+    oldest = moment - timedelta(days=keep_days)
+    async with database.write(SYSTEM) as work:
+        await work.session.execute(delete(EventRow).where(EventRow.created_at < oldest))

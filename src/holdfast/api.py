@@ -1,0 +1,39 @@
+"""The process ``holdfast serve``: the API, with a worker in the same process unless asked otherwise."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from holdfast.assembly import assemble, routers, running
+from holdfast.kernel.config import LoadedSettings
+from holdfast.kernel.services import Services
+from holdfast.kernel.web.app import build_app
+
+SHUTDOWN_SECONDS = 5
+
+
+def create_app(services: Services, *, with_worker: bool) -> FastAPI:
+    """The application of these services."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with running(services, with_worker=with_worker):
+            yield
+
+    return build_app(services, routers(), lifespan)
+
+
+def serve(loaded: LoadedSettings, *, with_worker: bool = True) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    services = assemble(loaded)
+    uvicorn.run(
+        create_app(services, with_worker=with_worker),
+        host=loaded.settings.host,
+        port=loaded.settings.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )

@@ -1,0 +1,102 @@
+"""Builds the parts of one process, and runs what runs beside its requests."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter
+
+import holdfast.gateway.api
+import holdfast.gateway.context
+import holdfast.gateway.jobs
+import holdfast.gateway.publish
+import holdfast.kernel.identity.api
+import holdfast.kernel.jobs.api
+import holdfast.kernel.web.system_api
+import holdfast.migrations.api
+import holdfast.migrations.service
+import holdfast.schema  # noqa: F401 - the metadata must be whole before the database is opened
+from holdfast.kernel.backup import backup_if_due
+from holdfast.kernel.clock import now
+from holdfast.kernel.config import LoadedSettings
+from holdfast.kernel.events import forget_old_events
+from holdfast.kernel.jobs.engine import JobEngine
+from holdfast.kernel.logging import configure, get_logger
+from holdfast.kernel.services import Services, build_services
+from holdfast.kernel.timers import Timer, run_timers
+
+log = get_logger(__name__)
+HOUR_SECONDS = 3600.0
+
+
+def routers() -> list[APIRouter]:
+    """The routers of kernel and slices."""
+    return [
+        holdfast.kernel.web.system_api.router,
+        holdfast.kernel.identity.api.router,
+        holdfast.kernel.jobs.api.router,
+        *holdfast.gateway.api.routers,
+        *holdfast.migrations.api.routers,
+    ]
+
+
+def assemble(loaded: LoadedSettings) -> Services:
+    """The services of one process with the parts of every slice; nothing runs yet."""
+    settings = loaded.settings
+    as_json = {"auto": None, "json": True, "console": False}[settings.log_format]
+    configure(settings.log_level, as_json=as_json)
+    services = build_services(loaded)
+    holdfast.gateway.context.build_gateway(services)
+    holdfast.migrations.service.build_migrations(services)
+    return services
+
+
+@contextlib.asynccontextmanager
+async def running(services: Services, *, with_worker: bool) -> AsyncIterator[None]:
+    """Bring database and disk into agreement, then run jobs and timers until the block ends."""
+    try:
+        await services.database.upgrade()
+        await holdfast.gateway.publish.start(services)
+        if with_worker:
+            async with _worker(services):
+                yield
+        else:
+            yield
+    finally:
+        await services.database.close()
+
+
+@contextlib.asynccontextmanager
+async def _worker(services: Services) -> AsyncIterator[None]:
+    engine = services.add(JobEngine())
+    await holdfast.migrations.service.start(services)
+    await engine.start(services)
+    timers = asyncio.create_task(run_timers(services.database, _timers(services)))
+    log.info("worker started")
+    try:
+        yield
+    finally:
+        timers.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await timers
+        await engine.stop()
+        await holdfast.migrations.service.stop(services)
+
+
+def _timers(services: Services) -> list[Timer]:
+    settings = services.settings
+    gateway = holdfast.gateway.jobs
+    return [
+        Timer(
+            "bucket discovery",
+            settings.bucket_sync_interval_seconds,
+            lambda: gateway.discover_buckets(services),
+        ),
+        Timer("drift", settings.drift_interval_seconds, lambda: gateway.watch_drift(services)),
+        Timer("backup", settings.backup_interval_seconds, lambda: backup_if_due(services)),
+        Timer(
+            "old events",
+            HOUR_SECONDS,
+            lambda: forget_old_events(services.database, now(), settings.job_retention_days),
+        ),
+    ]
