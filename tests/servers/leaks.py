@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 GRACE_SECONDS = 5.0
-NOT_OURS = ("multiprocessing.resource_tracker",)
-"""Python's own helper, which ends with the interpreter."""
+NOT_OURS = ("multiprocessing.resource_tracker", "holdfast/kernel/watchdog.py")
+"""Helpers of Python and of the kernel, which end with the interpreter."""
 
 
 def left_behind(directory: Path, *, grace_seconds: float = GRACE_SECONDS) -> list[str]:

@@ -91,6 +91,7 @@ class Child:
 
     async def wait(self) -> int:
         """Its status, once it ended and its output was read; raises what a line sink raised."""
+        self._raise_from_pumps()
         while not self._ended.done():
             waiting = [pump for pump in self._pumps if not pump.done()]
             await asyncio.wait([self._ended, *waiting], return_when=asyncio.FIRST_COMPLETED)
