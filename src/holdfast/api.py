@@ -1,4 +1,4 @@
-"""The process ``holdfast serve``: the API, with a worker in the same process unless asked otherwise."""
+"""The process ``holdfast serve``: the API, and a worker unless asked otherwise."""
 
 import contextlib
 from collections.abc import AsyncIterator

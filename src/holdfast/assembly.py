@@ -15,7 +15,7 @@ import holdfast.kernel.jobs.api
 import holdfast.kernel.web.system_api
 import holdfast.migrations.api
 import holdfast.migrations.service
-import holdfast.schema  # noqa: F401 - the metadata must be whole before the database is opened
+import holdfast.schema
 from holdfast.kernel.backup import backup_if_due
 from holdfast.kernel.clock import now
 from holdfast.kernel.config import LoadedSettings

@@ -1,4 +1,4 @@
-"""What the gateway asks of those who move buckets; they register themselves, it never calls upwards."""
+"""What the gateway asks of those who move buckets; they register, it never calls upwards."""
 
 from dataclasses import dataclass
 from typing import Protocol

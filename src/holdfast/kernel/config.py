@@ -1,4 +1,4 @@
-"""Settings: one typed, frozen object, read once at start. Flag > environment > config.toml > default."""
+"""Settings: one frozen object, read once at start. Flag > environment > config.toml > default."""
 
 import os
 import shlex
@@ -129,7 +129,7 @@ class Settings(BaseSettings):
 
     @field_validator("nginx_command", mode="before")
     @classmethod
-    def _split_words(cls, value: Any) -> Any:
+    def _split_words(cls, value: object) -> object:
         return tuple(shlex.split(value)) if isinstance(value, str) else value
 
     @property
@@ -181,7 +181,7 @@ class LoadedSettings:
 
 
 def config_file_path(data_dir: Path) -> Path:
-    """``HOLDFAST_CONFIG``, else ``/etc/holdfast/config.toml`` when there, else one in the data directory."""
+    """``HOLDFAST_CONFIG``, else ``/etc/holdfast/config.toml``, else one in the data directory."""
     named = os.environ.get("HOLDFAST_CONFIG")
     if named:
         return Path(named)
@@ -190,7 +190,7 @@ def config_file_path(data_dir: Path) -> Path:
 
 
 def load_settings(flags: Mapping[str, Any] | None = None) -> LoadedSettings:
-    """Read the settings of this process. Raises ``Invalid`` naming the setting, its origin and the remedy."""
+    """Read the settings of this process. Raises ``Invalid`` naming the setting and its origin."""
     given = {k: v for k, v in (flags or {}).items() if v is not None}
     data_dir = Path(
         given.get("data_dir") or os.environ.get(PREFIX + "DATA_DIR") or _default_data_dir()

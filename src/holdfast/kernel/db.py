@@ -1,16 +1,16 @@
-"""The database: SQLite or PostgreSQL behind one async engine, and transactions that are whole or nothing."""
+"""The database: SQLite or PostgreSQL behind one async engine, changed in whole transactions."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import DateTime, Dialect, MetaData, event
 from sqlalchemy.engine import Connection
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.engine.url import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass
@@ -53,7 +53,7 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
 
 
 class Database:
-    """One engine. ``read`` gives a session, ``write`` a unit of work that commits or leaves no trace."""
+    """One engine. ``read`` gives a session, ``write`` a unit of work, kept whole or not."""
 
     def __init__(self, url: str) -> None:
         """``url``: ``sqlite+aiosqlite:///path`` or ``postgresql+psycopg://...``."""
@@ -104,7 +104,7 @@ def _upgrade(connection: Connection, url: str) -> None:
     command.upgrade(config, "head")
 
 
-def _set_pragmas(connection: Any, _: Any) -> None:
+def _set_pragmas(connection: DBAPIConnection, _: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")

@@ -1,4 +1,4 @@
-"""Expected failures: raised where they are known, worded for the reader, rendered once at each edge."""
+"""Expected failures: raised where they are known, worded for the reader, rendered at the edge."""
 
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ class AppError(Exception):
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, hint: str = "", details: Any = None) -> None:
+    def __init__(self, message: str, *, hint: str = "", details: object = None) -> None:
         """``message``: what and where; ``hint``: what to do; ``details``: a tool's own words."""
         super().__init__(message)
         self.message = message

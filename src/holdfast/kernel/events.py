@@ -12,7 +12,7 @@ from holdfast.kernel.work import SYSTEM
 
 
 class EventRow(Base, kw_only=True):
-    """One event of a ``topic`` (``job``, ``gateway``, ``migration``, ...); ``data`` is a JSON text."""
+    """One event of a ``topic`` such as ``job`` or ``gateway``; ``data`` is a JSON text."""
 
     __tablename__ = "event"
 

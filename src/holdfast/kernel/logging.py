@@ -54,4 +54,4 @@ def configure(level: str, *, as_json: bool | None = None) -> None:
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger whose events carry ``name``."""
-    return cast("FilteringBoundLogger", structlog.get_logger(logger=name))
+    return cast("FilteringBoundLogger", structlog.get_logger(part=name))

@@ -20,7 +20,7 @@ class CannotUnseal(AppError):
 
 
 class Sealer:
-    """Seals short texts with a key derived from the secret (Fernet: AES-128-CBC and HMAC-SHA256)."""
+    """Seals short texts with a key made of the secret (Fernet: AES-128-CBC and HMAC-SHA256)."""
 
     def __init__(self, secret: str) -> None:
         key = hashlib.sha256(b"holdfast sealed values\0" + secret.encode()).digest()

@@ -40,7 +40,7 @@ class Services:
 
 
 def build_services(loaded: LoadedSettings) -> Services:
-    """The kernel's parts for these settings; makes the data directory (0700) and the secret when absent."""
+    """The kernel's parts; makes the data directory (0700) and the secret when absent."""
     settings = loaded.settings
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     secret = settings.secret.get_secret_value() or read_or_create_secret(

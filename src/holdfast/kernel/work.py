@@ -1,4 +1,4 @@
-"""The unit of work: one transaction, who does it, what it tells, and what it does outside the database.
+"""The unit of work: one transaction, who does it, what it tells, what it does elsewhere.
 
 A request, a command or a job's step that writes is one ``Work``. Whatever it must do outside the
 database (switch nginx to new files, say) it does right before the commit, with a way back, so that
@@ -60,8 +60,8 @@ class Work:
         entity_type: str,
         entity_id: int | str | None,
         *,
-        before: Any = None,
-        after: Any = None,
+        before: object = None,
+        after: object = None,
     ) -> None:
         """Record who did what, with the state before and after; never give secrets here."""
         from holdfast.kernel.audit import AuditRow  # noqa: PLC0415 - tables need the database module
@@ -138,5 +138,5 @@ async def _run(hooks: Sequence[Hook]) -> None:
         await hook()
 
 
-def _as_json(value: Any) -> str | None:
+def _as_json(value: object) -> str | None:
     return None if value is None else json.dumps(value, default=str, sort_keys=True)

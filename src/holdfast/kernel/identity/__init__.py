@@ -1,1 +1,1 @@
-"""Who may ask: users with roles, and API tokens kept as hashes. Promises that no secret is stored readable."""
+"""Who may ask: users with roles, and API tokens. No secret is stored readable."""

@@ -69,7 +69,7 @@ async def create_token(
     user_name: str | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[TokenRow, str]:
-    """Make a token; its text is given here and never again. A token may not exceed its user's role."""
+    """Make a token; its text is given here and never again. It may not exceed its user's role."""
     _check_name(name)
     user = await tables.user_named(work.session, user_name) if user_name else None
     if user_name and user is None:
@@ -108,7 +108,7 @@ async def revoke_token(work: Work, token_id: int) -> TokenRow:
 
 
 async def actor_of_token(session: AsyncSession, token: str, *, api_key: str) -> Actor | None:
-    """Who this token speaks for; ``None`` when it is unknown, expired, revoked or its user disabled."""
+    """Who this token speaks for; ``None`` when unknown, expired, revoked or its user disabled."""
     if api_key and secrets.compare_digest(token.encode(), api_key.encode()):
         return Actor("api", Role.ADMIN)
     found = await tables.token_with_hash(session, token_hash(token))

@@ -24,7 +24,7 @@ class UserRow(Base, kw_only=True):
 
 
 class TokenRow(Base, kw_only=True):
-    """An API token: only its SHA-256 is kept; ``hint`` is its first characters, to tell tokens apart."""
+    """An API token, kept as its SHA-256; ``hint``: its first characters, to tell tokens apart."""
 
     __tablename__ = "token"
 

@@ -1,1 +1,1 @@
-"""The frame of every route: who is asking, one transaction a request, errors in one form, live events."""
+"""The frame of every route: who is asking, one transaction a request, errors in one form."""

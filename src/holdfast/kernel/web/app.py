@@ -66,17 +66,17 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(body, status_code=500)
 
 
-def _shown(item: Any) -> dict[str, Any]:
+def _shown(item: dict[str, Any]) -> dict[str, Any]:
     """One complaint of pydantic, in JSON types and without secrets."""
     secret = any(isinstance(part, str) and is_secret_name(part) for part in item.get("loc", ()))
-    shown = {k: item[k] for k in ("type", "loc", "msg") if k in item}
+    shown: dict[str, Any] = {k: item[k] for k in ("type", "loc", "msg") if k in item}
     shown["input"] = MASK if secret else _without_secrets(item.get("input"))
     if "ctx" in item:
         shown["ctx"] = {k: str(v) for k, v in item["ctx"].items()}
     return shown
 
 
-def _without_secrets(value: Any) -> Any:
+def _without_secrets(value: object) -> object:
     match value:
         case dict():
             return {

@@ -1,6 +1,6 @@
-"""The door: nobody reaches a route of the API without a token, and writing needs the operator's role."""
+"""The door: nobody reaches a route without a token, and writing needs the operator's role."""
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
@@ -8,9 +8,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.kernel.errors import AppError, Unauthenticated
 from holdfast.kernel.identity.service import actor_of_token
-from holdfast.kernel.services import Services
 from holdfast.kernel.web.deps import check_role
 from holdfast.kernel.work import Actor, Role
+
+if TYPE_CHECKING:
+    from holdfast.kernel.services import Services
 
 PUBLIC_PATHS = frozenset(
     {"/api/health", "/api/ready", "/api/docs", "/api/redoc", "/api/openapi.json"}
@@ -25,7 +27,7 @@ def error_response(error: AppError) -> JSONResponse:
 
 
 class TokenDoor:
-    """ASGI middleware. Every path but the public ones asks for a token, whether the path exists or not."""
+    """ASGI middleware: every path but the public ones asks for a token, existing or not."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
