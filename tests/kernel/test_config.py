@@ -1,0 +1,99 @@
+"""Where settings come from, and what is refused."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from holdfast.kernel.config import load_settings, shown_settings
+from holdfast.kernel.errors import Invalid
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [n for n in os.environ if n.startswith("HOLDFAST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setenv("HOLDFAST_DATA_DIR", str(tmp_path))
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config.toml").write_text('port = 1001\nhost = "10.0.0.1"\nlog_level = "debug"\n')
+    monkeypatch.setenv("HOLDFAST_PORT", "1002")
+    monkeypatch.setenv("HOLDFAST_HOST", "10.0.0.2")
+    loaded = load_settings({"port": 1003})
+    assert (loaded.settings.port, loaded.settings.host) == (1003, "10.0.0.2")
+    assert loaded.settings.log_level == "debug"
+    assert loaded.origins["port"] == "flag"
+    assert loaded.origins["host"] == "environment"
+    assert loaded.origins["log_level"] == str(tmp_path / "config.toml")
+    assert loaded.origins["worker_concurrency"] == "default"
+
+
+def test_a_secret_file_and_the_credentials_directory_beat_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("from-the-file\n")
+    (tmp_path / "holdfast_secret").write_text("from-the-directory\n")
+    monkeypatch.setenv("HOLDFAST_API_KEY", "from-the-environment")
+    monkeypatch.setenv("HOLDFAST_API_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    settings = load_settings().settings
+    assert settings.api_key.get_secret_value() == "from-the-file"
+    assert settings.secret.get_secret_value() == "from-the-directory"
+
+
+def test_what_is_shown_has_no_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_API_KEY", "abcdefghijkl")
+    monkeypatch.setenv("HOLDFAST_DATABASE_URL", "postgresql://me:hunter2@db/holdfast")
+    shown = shown_settings(load_settings())
+    assert shown["api_key"] == "abcd****"
+    assert shown["secret"] is None
+    assert "hunter2" not in str(shown)
+
+
+def test_words_of_the_nginx_command_are_split_like_a_shell_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOLDFAST_NGINX_COMMAND", "nginx -p '/srv/my gw' -c /srv/gw/nginx.conf")
+    words = load_settings().settings.nginx_command
+    assert words == ("nginx", "-p", "/srv/my gw", "-c", "/srv/gw/nginx.conf")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HOLDFAST_PORT", "70000"),
+        ("HOLDFAST_MIGRATION_BANDWIDTH_LIMIT", "fast"),
+        ("HOLDFAST_MIGRATION_BANDWIDTH_LIMIT", "5MM"),
+        ("HOLDFAST_LOG_LEVEL", "loud"),
+        ("HOLDFAST_BACKUP_ROTATE", "0"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_name_and_origin(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Invalid, match=name.removeprefix("HOLDFAST_").lower()) as caught:
+        load_settings()
+    assert "environment" in caught.value.message
+
+
+def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("prot = 1\n")
+    with pytest.raises(Invalid, match="prot"):
+        load_settings()
+
+
+def test_a_file_that_is_not_toml_is_refused_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("port = \n")
+    with pytest.raises(Invalid, match=r"config\.toml"):
+        load_settings()
+
+
+def test_a_short_database_url_gets_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_DATABASE_URL", "postgres://me@db/holdfast")
+    url = load_settings().settings.effective_database_url
+    assert url == "postgresql+psycopg://me@db/holdfast"
