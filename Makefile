@@ -5,6 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 WORKERS ?= 2
 BOOTSTRAP := deploy/bootstrap.sh
+export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: help
 help: ## Show this list.
@@ -47,8 +48,9 @@ check: ## Formatting, lint, types, import contracts, dependencies, documentation
 	$(BIN)/mkdocs build --strict --quiet
 
 .PHONY: fix
-fix: ## Format, and mend what ruff can mend.
+fix: ## Format, mend what ruff can mend, bring the tables of the reference up to date.
 	@$(BOOTSTRAP)
+	$(BIN)/python -m docs.generate
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
