@@ -8,6 +8,7 @@ from holdfast.kernel.db import Database
 from holdfast.kernel.secrets import Sealer, read_or_create_secret
 
 Part = TypeVar("Part")
+PRIVATE_FILES = ("holdfast.sqlite", "jobs.sqlite")
 
 
 @dataclass(slots=True)
@@ -40,9 +41,15 @@ class Services:
 
 
 def build_services(loaded: LoadedSettings) -> Services:
-    """The kernel's parts; makes the data directory (0700) and the secret when absent."""
+    """The kernel's parts; makes the data directory and the secret when absent.
+
+    nginx's workers must pass through the directory to the routing flags, and may read nothing else
+    of it, so it is made with mode 0711 and the databases in it with 0600.
+    """
     settings = loaded.settings
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+    for name in PRIVATE_FILES:
+        (settings.data_dir / name).touch(mode=0o600)
     secret = settings.secret.get_secret_value() or read_or_create_secret(
         settings.data_dir / "secret"
     )
