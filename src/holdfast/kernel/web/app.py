@@ -13,6 +13,7 @@ from holdfast import __version__
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.logging import MASK, get_logger, is_secret_name
 from holdfast.kernel.services import Services
+from holdfast.kernel.web.metrics import CountRequests
 from holdfast.kernel.web.security import TokenDoor, error_response
 
 log = get_logger(__name__)
@@ -32,6 +33,7 @@ def build_app(services: Services, routers: Iterable[APIRouter], lifespan: Lifesp
     )
     app.state.services = services
     app.add_middleware(TokenDoor)
+    app.add_middleware(CountRequests)
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(AppError, _expected)

@@ -1,0 +1,171 @@
+"""Users and tokens over HTTP: for admins, but ``whoami``; a token's text is shown once."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field, SecretStr, model_validator
+
+from holdfast.kernel.clock import iso_time, now
+from holdfast.kernel.identity import service, tables
+from holdfast.kernel.identity.tables import TokenRow, UserRow
+from holdfast.kernel.web.deps import ADMIN, ActorDep, PageDep, ReadDep, WorkDep
+from holdfast.kernel.work import Role
+
+router = APIRouter(prefix="/api", tags=["identity"])
+LONGEST_LIFE_SECONDS = 100 * 365 * 86400
+LARGEST_ID = 2**31 - 1
+TokenId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
+
+
+class Whoami(BaseModel):
+    """Who a token speaks for."""
+
+    name: str
+    role: str
+
+
+class UserIn(BaseModel):
+    """A person to add."""
+
+    name: str
+    role: str = "viewer"
+    password: SecretStr = SecretStr("")
+
+
+class UserOut(BaseModel):
+    """A person."""
+
+    id: int
+    name: str
+    role: str
+    has_password: bool
+    created_at: str | None
+    disabled_at: str | None
+
+
+class TokenIn(BaseModel):
+    """A token to make; it expires at a moment, after a number of seconds, or never."""
+
+    name: str
+    role: str = "viewer"
+    user: str | None = None
+    expires_at: datetime | None = None
+    expires_in: Annotated[int | None, Field(ge=1, le=LONGEST_LIFE_SECONDS)] = None
+
+    @model_validator(mode="after")
+    def _one_expiry(self) -> "TokenIn":
+        if self.expires_at and self.expires_in:
+            raise ValueError("give expires_at or expires_in, not both")
+        return self
+
+    def expiry(self) -> datetime | None:
+        """The moment, whichever way it was given; without a zone it is UTC."""
+        if self.expires_in:
+            return now() + timedelta(seconds=self.expires_in)
+        if self.expires_at and self.expires_at.tzinfo is None:
+            return self.expires_at.replace(tzinfo=UTC)
+        return self.expires_at
+
+
+class TokenOut(BaseModel):
+    """A token without its text; ``hint`` is how it begins."""
+
+    id: int
+    name: str
+    role: str
+    hint: str
+    user_id: int | None
+    created_at: str | None
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+
+
+class NewTokenOut(TokenOut):
+    """A token just made; ``token`` is given here and never again."""
+
+    token: str
+
+
+@router.get("/whoami")
+async def whoami(actor: ActorDep) -> Whoami:
+    """Who is asking, and with which role."""
+    return Whoami(name=actor.name, role=actor.role.name.lower())
+
+
+@router.get("/users", dependencies=[ADMIN])
+async def list_users(session: ReadDep, page: PageDep) -> list[UserOut]:
+    """All users by name."""
+    rows = await tables.users(session)
+    page.total(len(rows))
+    return [user_out(row) for row in rows[page.offset : page.offset + page.limit]]
+
+
+@router.post("/users", status_code=201, dependencies=[ADMIN])
+async def create_user(work: WorkDep, body: UserIn) -> UserOut:
+    """Add a person."""
+    role = service.role_named(body.role)
+    password = body.password.get_secret_value()
+    return user_out(await service.create_user(work, name=body.name, role=role, password=password))
+
+
+@router.post("/users/{name}/revoke", dependencies=[ADMIN])
+async def revoke_user(work: WorkDep, name: str) -> UserOut:
+    """Disable a person and end all their tokens."""
+    return user_out(await service.revoke_user(work, name))
+
+
+@router.get("/tokens", dependencies=[ADMIN])
+async def list_tokens(session: ReadDep, page: PageDep) -> list[TokenOut]:
+    """All tokens, newest first."""
+    rows = await tables.tokens(session)
+    page.total(len(rows))
+    shown = rows[page.offset : page.offset + page.limit]
+    return [TokenOut(**token_fields(row)) for row in shown]
+
+
+@router.post("/tokens", status_code=201, dependencies=[ADMIN])
+async def create_token(work: WorkDep, body: TokenIn) -> NewTokenOut:
+    """Make a token; its text is in this answer and nowhere else."""
+    row, text = await service.create_token(
+        work,
+        name=body.name,
+        role=service.role_named(body.role),
+        user_name=body.user,
+        expires_at=body.expiry(),
+    )
+    return NewTokenOut(**token_fields(row), token=text)
+
+
+@router.post("/tokens/{token_id}/revoke", dependencies=[ADMIN])
+async def revoke_token(work: WorkDep, token_id: TokenId) -> TokenOut:
+    """End a token now."""
+    return TokenOut(**token_fields(await service.revoke_token(work, token_id)))
+
+
+def user_out(row: UserRow) -> UserOut:
+    """A user's row as it is shown."""
+    return UserOut(
+        id=row.id,
+        name=row.name,
+        role=Role(row.role).name.lower(),
+        has_password=bool(row.password_hash),
+        created_at=iso_time(row.created_at),
+        disabled_at=iso_time(row.disabled_at),
+    )
+
+
+def token_fields(row: TokenRow) -> dict[str, Any]:
+    """A token's row as it is shown."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "role": Role(row.role).name.lower(),
+        "hint": row.hint,
+        "user_id": row.user_id,
+        "created_at": iso_time(row.created_at),
+        "expires_at": iso_time(row.expires_at),
+        "revoked_at": iso_time(row.revoked_at),
+        "last_used_at": iso_time(row.last_used_at),
+    }
