@@ -44,7 +44,7 @@ install_packages() {
     fi
     say "installing $*"
     forbid_daemons
-    apt update
+    apt update || say "the package lists could not be refreshed; going on with what is there"
     apt install --no-install-recommends "$@"
     for package in "$@"; do
         case " $DAEMONS " in
