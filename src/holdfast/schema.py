@@ -4,6 +4,7 @@ import holdfast.gateway.tables
 import holdfast.kernel.audit
 import holdfast.kernel.events
 import holdfast.kernel.identity.tables
+import holdfast.kernel.jobs.tables
 import holdfast.kernel.timers
 import holdfast.migrations.tables  # noqa: F401
 from holdfast.kernel.db import Base

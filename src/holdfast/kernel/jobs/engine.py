@@ -1,0 +1,74 @@
+"""The worker: runs jobs on its event loop while it is started."""
+
+import asyncio
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+
+from holdfast.kernel.jobs import durable
+from holdfast.kernel.jobs.caretaker import Caretaker, EngineTimes
+from holdfast.kernel.jobs.lease import Lease
+from holdfast.kernel.jobs.running import JobRunner
+from holdfast.kernel.logging import get_logger
+from holdfast.kernel.services import Services
+
+log = get_logger(__name__)
+
+
+class JobEngine:
+    """One worker, at most one in a process. Jobs run on the loop that `start` is called on."""
+
+    def __init__(self, times: EngineTimes | None = None) -> None:
+        self._times = times or EngineTimes()
+        self._lease: Lease | None = None
+        self._runner: JobRunner | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, services: Services) -> None:
+        """Begin to run jobs, which find ``services`` in their context; its database must be open.
+
+        Raises ``Conflict`` when another worker uses the data directory (SQLite).
+        """
+        lease = Lease(services.database, services.settings.data_dir, self._times.lease)
+        await lease.acquire()
+        runner = JobRunner(services, lease)
+        concurrency = services.settings.worker_concurrency
+        # On this thread, though it takes a moment: jobs run on the loop that it is called on.
+        durable.launch(
+            database_url=services.database.url,
+            data_dir=services.settings.data_dir,
+            executor_id=lease.executor_id,
+            concurrency=concurrency,
+            runner=runner.run,
+        )
+        await asyncio.to_thread(durable.open_queue, concurrency)
+        self._lease, self._runner = lease, runner
+        caretaker = Caretaker(services, lease, runner, self._times)
+        self._task = asyncio.create_task(self._loop(caretaker, runner), name="job-engine")
+        log.info("worker started", executor=lease.executor_id)
+
+    async def stop(self) -> None:
+        """Interrupt running jobs, which go on at the next start or in another worker."""
+        if self._task is None or self._runner is None or self._lease is None:
+            return
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self._task = None
+        await self._runner.close(limit_seconds=self._times.closing_seconds)
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1) as pool:  # closing ends the loop's own executor
+            await loop.run_in_executor(pool, durable.close)
+        loop.set_default_executor(ThreadPoolExecutor())
+        await self._lease.release()
+        log.info("worker stopped", executor=self._lease.executor_id)
+
+    async def _loop(self, caretaker: Caretaker, runner: JobRunner) -> None:
+        while True:
+            runner.ended.clear()
+            try:
+                await caretaker.look()
+            except Exception as error:
+                log.exception("looking after the jobs failed", error=repr(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._times.pass_seconds):
+                    await runner.ended.wait()
