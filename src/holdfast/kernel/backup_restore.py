@@ -83,7 +83,7 @@ async def finish_interrupted_restore(loaded: LoadedSettings) -> Restored | None:
 async def _carry_out(loaded: LoadedSettings, plan: Restored) -> None:
     settings = loaded.settings
     unpacked, aside = settings.data_dir.absolute() / UNPACKED, Path(plan.aside)
-    aside.mkdir(mode=0o700, exist_ok=True)
+    await asyncio.to_thread(aside.mkdir, mode=0o700, exist_ok=True)
     path = sqlite_path(settings.effective_database_url)
     if path:
         await asyncio.to_thread(_swap_sqlite, settings, path, unpacked / archive.DATABASE, aside)
