@@ -91,6 +91,7 @@ class JobContext:
         self._steps = steps
         self._fence = fence
         self._progress: Progress | None = None
+        self._saved: Progress | None = None
         self._changed = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -140,8 +141,7 @@ class JobContext:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            if self._changed.is_set():
-                await self._save_progress()
+            await self._save_progress()
 
     async def _report(self) -> None:
         while True:
@@ -152,11 +152,12 @@ class JobContext:
     async def _save_progress(self) -> None:
         self._changed.clear()
         latest = self._progress
-        if latest is None:
+        if latest is None or latest == self._saved:
             return
         try:
             async with self.services.database.write(SYSTEM) as work:
                 await self._put_progress(work, latest)
+            self._saved = latest
         except SQLAlchemyError as error:
             log.warning("progress not written", job=self.job_id, error=str(error))
 

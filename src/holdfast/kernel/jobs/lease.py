@@ -82,6 +82,7 @@ class Lease:
         self._lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_file = self._lock_path.open("w", encoding="utf-8")
         if not _try_lock(self._lock_file):
+            self._lock_file.close()
             raise Conflict(
                 f"another worker already uses {self._lock_path.parent}",
                 hint="stop it, give this one its own data directory, or use PostgreSQL",
@@ -102,7 +103,8 @@ class Lease:
             mine = ExecutorRow.id == self.executor_id
             await work.session.execute(sa.update(ExecutorRow).where(mine).values(seen_at=LONG_AGO))
         if self._lock_file:
-            self._lock_path.unlink(missing_ok=True)
+            if self.many:  # a lock file that is shared must stay the same file
+                self._lock_path.unlink(missing_ok=True)
             self._lock_file.close()
 
     async def check(self, session: AsyncSession) -> None:
