@@ -159,7 +159,7 @@ class RouteFlags:
             self.remove(vhost, bucket)
 
     def list(self, vhost: str | None = None) -> Iterator[tuple[str, str, Flag]]:
-        """``(vhost, bucket, flag)`` of every routed bucket, by name; links not ours are left out."""
+        """``(vhost, bucket, flag)`` of every routed bucket, by name; without links not ours."""
         for host in _names(self.root) if vhost is None else [vhost]:
             for bucket in _names(self._vhost_dir(host)):
                 try:

@@ -104,7 +104,7 @@ class VhostSpec:
     ip_rule_mode: Literal["allow", "deny"] | None = None
     ip_rules: tuple[str, ...] = ()
     routes: tuple[RouteSpec, ...] = ()
-    """All but ``/`` (that is ``default_pool``). Plain bucket routes may be left out: no file has them."""
+    """All but ``/``, which is ``default_pool``. Plain bucket routes may be left out."""
     id: int | None = None
     updated_at: str = ""
 

@@ -1,0 +1,284 @@
+"""The gateway's nginx files: values in, text out. Specified in docs/reference/nginx-files.md."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from holdfast.gateway.render_model import (
+    ZONES,
+    MemberSpec,
+    PoolSpec,
+    RenderContext,
+    RouteSpec,
+    VhostSpec,
+    pool_alias,
+)
+from holdfast.kernel.errors import Invalid
+from holdfast.kernel.nginx.syntax import parse
+
+__all__ = [
+    "http_conf",
+    "pool_files",
+    "pool_paths",
+    "render_http_conf",
+    "render_pool",
+    "render_vhost",
+    "vhost_files",
+    "vhost_paths",
+]
+
+_BARE = re.compile(r"[A-Za-z0-9._:/@*\[\]-]+", re.ASCII)
+_BREAKING = re.compile(r"[\x00-\x1f\x7f\"'\\$;{}]")
+_AUTH = r"x-id=[^&]*|X-Amz-[A-Za-z0-9-]+=[^&]*|AWSAccessKeyId=[^&]*|Signature=[^&]*|Expires=[^&]*"
+_UPLOAD = r"[A-Za-z0-9_~%=+.-]{1,255}"
+
+
+def _s3_error(code: str, message: str) -> str:
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    )
+
+
+_ANSWERS = {
+    "no_bucket": _s3_error("NoSuchBucket", "The specified bucket does not exist"),
+    "migrating": _s3_error("OperationAborted", "The bucket is being migrated"),
+    "slowdown": _s3_error("SlowDown", "The bucket is being switched over, please retry"),
+    "outside": _s3_error("InvalidURI", "The bucket in the path must be sent unescaped"),
+}
+_SETTINGS: Mapping[str, str] = {
+    "client_max_body_size": "0",
+    "proxy_request_buffering": "off",
+    "proxy_buffering": "        off",
+}
+"""Given once for the whole server, unless the operator's own directives give them."""
+_FIXED = ("open_file_cache off", "recursive_error_pages on", "limit_conn_log_level info")
+
+
+def render_http_conf(
+    ctx: RenderContext, *, generation: int, directory: str, pools: Iterable[str]
+) -> str:
+    """What the operator's file includes; ``directory`` is this generation's own, absolute."""
+    named = ((name, pool_alias(name)) for name in sorted(pools))
+    return (
+        _environment()
+        .get_template("http.conf.j2")
+        .render(
+            ctx=ctx,
+            generation=generation,
+            directory=directory,
+            aliases=[(name, alias) for name, alias in named if name != alias],
+            auth=_AUTH,
+            upload=_UPLOAD,
+        )
+    )
+
+
+def render_pool(pool: PoolSpec) -> str:
+    """The upstream block. A pool without enabled members is valid and answers 502."""
+    enabled = [member for member in pool.members if member.enabled]
+    as_backup = any(member.role != "replica" for member in enabled)
+    if pool.lb_method == "ip_hash" and as_backup and any(m.role == "replica" for m in enabled):
+        raise Invalid(
+            f"pool {pool.name!r}: ip_hash cannot have replicas",
+            hint="choose round_robin or least_conn, or disable the replicas",
+        )
+    return (
+        _environment()
+        .get_template("pool.conf.j2")
+        .render(pool=pool, servers=enabled, as_backup=as_backup)
+    )
+
+
+def render_vhost(vhost: VhostSpec, ctx: RenderContext) -> str:
+    """The server block with every route that is not a mere flag."""
+    routes = [r for r in by_length(vhost.routes) if r.enabled and not r.is_plain_bucket]
+    flags = f"{ctx.nginx_dir}/routes/{vhost.server_name}/$hf_bucket"
+    view = {
+        "s3": vhost.type == "nanio",
+        "default_pool": vhost.default_pool or "",
+        "flag": _quoted_path(f"{flags}/cur"),
+        "bucket_root": _quoted_path(flags),
+        "pins": _quoted_path(f"{flags}/pins/$hf_upload"),
+        "dirty_log": _word(f"{ctx.nginx_dir}/log/dirty.log"),
+        "access_logs": ctx.access_logs,
+    }
+    return (
+        _environment()
+        .get_template("vhost.conf.j2")
+        .render(
+            vhost=vhost,
+            ctx=ctx,
+            v=view,
+            zones={
+                zone: [block.content.strip() for block in vhost.extra_blocks if block.zone == zone]
+                for zone in ZONES
+            },
+            settings=_settings(vhost),
+            buckets=[route for route in routes if route.bucket is not None],
+            static=[route for route in routes if route.bucket is None],
+            **_ANSWERS,
+        )
+    )
+
+
+def by_length(routes: Iterable[RouteSpec]) -> list[RouteSpec]:
+    """Longest prefix first, as nginx would match; equal lengths by name."""
+    return sorted(routes, key=lambda route: (-len(route.path_prefix), route.path_prefix))
+
+
+def pool_paths(name: str) -> tuple[str, str]:
+    """Relative paths of a pool's file and sidecar."""
+    return f"pools/{name}.conf", f"pools/{name}.meta.json"
+
+
+def vhost_paths(server_name: str) -> tuple[str, str]:
+    """Relative paths of a vhost's file and sidecar."""
+    return f"vhosts/{server_name}.conf", f"vhosts/{server_name}.meta.json"
+
+
+def pool_files(pool: PoolSpec) -> dict[str, str]:
+    """Relative path to text: the upstream and its sidecar."""
+    conf, meta = pool_paths(pool.name)
+    return {conf: render_pool(pool), meta: _json(_pool_meta(pool))}
+
+
+def vhost_files(vhost: VhostSpec, ctx: RenderContext) -> dict[str, str]:
+    """Relative path to text. A disabled vhost has only its sidecar: nginx does not serve it."""
+    conf, meta = vhost_paths(vhost.server_name)
+    files = {meta: _json(_vhost_meta(vhost))}
+    return {conf: render_vhost(vhost, ctx), **files} if vhost.enabled else files
+
+
+def http_conf(
+    ctx: RenderContext, *, generation: int, directory: str, pools: Iterable[str]
+) -> dict[str, str]:
+    """Relative path to text of the file that differs in every generation."""
+    text = render_http_conf(ctx, generation=generation, directory=directory, pools=pools)
+    return {"http.conf": text}
+
+
+def _pool_meta(pool: PoolSpec) -> dict[str, Any]:
+    meta: dict[str, Any] = {
+        "pool_id": pool.id,
+        "name": pool.name,
+        "type": pool.type,
+        "description": pool.description,
+        "updated_at": pool.updated_at,
+        "lb_method": pool.lb_method,
+        "keepalive": pool.keepalive,
+        "source_nanio_pool_name": pool.source_pool,
+        "members": [_member_meta(member) for member in pool.members],
+        "format": 2,
+    }
+    return {**meta, "credentials": dict(pool.credentials)} if pool.credentials else meta
+
+
+def _member_meta(member: MemberSpec) -> dict[str, Any]:
+    return {
+        "id": member.id,
+        "address": member.address,
+        "role": member.role,
+        "weight": member.weight,
+        "max_fails": member.max_fails,
+        "fail_timeout_s": member.fail_timeout_s,
+        "enabled": member.enabled,
+    }
+
+
+def _vhost_meta(vhost: VhostSpec) -> dict[str, Any]:
+    blocks = [{"zone": block.zone, "content": block.content} for block in vhost.extra_blocks]
+    return {
+        "vhost_id": vhost.id,
+        "server_name": vhost.server_name,
+        "default_pool_name": vhost.default_pool,
+        "extra_blocks_json": json.dumps(blocks) if blocks else None,
+        "ip_rule_mode": vhost.ip_rule_mode,
+        "ip_rule_ips_json": json.dumps(list(vhost.ip_rules)) if vhost.ip_rules else None,
+        "updated_at": vhost.updated_at,
+        "listen_port": vhost.listen_port,
+        "ssl": vhost.ssl,
+        "ssl_cert_path": vhost.ssl_cert_path,
+        "ssl_key_path": vhost.ssl_key_path,
+        "type": vhost.type,
+        "extra_directives": vhost.extra_directives,
+        "enabled": vhost.enabled,
+        "routes": [_route_meta(r) for r in by_length(vhost.routes) if not r.is_plain_bucket],
+        "format": 2,
+    }
+
+
+def _route_meta(route: RouteSpec) -> dict[str, Any]:
+    return {
+        "id": route.id,
+        "path_prefix": route.path_prefix,
+        "pool": route.pool,
+        "key_prefix": route.key_prefix,
+        "extra_directives": route.extra_directives,
+        "enabled": route.enabled,
+    }
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _settings(vhost: VhostSpec) -> list[str]:
+    """Our settings of the server block, without those that the operator gives himself."""
+    own = "\n".join([vhost.extra_directives, *(block.content for block in vhost.extra_blocks)])
+    given = directive_names(own)
+    settings = [f"{name} {value}" for name, value in _SETTINGS.items() if name not in given]
+    settings += _FIXED
+    if vhost.type == "nanio":
+        settings.append("default_type application/xml")
+    return settings
+
+
+def directive_names(text: str) -> frozenset[str]:
+    """Names of the top-level directives in raw nginx text."""
+    return frozenset(node.name for node in parse(text) if not node.comment)
+
+
+def _server_arguments(member: MemberSpec, as_backup: bool) -> str:  # noqa: FBT001 - a filter
+    usual = (member.weight, member.max_fails, member.fail_timeout_s) == (1, 3, 30)
+    backup = member.role == "replica" and as_backup
+    text = (
+        f" weight={member.weight} max_fails={member.max_fails}"
+        f" fail_timeout={member.fail_timeout_s}s"
+    )
+    return " backup" if backup and usual else text + (" backup" if backup else "")
+
+
+def _word(value: str) -> str:
+    """One word of a configuration file; refuses what could end it."""
+    if not value or _BREAKING.search(value):
+        raise Invalid(f"{value!r} cannot stand in an nginx file")
+    return value if _BARE.fullmatch(value) else f'"{value}"'
+
+
+def _quoted_path(value: str) -> str:
+    """A path that holds our own variables."""
+    if _BREAKING.search(re.sub(r"\$hf_[a-z]+", "", value)):
+        raise Invalid(f"the path {value!r} cannot stand in an nginx file")
+    return f'"{value}"'
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("holdfast.gateway"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - nginx text: every value passes the filter "word"
+    )
+    environment.filters["word"] = _word
+    environment.filters["regex"] = re.escape
+    environment.filters["server_arguments"] = _server_arguments
+    environment.globals.update(_ANSWERS)
+    return environment

@@ -1,0 +1,88 @@
+"""The running nginx from outside: its master, its workers, the generation that answers."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+_MASTER = "nginx: master process"
+_WORKER = "nginx: worker process"
+_ANSWER_SECONDS = 2.0
+
+
+def find_master(pid_file: Path | None) -> int | None:
+    """The process id of the master that the pid file names; None when it does not run."""
+    if pid_file is None:
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(pid_file.read_text())
+        if _title(pid).startswith(_MASTER):
+            return pid
+    return None
+
+
+def master_of(worker: int) -> int | None:
+    """The parent of a worker that answered; None when this machine's process table lacks it."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        parent = int(Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        if _title(parent).startswith(_MASTER):
+            return parent
+    return None
+
+
+def serving_workers(master: int) -> frozenset[int]:
+    """Workers that still take new requests: not those that are shutting down."""
+    try:
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    except OSError:
+        return frozenset()
+    return frozenset(int(pid) for pid in children if _title(int(pid)) == _WORKER)
+
+
+def signal_reload(master: int) -> bool:
+    """Ask the master to read its files again; False when we may not."""
+    try:
+        os.kill(master, signal.SIGHUP)
+    except PermissionError:
+        return False
+    return True
+
+
+async def loaded_generation(port: int) -> tuple[int, int] | None:
+    """``(generation, worker's process id)`` as nginx's control server says; None without an answer."""
+    body = await control_get(port, "/generation")
+    with contextlib.suppress(ValueError):
+        generation, pid = (body or "").split()
+        return int(generation), int(pid)
+    return None
+
+
+async def control_get(port: int, path: str) -> str | None:
+    """The body of a 200 from nginx's control server; None for anything else."""
+    status, body = await control_status(port, path)
+    return body if status == 200 else None  # noqa: PLR2004 - HTTP
+
+
+async def control_status(port: int, path: str) -> tuple[int, str]:
+    """Status and body from nginx's control server; status 0 when nobody answers there."""
+    with contextlib.suppress(OSError, ValueError, IndexError, TimeoutError):
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                request = f"GET {path} HTTP/1.0\r\nHost: holdfast-control\r\n\r\n"
+                writer.write(request.encode("ascii"))
+                answer = (await reader.read()).decode("latin-1")
+            finally:
+                writer.close()
+            head, _, body = answer.partition("\r\n\r\n")
+            return int(head.split()[1]), body
+    return 0, ""
+
+
+def _title(pid: int) -> str:
+    try:
+        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ""
+    return raw.replace(b"\0", b" ").decode(errors="replace").strip()
