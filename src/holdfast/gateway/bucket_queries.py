@@ -1,0 +1,114 @@
+"""Named queries about buckets: what was seen, where they are routed, where their live data is."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.gateway.tables import BucketRow, MemberRow, PoolRow, RouteRow, VhostRow
+
+
+@dataclass(frozen=True, slots=True)
+class BucketRoute:
+    """A bucket's own route in one vhost."""
+
+    vhost_id: int
+    server_name: str
+    bucket: str
+    route_id: int
+    pool_id: int
+    pool_name: str
+    migration_id: int | None
+    enabled: bool
+
+
+async def bucket_routes(
+    session: AsyncSession, *, vhost_id: int | None = None, bucket: str | None = None
+) -> list[BucketRoute]:
+    """Bucket routes of one vhost (of all), for one bucket (for all)."""
+    query = (
+        select(
+            RouteRow.vhost_id,
+            VhostRow.server_name,
+            RouteRow.bucket,
+            RouteRow.id,
+            RouteRow.pool_id,
+            PoolRow.name,
+            RouteRow.migration_id,
+            RouteRow.enabled,
+        )
+        .join(VhostRow, VhostRow.id == RouteRow.vhost_id)
+        .join(PoolRow, PoolRow.id == RouteRow.pool_id)
+        .where(RouteRow.bucket.is_not(None))
+        .order_by(RouteRow.bucket, VhostRow.server_name)
+    )
+    if vhost_id is not None:
+        query = query.where(RouteRow.vhost_id == vhost_id)
+    if bucket is not None:
+        query = query.where(RouteRow.bucket == bucket)
+    return [BucketRoute(*row) for row in (await session.execute(query)).tuples()]  # type: ignore[arg-type] # the bucket is not null here
+
+
+async def seen_buckets(session: AsyncSession, vhost_id: int) -> Sequence[BucketRow]:
+    """Buckets of a vhost by status and name."""
+    query = (
+        select(BucketRow)
+        .where(BucketRow.vhost_id == vhost_id)
+        .order_by(BucketRow.status, BucketRow.name)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def seen_bucket(session: AsyncSession, vhost_id: int, bucket: str) -> BucketRow | None:
+    """One bucket of a vhost."""
+    query = select(BucketRow).where(BucketRow.vhost_id == vhost_id, BucketRow.name == bucket)
+    return await session.scalar(query)
+
+
+async def live_pools(session: AsyncSession, bucket: str) -> list[PoolRow]:
+    """Pools that answer for this bucket in some vhost: by a route, or as the default pool.
+
+    A disabled route counts: it may be enabled again. A default pool counts unless an enabled route
+    takes the bucket away from it in that vhost.
+    """
+    own = and_(RouteRow.vhost_id == VhostRow.id, RouteRow.bucket == bucket)
+    routed = select(RouteRow.pool_id).where(RouteRow.bucket == bucket)
+    by_default = (
+        select(VhostRow.default_pool_id)
+        .outerjoin(RouteRow, and_(own, RouteRow.enabled))
+        .where(RouteRow.id.is_(None), VhostRow.default_pool_id.is_not(None))
+    )
+    query = select(PoolRow).where(or_(PoolRow.id.in_(routed), PoolRow.id.in_(by_default)))
+    return list(await session.scalars(query))
+
+
+async def addresses_of(session: AsyncSession, pool_ids: Collection[int]) -> set[str]:
+    """Addresses of all members of these pools, enabled or not."""
+    query = select(MemberRow.address).where(MemberRow.pool_id.in_(pool_ids))
+    return set(await session.scalars(query))
+
+
+async def prefix_routes_into(session: AsyncSession, pool_id: int, bucket: str) -> Sequence[Any]:
+    """Routes of one path below a bucket, or with a key prefix in it, that go to this pool."""
+    query = (
+        select(VhostRow.server_name, RouteRow.path_prefix)
+        .join(VhostRow, VhostRow.id == RouteRow.vhost_id)
+        .where(
+            RouteRow.pool_id == pool_id,
+            RouteRow.bucket.is_(None),
+            or_(
+                RouteRow.path_prefix.startswith(f"/{bucket}/", autoescape=True),
+                RouteRow.key_prefix.startswith(bucket, autoescape=True),
+                RouteRow.key_prefix.startswith(f"/{bucket}", autoescape=True),
+            ),
+        )
+    )
+    return (await session.execute(query)).all()
+
+
+async def vhosts_with_default(session: AsyncSession) -> Sequence[VhostRow]:
+    """Enabled vhosts that have a default pool."""
+    query = select(VhostRow).where(VhostRow.enabled, VhostRow.default_pool_id.is_not(None))
+    return (await session.scalars(query.order_by(VhostRow.server_name))).all()
