@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from holdfast.kernel.jobs import service
 from holdfast.kernel.jobs.caretaker import EngineTimes
 from holdfast.kernel.jobs.engine import JobEngine
 from holdfast.kernel.jobs.lease import LeaseTimes
-from holdfast.kernel.jobs.model import JobState
+from holdfast.kernel.jobs.model import DEFAULT_PRIORITY, JobState
 from holdfast.kernel.jobs.service import JobView
 from holdfast.kernel.secrets import Sealer
 from holdfast.kernel.services import Services
@@ -33,7 +33,7 @@ QUICK = EngineTimes(
 )
 
 
-def services_for(data_dir: Path, url: str, **settings: Any) -> Services:
+def services_for(data_dir: Path, url: str, **settings: int) -> Services:
     data_dir.mkdir(parents=True, exist_ok=True)
     given = Settings(data_dir=data_dir, database_url=SecretStr(url), **settings)
     loaded = LoadedSettings(given, {}, data_dir / "config.toml")
@@ -42,7 +42,7 @@ def services_for(data_dir: Path, url: str, **settings: Any) -> Services:
 
 @contextlib.asynccontextmanager
 async def engine_here(
-    data_dir: Path, url: str, *, times: EngineTimes = QUICK, **settings: Any
+    data_dir: Path, url: str, *, times: EngineTimes = QUICK, **settings: int
 ) -> AsyncIterator[Services]:
     """A worker on the test's own loop."""
     services = services_for(data_dir, url, **settings)
@@ -103,9 +103,17 @@ async def until(condition: Callable[[], bool], *, limit_seconds: float = LIMIT_S
         await asyncio.sleep(0.02)
 
 
-async def submit(database: Database, kind: str, args: dict[str, Any], **how: Any) -> str:
+async def submit(
+    database: Database,
+    kind: str,
+    args: dict[str, Any],
+    *,
+    locks: Sequence[str] = (),
+    priority: int = DEFAULT_PRIORITY,
+    title: str = "",
+) -> str:
     async with database.write(SYSTEM) as work:
-        return service.submit(work, kind, args, **how)
+        return service.submit(work, kind, args, locks=locks, priority=priority, title=title)
 
 
 async def show(database: Database, job_id: str) -> JobView:

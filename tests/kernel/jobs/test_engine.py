@@ -12,7 +12,6 @@ from holdfast.kernel.events import events_after
 from holdfast.kernel.jobs import service
 from holdfast.kernel.jobs.lease import Lease, LeaseTimes
 from holdfast.kernel.jobs.model import JobState
-from tests.kernel.jobs import sample_jobs  # noqa: F401 - registers the jobs
 from tests.kernel.jobs.harness import (
     Evidence,
     cancel,
@@ -23,11 +22,6 @@ from tests.kernel.jobs.harness import (
     state_of,
     submit,
 )
-
-
-@pytest.fixture
-def evidence(tmp_path: Path) -> Evidence:
-    return Evidence(tmp_path)
 
 
 def copy_args(evidence: Evidence, go: Path) -> dict[str, str]:

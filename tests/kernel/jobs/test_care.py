@@ -1,0 +1,184 @@
+"""What a worker looks after: old rows, reactions that fail, a database that goes away, the API."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from holdfast.kernel.clock import now
+from holdfast.kernel.db import Database
+from holdfast.kernel.errors import AppError, NotFound
+from holdfast.kernel.jobs import durable
+from holdfast.kernel.jobs.engine import JobEngine
+from holdfast.kernel.jobs.errors import JobFailed, error_code, storable
+from holdfast.kernel.jobs.logfile import JobLog, log_path, read_log
+from holdfast.kernel.jobs.model import JobState
+from holdfast.kernel.jobs.own_thread import in_own_thread
+from holdfast.kernel.jobs.registry import EndedJob, on_job_end
+from holdfast.kernel.jobs.tables import JobRow, JobStepRow
+from holdfast.kernel.process import ProcessFailed
+from holdfast.kernel.work import SYSTEM, Work
+from tests.kernel.jobs.harness import (
+    QUICK,
+    Evidence,
+    engine_here,
+    services_for,
+    show,
+    state_of,
+    submit,
+)
+
+
+async def test_old_jobs_are_forgotten_with_their_steps_logs_and_records(
+    tmp_path: Path, database_url: str, evidence: Evidence
+) -> None:
+    times = replace(QUICK, cleaning_seconds=0.1)
+    async with engine_here(tmp_path / "data", database_url, times=times) as services:
+        db = services.database
+        go = tmp_path / "go"
+        go.touch()
+        args = {"evidence": str(evidence.path), "name": "x", "go": str(go)}
+        old, young = [await submit(db, "sample.hold", args) for _ in range(2)]
+        for job_id in (old, young):
+            await state_of(db, job_id, JobState.DONE)
+        long_ago = now() - timedelta(days=31)
+        async with db.write(SYSTEM) as work:
+            await work.session.execute(
+                sa.update(JobRow).where(JobRow.id == old).values(finished_at=long_ago)
+            )
+        with pytest.raises(NotFound):
+            while True:
+                await show(db, old)
+                await asyncio.sleep(0.05)
+        async with db.read() as session:
+            steps = (await session.scalars(sa.select(JobStepRow.job_id))).all()
+        records = await asyncio.to_thread(durable.statuses, [old, young])
+    assert steps == [young]
+    assert list(records) == [young]
+
+
+async def test_a_reaction_that_fails_does_not_hold_the_lock(
+    tmp_path: Path, database_url: str, evidence: Evidence
+) -> None:
+    @on_job_end("sample.tick")
+    async def fails(work: Work, ended: EndedJob) -> None:
+        if ended.args["evidence"] == str(evidence.path):
+            work.audit("lost", "sample", ended.id)
+            raise RuntimeError("a bad reaction")
+
+    async with engine_here(tmp_path / "data", database_url) as services:
+        args = {"evidence": str(evidence.path)}
+        jobs = [await submit(services.database, "sample.tick", args, locks=["a"]) for _ in range(2)]
+        for job_id in jobs:
+            await state_of(services.database, job_id, JobState.DONE)
+    assert evidence.count("tick") == 2
+
+
+@pytest.mark.real
+async def test_a_job_outlives_the_connections_of_its_database(
+    tmp_path: Path, postgres_url: str, evidence: Evidence
+) -> None:
+    go = tmp_path / "go"
+    observer = Database(postgres_url)
+    async with engine_here(tmp_path / "data", postgres_url) as services:
+        db = services.database
+        args = {"evidence": str(evidence.path), "go": str(go)}
+        job_id = await submit(db, "sample.copy", args)
+        await evidence.says("pid ")
+        for _ in range(3):
+            await _cut_connections(observer)
+            await asyncio.sleep(0.1)
+        go.touch()
+        await evidence.says("verify")
+        job = await state_of(observer, job_id, JobState.DONE, JobState.FAILED)
+    await observer.close()
+    assert job.state is JobState.DONE, job.error
+    assert evidence.count("child") == 1
+
+
+async def _cut_connections(observer: Database) -> None:
+    cut = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    async with observer.read() as session:
+        await session.execute(sa.text(cut))
+
+
+async def test_a_job_that_blocks_its_thread_does_not_stall_the_loop_of_the_api(
+    tmp_path: Path, database_url: str, evidence: Evidence
+) -> None:
+    async def worker(started: Callable[[], None], stop: asyncio.Event) -> None:
+        services = services_for(tmp_path / "data", database_url)
+        engine = JobEngine(QUICK)
+        await engine.start(services)
+        started()
+        await stop.wait()
+        await engine.stop()
+        await services.database.close()
+
+    database = Database(database_url)
+    async with in_own_thread(worker):
+        args = {"evidence": str(evidence.path), "seconds": 2.0}
+        job_id = await submit(database, "sample.block", args)
+        await evidence.says("blocks")
+        moments = [time.monotonic()]
+        while evidence.count("blocked") == 0:
+            await asyncio.sleep(0.01)
+            moments.append(time.monotonic())
+        await state_of(database, job_id, JobState.DONE)
+    await database.close()
+    assert max(b - a for a, b in itertools.pairwise(moments)) < 1.0
+
+
+async def test_a_worker_that_cannot_start_in_its_thread_says_why() -> None:
+    async def broken(started: Callable[[], None], stop: asyncio.Event) -> None:
+        raise AppError("no database")
+
+    with pytest.raises(AppError, match="no database"):
+        async with in_own_thread(broken):
+            pass
+
+
+def test_an_error_that_can_be_stored_stays_what_it_is() -> None:
+    error = NotFound("gone", hint="look elsewhere")
+    assert storable(error) is error
+
+
+def test_an_error_that_cannot_be_stored_is_replaced_by_one_that_says_the_same() -> None:
+    error = ProcessFailed("rclone", "failed", returncode=1, last_lines=["no space"])
+    stored = storable(error)
+    assert isinstance(stored, JobFailed)
+    assert str(stored) == "rclone failed: no space"
+    assert error_code(stored) == "process_failed"
+    assert storable(stored) is stored
+
+
+def test_a_log_gives_whole_lines_only(tmp_path: Path) -> None:
+    path = log_path(tmp_path, "x")
+    log = JobLog(path)
+    log.write("one\ntwo")
+    with path.open("a") as file:
+        file.write("half a li")
+    chunk = read_log(path, offset=0)
+    assert [line.split(" ", 1)[1] for line in chunk.text.splitlines()] == ["one", "two"]
+    assert chunk.next_offset < chunk.size_bytes
+    with path.open("a") as file:
+        file.write("ne\n")
+    assert read_log(path, offset=chunk.next_offset).text == "half a line\n"
+
+
+def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    assert read_log(tmp_path / "none", offset=0).text == ""
+
+
+def test_the_end_of_a_log_is_read_by_a_negative_offset(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("first\nsecond\n")
+    assert read_log(path, offset=-7).text == "second\n"
