@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,50 @@ VHOST = "s3.localhost"
 
 
 @dataclass(slots=True)
+class Program:
+    """One process of the fleet: it can be killed and started again."""
+
+    name: str
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    is_ready: Callable[[], Awaitable[bool]]
+    log: Path
+    child: Child | None = None
+
+    async def start(self) -> None:
+        """Start it, and wait until it answers."""
+        file = self.log.open("a")
+
+        def keep(line: str) -> None:
+            file.write(line + "\n")
+            file.flush()
+
+        self.child = await start(self.argv, env=self.environment, on_line=keep, on_error_line=keep)
+        await wait_until(self.is_ready, self.name)
+
+    async def kill(self) -> None:
+        """End it with SIGKILL, as a crash would."""
+        if self.child:
+            await self.child.stop(grace_seconds=0)
+
+    async def stop(self) -> None:
+        """Ask it to end, and end it."""
+        if self.child:
+            await self.child.stop()
+
+
+@dataclass(slots=True)
 class Fleet:
-    """Where everything is, and the keys to it."""
+    """Where everything is, the keys to it, and its processes by name."""
 
     directory: Path
     api_port: int
     gateway_port: int
     pools: dict[str, int] = field(default_factory=dict)
     """Name of the pool and port of its server."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """More ``HOLDFAST_*`` variables of the server."""
+    programs: dict[str, Program] = field(default_factory=dict)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     access_key: str = "demo"
     secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
@@ -46,6 +82,10 @@ class Fleet:
         """The S3 endpoint of clients: the gateway."""
         return f"http://127.0.0.1:{self.gateway_port}"
 
+    def pool_url(self, name: str) -> str:
+        """The S3 server of a pool itself."""
+        return f"http://127.0.0.1:{self.pools[name]}"
+
     def api(self) -> httpx.AsyncClient:
         """A client of the API with the admin's token."""
         headers = {"Authorization": f"Bearer {self.token}"}
@@ -53,16 +93,22 @@ class Fleet:
 
 
 @contextlib.asynccontextmanager
-async def running_fleet(directory: Path) -> AsyncIterator[Fleet]:
+async def running_fleet(
+    directory: Path, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Fleet]:
     """Start every process, and end them all when the block ends."""
-    fleet = Fleet(directory, free_port(), free_port(), {OLD: free_port(), NEW: free_port()})
-    async with contextlib.AsyncExitStack() as stack:
-        for name, port in fleet.pools.items():
-            await stack.enter_async_context(_s3_server(fleet, name, port))
-        await stack.enter_async_context(_holdfast(fleet))
-        await stack.enter_async_context(_nginx(fleet))
+    pools = {OLD: free_port(), NEW: free_port()}
+    fleet = Fleet(directory, free_port(), free_port(), pools, settings or {})
+    for program in (*_s3_servers(fleet), _holdfast(fleet), _nginx(fleet)):
+        fleet.programs[program.name] = program
+    try:
+        for program in fleet.programs.values():
+            await program.start()
         await _configure(fleet)
         yield fleet
+    finally:
+        for program in reversed(fleet.programs.values()):
+            await program.stop()
 
 
 def free_port() -> int:
@@ -73,7 +119,7 @@ def free_port() -> int:
         return port
 
 
-async def wait_until(ready: Callable[[], Any], what: str) -> None:
+async def wait_until(ready: Callable[[], Awaitable[bool]], what: str) -> None:
     """Poll ``ready`` (it may raise) until it is true. Raises ``TimedOut`` naming ``what``."""
     try:
         async with asyncio.timeout(READY_SECONDS):
@@ -83,65 +129,57 @@ async def wait_until(ready: Callable[[], Any], what: str) -> None:
         raise TimedOut(f"{what} did not come up within {READY_SECONDS:.0f} s") from None
 
 
-async def _is_ready(ready: Callable[[], Any]) -> bool:
+async def _is_ready(ready: Callable[[], Awaitable[bool]]) -> bool:
     try:
-        return bool(await ready())
+        return await ready()
     except (OSError, httpx.HTTPError):
         return False
 
 
-async def _answers(url: str) -> bool:
-    async with httpx.AsyncClient(timeout=2) as client:
-        return (await client.get(url)).status_code < 500  # noqa: PLR2004 - HTTP
+def _answers(url: str) -> Callable[[], Awaitable[bool]]:
+    async def answers() -> bool:
+        async with httpx.AsyncClient(timeout=2) as client:
+            return (await client.get(url)).status_code < 500  # noqa: PLR2004 - HTTP
+
+    return answers
 
 
-@contextlib.asynccontextmanager
-async def _child(child: Child, ready_url: str, what: str) -> AsyncIterator[None]:
-    async with child:
-        await wait_until(lambda: _answers(ready_url), what)
-        yield
-
-
-@contextlib.asynccontextmanager
-async def _s3_server(fleet: Fleet, name: str, port: int) -> AsyncIterator[None]:
-    data = fleet.directory / name
-    data.mkdir(parents=True)
+def _s3_servers(fleet: Fleet) -> list[Program]:
     program = Path(sys.executable).parent / "nanio"
     if not program.exists():
         raise Unavailable("the demo needs the S3 server nanio", hint="pip install nanio==0.1.7")
     keys = {"NANIO_ACCESS_KEY": fleet.access_key, "NANIO_SECRET_KEY": fleet.secret_key}
-    words = [str(program), "serve", "--host", "127.0.0.1", "--port", str(port)]
-    words += ["--data-dir", str(data), "--no-access-log", "--log-level", "error"]
-    child = await start(words, env=keys)
-    async with _child(child, f"http://127.0.0.1:{port}/", f"S3 server of pool {name}"):
-        yield
+    servers = []
+    for name, port in fleet.pools.items():
+        data = fleet.directory / name
+        data.mkdir(parents=True)
+        words = [str(program), "serve", "--host", "127.0.0.1", "--port", str(port)]
+        words += ["--data-dir", str(data), "--no-access-log", "--log-level", "error"]
+        url = f"http://127.0.0.1:{port}/"
+        log = fleet.directory / f"{name}.log"
+        servers.append(Program(name, words, keys, _answers(url), log))
+    return servers
 
 
-@contextlib.asynccontextmanager
-async def _holdfast(fleet: Fleet) -> AsyncIterator[None]:
+def _holdfast(fleet: Fleet) -> Program:
     root = fleet.directory
     environment = {
         "HOLDFAST_DATA_DIR": str(root / "holdfast"),
         "HOLDFAST_PORT": str(fleet.api_port),
         "HOLDFAST_API_KEY": fleet.token,
         "HOLDFAST_NGINX_DIR": str(root / "nginx"),
-        "HOLDFAST_NGINX_COMMAND": f"{_nginx_program()} -p {root} -c {root / 'nginx.conf'}",
+        "HOLDFAST_NGINX_COMMAND": f"{find_program('nginx')} -p {root} -c {root / 'nginx.conf'}",
         "HOLDFAST_S3_ACCESS_KEY": fleet.access_key,
         "HOLDFAST_S3_SECRET_KEY": fleet.secret_key,
         "HOLDFAST_LOG_LEVEL": "warning",
+        **fleet.settings,
     }
-    log = (root / "holdfast.log").open("w")
     words = [sys.executable, "-m", "holdfast", "serve"]
-    with log:
-        child = await start(
-            words, env=environment, on_error_line=lambda line: print(line, file=log)
-        )
-        async with _child(child, f"{fleet.api_url}/api/ready", "holdfast serve"):
-            yield
+    ready = _answers(f"{fleet.api_url}/api/ready")
+    return Program("holdfast", words, environment, ready, root / "holdfast.log")
 
 
-@contextlib.asynccontextmanager
-async def _nginx(fleet: Fleet) -> AsyncIterator[None]:
+def _nginx(fleet: Fleet) -> Program:
     root = fleet.directory
     user = "user root;" if os.geteuid() == 0 else ""
     temporary = " ".join(
@@ -163,35 +201,28 @@ http {{
 }}
 """
     )
-    child = await start([_nginx_program(), "-p", str(root), "-c", str(root / "nginx.conf")])
-    async with child:
-        await wait_until(_exists(root / "nginx.pid"), "nginx")
-        yield
+    words = [find_program("nginx"), "-p", str(root), "-c", str(root / "nginx.conf")]
 
+    async def has_started() -> bool:
+        return bool(await asyncio.to_thread((root / "nginx.pid").read_text))
 
-def _exists(path: Path) -> Callable[[], Any]:
-    async def exists() -> bool:
-        return await asyncio.to_thread(path.exists)
-
-    return exists
-
-
-def _nginx_program() -> str:
-    return str(find_program("nginx"))
+    return Program("nginx", words, {}, has_started, root / "nginx.log")
 
 
 async def _configure(fleet: Fleet) -> None:
     """Two pools, and a vhost whose default is the old one."""
     async with fleet.api() as api:
+        ids = {}
         for name, port in fleet.pools.items():
             pool = await _post(api, "/api/pools", {"name": name})
-            await _post(api, f"/api/pools/{pool['id']}/members", {"address": f"127.0.0.1:{port}"})
-        pools = {pool["name"]: pool["id"] for pool in (await api.get("/api/pools")).json()}
+            ids[name] = pool["id"]
+            address = {"address": f"127.0.0.1:{port}"}
+            await _post(api, f"/api/pools/{pool['id']}/members", address)
         vhost = {
             "server_name": VHOST,
             "listen_port": fleet.gateway_port,
             "ssl": False,
-            "default_pool_id": pools[OLD],
+            "default_pool_id": ids[OLD],
         }
         await _post(api, "/api/vhosts", vhost)
 
