@@ -36,11 +36,10 @@ class Program:
 
     async def start(self) -> None:
         """Start it, and wait until it answers."""
-        file = self.log.open("a")
 
         def keep(line: str) -> None:
-            file.write(line + "\n")
-            file.flush()
+            with self.log.open("a") as file:
+                file.write(line + "\n")
 
         self.child = await start(self.argv, env=self.environment, on_line=keep, on_error_line=keep)
         await wait_until(self.is_ready, self.name)
