@@ -33,19 +33,21 @@ QUICK = EngineTimes(
 )
 
 
-def services_for(data_dir: Path, url: str, **settings: int) -> Services:
+def services_for(data_dir: Path, url: str, worker_concurrency: int = 4) -> Services:
     data_dir.mkdir(parents=True, exist_ok=True)
-    given = Settings(data_dir=data_dir, database_url=SecretStr(url), **settings)
+    given = Settings(
+        data_dir=data_dir, database_url=SecretStr(url), worker_concurrency=worker_concurrency
+    )
     loaded = LoadedSettings(given, {}, data_dir / "config.toml")
     return Services(loaded, Database(given.effective_database_url), Sealer("x" * 32))
 
 
 @contextlib.asynccontextmanager
 async def engine_here(
-    data_dir: Path, url: str, *, times: EngineTimes = QUICK, **settings: int
+    data_dir: Path, url: str, *, times: EngineTimes = QUICK, worker_concurrency: int = 4
 ) -> AsyncIterator[Services]:
     """A worker on the test's own loop."""
-    services = services_for(data_dir, url, **settings)
+    services = services_for(data_dir, url, worker_concurrency=worker_concurrency)
     engine = JobEngine(times)
     await engine.start(services)
     try:

@@ -25,7 +25,7 @@ def count(evidence: str, word: str) -> int:
 
 
 async def wait_for_file(path: str) -> None:
-    while not exists(path):
+    while not exists(path):  # noqa: ASYNC110 - it is made by another process
         await asyncio.sleep(0.02)
 
 

@@ -1,6 +1,7 @@
 """The end of a job, recorded once: its row, its steps, an event, and those who react to it."""
 
 import json
+import traceback
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,8 +36,9 @@ async def finish(
         return await _finish(database, job_id, state, error, code, react=True)
     except SQLAlchemyError:
         raise
-    except Exception as failure:
-        log.exception("reaction to a job's end failed", job=job_id, error=repr(failure))
+    except Exception as failure:  # noqa: BLE001 - other people's code in the worker's loop
+        trace = traceback.format_exception(failure)
+        log.warning("reaction to a job's end failed", job=job_id, trace="".join(trace))
         return await _finish(database, job_id, state, error, code, react=False)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 from holdfast.kernel.jobs import durable
@@ -67,8 +68,9 @@ class JobEngine:
             runner.ended.clear()
             try:
                 await caretaker.look()
-            except Exception as error:
-                log.exception("looking after the jobs failed", error=repr(error))
+            except Exception as error:  # noqa: BLE001 - the worker's loop goes on
+                trace = traceback.format_exception(error)
+                log.warning("looking after the jobs failed", trace="".join(trace))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._times.pass_seconds):
                     await runner.ended.wait()

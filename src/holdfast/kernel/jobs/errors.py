@@ -16,6 +16,9 @@ class JobFailed(AppError):
         self.stands_for = code
         """The code of the error that it replaces."""
 
+    def __str__(self) -> str:
+        return self.message
+
 
 class JobGaveWay(AppError):
     """A job ended by itself because it was cancelled."""

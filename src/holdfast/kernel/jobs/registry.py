@@ -124,9 +124,7 @@ def on_job_end(*kinds: str) -> Callable[[EndHook], EndHook]:
 
     def register(hook: EndHook) -> EndHook:
         for kind in kinds:
-            hooks = _end_hooks.setdefault(kind, [])
-            if hook.__qualname__ not in {known.__qualname__ for known in hooks}:
-                hooks.append(hook)
+            _end_hooks.setdefault(kind, []).append(hook)
         return hook
 
     return register
