@@ -39,7 +39,10 @@ def configure(level: str, *, as_json: bool | None = None) -> None:
         _mask_secrets,
     ]
     last: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if use_json else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer()
+        if use_json
+        # The default formatter prints local variables, secrets among them.
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, last]
