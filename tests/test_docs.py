@@ -1,5 +1,6 @@
 """The documentation: what it loads, and whether its commands do what it says."""
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -7,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.demo.fleet import Fleet, running_fleet
 from tests.doc_blocks import blocks, missing_lines
 
 ROOT = Path(__file__).parent.parent
+PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if blocks(page)]
+PAGE_SECONDS = 240
+BREAK = "=== next block ==="
 LOADED = re.compile(
     r"""<(?:script|img|iframe|source)[^>]*\ssrc=["']?(?:https?:)?//"""
     r"""|<link[^>]*rel=["']?(?:stylesheet|preconnect|preload)[^>]*(?:https?:)?//"""
@@ -43,3 +48,40 @@ def test_said_lines_are_looked_for_in_order_and_dots_stand_for_anything() -> Non
     assert not list(missing_lines("first ... ms\n\nthird", printed))
     assert list(missing_lines("third\nfirst ...", printed)) == ["first ..."]
     assert list(missing_lines("sec", printed)) == ["sec"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+async def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> None:
+    async with running_fleet(tmp_path / "fleet") as fleet:
+        printed = await asyncio.to_thread(run_blocks, page, fleet, tmp_path)
+    for block, text in zip(blocks(page), printed, strict=True):
+        missing = list(missing_lines(block.output, text))
+        assert not missing, f"{page}:{block.line} printed:\n{text}"
+
+
+def run_blocks(page: Path, fleet: Fleet, directory: Path) -> list[str]:
+    """What each block of the page prints when all run in one shell, as a reader would run them."""
+    script = f"printf '{BREAK}'\n".join(block.commands for block in blocks(page))
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/bin",
+        "HOME": str(directory),
+        "HOLDFAST_URL": fleet.api_url,
+        "HOLDFAST_TOKEN": fleet.token,
+        "HOLDFAST_DATA_DIR": str(fleet.directory / "holdfast"),
+        "S3_URL": fleet.s3_url,
+        "S3_KEYS": f"{fleet.access_key}:{fleet.secret_key}",
+        "COLUMNS": "120",
+    }
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=directory,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PAGE_SECONDS,
+        check=False,
+    )
+    assert ran.returncode == 0, f"{page} stopped with {ran.returncode}:\n{ran.stdout}"
+    return ran.stdout.split(BREAK)
