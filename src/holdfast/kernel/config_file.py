@@ -5,7 +5,6 @@ import secrets
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import tomlkit
 from pydantic import SecretStr
@@ -61,7 +60,7 @@ def setting_name(given: str) -> str:
     return name
 
 
-def set_setting(loaded: LoadedSettings, given: str, value: Any) -> Changed:
+def set_setting(loaded: LoadedSettings, given: str, value: object) -> Changed:
     """Write one setting to the file; text is read as the setting's type, ``None`` removes it.
 
     Raises ``NotFound`` and ``Invalid``; then nothing was written.
@@ -121,7 +120,7 @@ def _read(path: Path) -> tomlkit.TOMLDocument:
         raise Invalid(f"{path}: {error}", hint="mend the file: holdfast config edit") from None
 
 
-def _for_toml(value: Any) -> Any:
+def _for_toml(value: object) -> object:
     match value:
         case SecretStr():
             return value.get_secret_value()

@@ -1,0 +1,163 @@
+"""``holdfast user`` and ``holdfast token``: who may ask, straight in the database."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from holdfast.commands import output
+from holdfast.commands.local import local_actor, with_services
+from holdfast.commands.output import Form, say
+from holdfast.commands.processes import AsJson, Output
+from holdfast.commands.verbs import choose_form, read_secret
+from holdfast.kernel.errors import Invalid
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from holdfast.kernel.services import Services
+
+Role = Annotated[str, typer.Option(help="viewer, operator or admin.")]
+USER_COLUMNS = ("id", "name", "role", "has_password", "created_at", "disabled_at")
+TOKEN_COLUMNS = ("id", "name", "role", "hint", "user_id", "expires_at", "revoked_at")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put the two nouns beside the others."""
+    users = typer.Typer(name="user", help="People who may ask.", no_args_is_help=True)
+    users.command("create")(user_create)
+    users.command("list")(user_list)
+    users.command("revoke")(user_revoke)
+    tokens = typer.Typer(name="token", help="Tokens of the API.", no_args_is_help=True)
+    tokens.command("create")(token_create)
+    tokens.command("list")(token_list)
+    tokens.command("revoke")(token_revoke)
+    app.add_typer(users)
+    app.add_typer(tokens)
+
+
+def user_create(
+    name: Annotated[str, typer.Argument(help="the user's name")],
+    *,
+    role: Role = "viewer",
+    password: Annotated[
+        bool, typer.Option("--password", help="Ask for a password, or read it from stdin.")
+    ] = False,
+    form: Output = Form.TABLE,
+    as_json: AsJson = False,
+) -> None:
+    """Add a person."""
+    choose_form(form, as_json=as_json)
+    secret = read_secret("password") if password else ""
+
+    async def act(services: "Services") -> Any:  # noqa: ANN401 - JSON
+        from holdfast.kernel.identity import api, service  # noqa: PLC0415 - slow
+
+        async with services.database.write(local_actor()) as work:
+            user = await service.create_user(
+                work, name=name, role=service.role_named(role), password=secret
+            )
+        return api.user_out(user).model_dump()
+
+    output.show(with_services(act))
+
+
+def user_list(*, form: Output = Form.TABLE, as_json: AsJson = False) -> None:
+    """List people."""
+    choose_form(form, as_json=as_json)
+
+    async def act(services: "Services") -> Any:  # noqa: ANN401 - JSON
+        from holdfast.kernel.identity import api, tables  # noqa: PLC0415 - slow
+
+        async with services.database.read() as session:
+            return [api.user_out(row).model_dump() for row in await tables.users(session)]
+
+    output.show(with_services(act), USER_COLUMNS)
+
+
+def user_revoke(name: Annotated[str, typer.Argument(help="the user's name")]) -> None:
+    """Disable a person and end all their tokens."""
+
+    async def act(services: "Services") -> None:
+        from holdfast.kernel.identity import service  # noqa: PLC0415 - slow
+
+        async with services.database.write(local_actor()) as work:
+            await service.revoke_user(work, name)
+
+    with_services(act)
+    say(f"user {name!r} revoked")
+
+
+def token_create(
+    name: Annotated[str, typer.Argument(help="what the token is for")],
+    *,
+    role: Role = "viewer",
+    user: Annotated[str | None, typer.Option(help="The person it belongs to.")] = None,
+    expires_in: Annotated[
+        str, typer.Option(help="Like 30d or 12h (s, m, h, d, w); empty: never.")
+    ] = "",
+    form: Output = Form.TABLE,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token; its text goes to stdout, once, and cannot be shown again."""
+    choose_form(form, as_json=as_json)
+    expires_at = _expiry(expires_in)
+
+    async def act(services: "Services") -> Any:  # noqa: ANN401 - JSON
+        from holdfast.kernel.identity import api, service  # noqa: PLC0415 - slow
+
+        async with services.database.write(local_actor()) as work:
+            row, text = await service.create_token(
+                work,
+                name=name,
+                role=service.role_named(role),
+                user_name=user,
+                expires_at=expires_at,
+            )
+        return {**api.token_fields(row), "token": text}
+
+    made = with_services(act)
+    output.show(made["token"] if output.chosen() is Form.TABLE else made)
+    if output.chosen() is Form.TABLE:
+        say(f"token {made['id']} of role {made['role']}; it is not shown again")
+
+
+def token_list(*, form: Output = Form.TABLE, as_json: AsJson = False) -> None:
+    """List tokens, newest first; never their text."""
+    choose_form(form, as_json=as_json)
+
+    async def act(services: "Services") -> Any:  # noqa: ANN401 - JSON
+        from holdfast.kernel.identity import api, tables  # noqa: PLC0415 - slow
+
+        async with services.database.read() as session:
+            return [api.token_fields(row) for row in await tables.tokens(session)]
+
+    output.show(with_services(act), TOKEN_COLUMNS)
+
+
+def token_revoke(number: Annotated[int, typer.Argument(help="the token's id")]) -> None:
+    """End a token now."""
+
+    async def act(services: "Services") -> None:
+        from holdfast.kernel.identity import service  # noqa: PLC0415 - slow
+
+        async with services.database.write(local_actor()) as work:
+            await service.revoke_token(work, number)
+
+    with_services(act)
+    say(f"token {number} revoked")
+
+
+def _expiry(text: str) -> "datetime | None":
+    from holdfast.kernel.clock import now  # noqa: PLC0415 - beside its only use
+
+    if not text:
+        return None
+    number, unit = text[:-1], text[-1]
+    if unit not in UNITS or not number.isdecimal():
+        raise Invalid(f"{text!r} is no length of time", hint="use 30d, 12h, 90m or 2w")
+    try:
+        return now() + timedelta(seconds=int(number) * UNITS[unit])
+    except OverflowError:
+        raise Invalid(f"{text!r} is too long", hint="leave it out for never") from None

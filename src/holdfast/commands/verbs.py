@@ -1,0 +1,296 @@
+"""Commands as data: a verb is one call of the API, its options are the call's fields."""
+
+import inspect
+import json
+import keyword
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+import typer
+
+from holdfast.client.references import COLLECTIONS, find
+from holdfast.commands import output
+from holdfast.commands.contexts import connect
+from holdfast.commands.follow import FOLLOWERS
+from holdfast.commands.output import Form
+from holdfast.kernel.errors import Invalid
+
+if TYPE_CHECKING:
+    from holdfast.client.http import HoldfastClient
+
+Kind = Literal["text", "number", "decimal", "flag", "texts", "json", "secret"]
+TYPES: dict[Kind, Any] = {
+    "text": str | None,
+    "number": int | None,
+    "decimal": float | None,
+    "flag": bool | None,
+    "texts": list[str] | None,
+    "json": str | None,
+}
+CHANGES_PRESENT = 3
+NO = False
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field of a call, given as an option; a field that is not given is not sent."""
+
+    name: str
+    help: str
+    kind: Kind = "text"
+    option: str = ""
+    """Its name on the command line; by default the field's, with dashes."""
+    required: bool = False
+    argument: bool = False
+    """Whether it is given by its place, without an option's name."""
+    query: bool = False
+    """Whether it goes into the address instead of the body."""
+    ref: str = ""
+    """The noun that its value names; the call gets the id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """One command. ``{noun}`` in the path is an argument; a known noun is given by name or id."""
+
+    name: str
+    path: str
+    help: str
+    method: str = "GET"
+    fields: tuple[Field, ...] = ()
+    fixed: tuple[tuple[str, Any], ...] = ()
+    """What the body holds always."""
+    columns: tuple[str, ...] = ()
+    rows: str = ""
+    """The field of the answer that a table shows."""
+    done: str = ""
+    """What to say on stderr when it went well."""
+    confirm: bool = False
+    """Ask before it is done, unless ``--yes`` is given."""
+    pick: bool = False
+    """Show the one thing out of its list: the API has no call for it alone."""
+    follow: str = ""
+    """What the answer started: ``job`` or ``migration``, to be waited for with ``--wait``."""
+    changes: str = ""
+    """The field of a row which, when true, ends the command with 3: changes present."""
+    text: str = ""
+    """The field of the answer that is printed as it is."""
+
+
+RELOAD = Field(
+    name="reload", kind="flag", query=True, help="Make the change live now, or with a later reload."
+)
+DRY_RUN = Field(name="dry_run", kind="flag", query=True, help="Check everything, change nothing.")
+
+
+def noun(name: str, summary: str, verbs: Iterable[Verb]) -> typer.Typer:
+    """The commands of one noun."""
+    app = typer.Typer(name=name, help=summary, no_args_is_help=True)
+    for verb in verbs:
+        app.command(verb.name, help=verb.help)(command(verb))
+    return app
+
+
+def command(verb: Verb) -> Callable[..., None]:
+    """A function whose signature Typer turns into arguments and options."""
+
+    def run(**given: Any) -> None:  # noqa: ANN401 - Typer's values
+        choose_form(given.pop("output"), as_json=given.pop("as_json"))
+        with connect(given.pop("context")) as client:
+            carry_out(client, verb, given)
+
+    parameters = [*_arguments(verb), *_options(verb), *_common(verb)]
+    run.__doc__ = verb.help
+    run.__name__ = verb.name.replace("-", "_")
+    run.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
+    vars(run)["__signature__"] = inspect.Signature(parameters)
+    return run
+
+
+def choose_form(form: Form, *, as_json: bool) -> None:
+    """Take the form of the output from a command's options."""
+    output.choose(Form.JSON if as_json else form)
+
+
+def carry_out(client: "HoldfastClient", verb: Verb, given: dict[str, Any]) -> None:
+    """Make the call and show its answer."""
+    if verb.confirm and not given.pop("yes"):
+        _ask(verb, [str(given[name]) for name in _PLACE.findall(verb.path)])
+    waits, timeout = given.pop("wait", False), given.pop("timeout", None)
+    places = _PLACE.findall(verb.path)
+    owners: dict[str, Any] = {}
+    for place in places:
+        reference = str(given.pop(place))
+        if place not in COLLECTIONS:
+            owners[place] = quote(reference, safe="")
+            continue
+        row = find(client, place, reference, owners)
+        if verb.pick and place == places[-1]:
+            output.show(row)
+            return
+        owners[place] = row["id"]
+    answer = _call(client, verb, verb.path.format(**owners), given)
+    if verb.follow and waits:
+        answer = FOLLOWERS[verb.follow](client, answer, timeout)
+    _show(verb, answer)
+
+
+def parameter_name(field: Field) -> str:
+    """The field's name as a Python parameter: ``from`` is none."""
+    return f"{field.name}_" if keyword.iskeyword(field.name) else field.name
+
+
+def option_name(field: Field) -> str:
+    """What the field is called on the command line."""
+    return field.option or field.name.replace("_", "-")
+
+
+def _call(client: "HoldfastClient", verb: Verb, path: str, given: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+    query: dict[str, Any] = {}
+    body = dict(verb.fixed)
+    for field in verb.fields:
+        value = _value(client, field, given.get(parameter_name(field)))
+        if value is not None:
+            (query if field.query else body)[field.name] = value
+    if verb.method == "GET" and verb.columns and not verb.rows:
+        limited = "limit" in query or "per_page" in query
+        return client.get(path, **query) if limited else list(client.pages(path, query=query))
+    has_body = verb.method != "GET" and (verb.fields or verb.fixed)
+    return client.call(verb.method, path, query=query, body=body if has_body else None)
+
+
+def _value(client: "HoldfastClient", field: Field, given: Any) -> Any:  # noqa: ANN401 - any JSON
+    if field.kind == "secret":
+        return read_secret(field.name)
+    if given is None or given == []:
+        return None
+    if field.ref:
+        return find(client, field.ref, given, {})["id"]
+    if field.kind == "json":
+        return _json(field, given)
+    return _text(given) if field.kind == "text" else given
+
+
+def read_secret(name: str) -> str:
+    """Ask for a secret without showing it, or read a line of stdin: never from an argument."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(name, hide_input=True, err=True))
+    secret = sys.stdin.readline().strip()
+    if not secret:
+        raise Invalid(f"{name} is missing", hint=f"give {name} on stdin")
+    return secret
+
+
+def _text(given: str) -> str:
+    """``@path`` stands for a file's content, ``@@`` for a text that begins with one."""
+    if given.startswith("@@") or not given.startswith("@"):
+        return given.removeprefix("@") if given.startswith("@@") else given
+    try:
+        return Path(given[1:]).read_text()
+    except OSError as error:
+        raise Invalid(f"{given[1:]}: {error.strerror}", hint="name a readable file") from None
+
+
+def _json(field: Field, given: str) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return json.loads(_text(given))
+    except ValueError as error:
+        raise Invalid(
+            f"--{option_name(field)} is no JSON: {error}", hint="give JSON, or @file"
+        ) from None
+
+
+def _ask(verb: Verb, names: list[str]) -> None:
+    what = " ".join([verb.name, *names])
+    if not sys.stdin.isatty():
+        raise Invalid(f"{what}: not confirmed", hint="add --yes")
+    if not typer.confirm(f"{what}?", err=True):
+        raise typer.Abort
+
+
+def _show(verb: Verb, answer: Any) -> None:  # noqa: ANN401 - any JSON
+    rows = answer.get(verb.rows) if verb.rows and isinstance(answer, dict) else answer
+    if output.chosen() is not Form.TABLE:
+        output.show(answer)
+    elif verb.text and isinstance(answer, dict):
+        output.show(answer.get(verb.text) or "")
+    else:
+        output.show(rows, verb.columns)
+    if verb.done:
+        output.say(verb.done)
+    if verb.changes and any(row.get(verb.changes) for row in rows or ()):
+        raise typer.Exit(CHANGES_PRESENT)
+
+
+def _arguments(verb: Verb) -> list[inspect.Parameter]:
+    return [
+        _parameter(name, str, typer.Argument(help=_argument_help(name)))
+        for name in _PLACE.findall(verb.path)
+    ] + [
+        _parameter(parameter_name(field), str, typer.Argument(help=field.help))
+        for field in verb.fields
+        if field.argument
+    ]
+
+
+def _argument_help(name: str) -> str:
+    collection = COLLECTIONS.get(name)
+    return f"{collection.field.replace('_', ' ')} or id" if collection else f"the {name}"
+
+
+def _options(verb: Verb) -> list[inspect.Parameter]:
+    return [
+        _parameter(
+            parameter_name(field),
+            TYPES[field.kind] if not field.required else str,
+            typer.Option(... if field.required else None, _declared(field), help=field.help),
+        )
+        for field in verb.fields
+        if field.kind != "secret" and not field.argument
+    ]
+
+
+def _declared(field: Field) -> str:
+    name = option_name(field)
+    return f"--{name}/--no-{name}" if field.kind == "flag" else f"--{name}"
+
+
+def _common(verb: Verb) -> list[inspect.Parameter]:
+    options = common_options()
+    if verb.confirm:
+        option = typer.Option(NO, "--yes", "-y", help="Do not ask.")
+        options.append(_parameter("yes", bool, option))
+    if verb.follow:
+        wait = typer.Option(NO, "--wait/--detach", help="Follow it to its end, or only start it.")
+        limit = typer.Option(
+            None, "--timeout", help="Longest wait, in seconds; then exit code 124."
+        )
+        options.append(_parameter("wait", bool, wait))
+        options.append(_parameter("timeout", float | None, limit))
+    return options
+
+
+def common_options() -> list[inspect.Parameter]:
+    """What every command of the API takes."""
+    form = typer.Option(Form.TABLE, "--output", "-o", help="Form of the result.")
+    as_json = typer.Option(NO, "--json", help="The same as -o json.")
+    context = typer.Option("", "--context", help="Which server; see: holdfast context list.")
+    return [
+        _parameter("output", Form, form),
+        _parameter("as_json", bool, as_json),
+        _parameter("context", str, context),
+    ]
+
+
+def _parameter(
+    name: str,
+    kind: Any,  # noqa: ANN401 - a type, or a union of types
+    info: Any,  # noqa: ANN401 - Typer's argument or option
+) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=kind)
