@@ -6,7 +6,6 @@ Blocking file operations, microseconds each; a batch of hundreds belongs in `asy
 """
 
 import contextlib
-import ctypes
 import os
 import re
 import shutil
@@ -16,7 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from holdfast.gateway.render_model import BUCKET_NAME, pool_alias
-from holdfast.kernel.errors import Invalid, Unavailable
+from holdfast.kernel.errors import Invalid
+from holdfast.kernel.nginx import disk
 
 __all__ = ["DEFAULT_KEY", "Flag", "FlagState", "RouteFlags", "counter_key", "pool_alias"]
 
@@ -109,7 +109,7 @@ class RouteFlags:
 
     def ensure(self) -> None:
         """Make the folder, readable by nginx's workers whatever the umask is."""
-        _make_dir(self.root)
+        disk.make_dir(self.root)
 
     def bucket_dir(self, vhost: str, bucket: str) -> Path:
         """The folder of one bucket. Raises `Invalid` for names that would leave their place."""
@@ -130,19 +130,19 @@ class RouteFlags:
         Raises `Invalid` when the epoch is not above every one that the bucket has had.
         """
         folder = self._place(vhost, bucket, flag)
-        _fsync(folder)
+        disk.sync_dir(folder)
         self._switch(folder, flag)
-        _fsync(folder)
+        disk.sync_dir(folder)
 
     def set_many(self, flags: Iterable[tuple[str, str, Flag]]) -> None:
         """`set_flag` for a batch, with two syncs in all. Each flag is atomic, the batch is not."""
         placed = [(self._place(vhost, bucket, flag), flag) for vhost, bucket, flag in flags]
         if not placed:
             return
-        _syncfs(self.root)
+        disk.sync_file_system(self.root)
         for folder, flag in placed:
             self._switch(folder, flag)
-        _syncfs(self.root)
+        disk.sync_file_system(self.root)
 
     def remove(self, vhost: str, bucket: str) -> None:
         """Take the route away: the default pool answers. Its epochs stay used. Absent: no error."""
@@ -151,7 +151,7 @@ class RouteFlags:
             (folder / "cur").unlink()
         except FileNotFoundError:
             return
-        _fsync(folder)
+        disk.sync_dir(folder)
 
     def remove_vhost(self, vhost: str) -> None:
         """Take every route of a vhost away. The epochs stay used: its name may come back."""
@@ -211,7 +211,7 @@ class RouteFlags:
         """Forget drained epochs below ``below``, never the live one; the numbers stay used."""
         folder = self.bucket_dir(vhost, bucket)
         current = self.get(vhost, bucket)
-        _write(folder / _EPOCH, str(self.next_epoch(vhost, bucket) - 1))
+        disk.replace_file(folder / _EPOCH, str(self.next_epoch(vhost, bucket) - 1))
         for flag in self.history(vhost, bucket):
             if flag.epoch < below and flag != current:
                 shutil.rmtree(folder / flag.name)
@@ -219,24 +219,24 @@ class RouteFlags:
     def pin(self, vhost: str, bucket: str, upload_id: str) -> None:
         """Keep an upload on the source pool; ``upload_id`` as in a URL, percent-encoded."""
         pins = self._pins(vhost, bucket)
-        _make_dir(pins)
+        disk.make_dir(pins)
         path = pins / _upload_name(upload_id)
         path.touch(mode=0o644)
-        _fsync(pins)
+        disk.sync_dir(pins)
 
     def unpin(self, vhost: str, bucket: str, upload_id: str) -> None:
         """The upload is finished or gone. Absent: no error."""
         pins = self._pins(vhost, bucket)
         (pins / _upload_name(upload_id)).unlink(missing_ok=True)
         if pins.is_dir():
-            _fsync(pins)
+            disk.sync_dir(pins)
 
     def unpin_all(self, vhost: str, bucket: str) -> None:
         """Remove every pin of the bucket: a cutover was taken back, or all uploads are done."""
         shutil.rmtree(self._pins(vhost, bucket), ignore_errors=True)
         folder = self.bucket_dir(vhost, bucket)
         if folder.is_dir():
-            _fsync(folder)
+            disk.sync_dir(folder)
 
     def pins(self, vhost: str, bucket: str) -> frozenset[str]:
         """Upload ids, percent-encoded, that stay on the source pool."""
@@ -258,8 +258,8 @@ class RouteFlags:
                     f"epoch {flag.epoch} of bucket {bucket!r} on {vhost!r} was used before"
                 )
         else:
-            _make_dir(folder)
-        _make_dir(folder / flag.name)
+            disk.make_dir(folder)
+        disk.make_dir(folder / flag.name)
         return folder
 
     @staticmethod
@@ -281,41 +281,3 @@ def _names(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))  # noqa: PTH208 - names are all that is wanted
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _make_dir(path: Path) -> None:
-    missing = []
-    while not path.is_dir():
-        missing.append(path)
-        path = path.parent
-    for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
-
-
-def _write(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.new")
-    with new.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    _fsync(path.parent)
-
-
-def _fsync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _syncfs(folder: Path) -> None:
-    """One sync of the whole file system instead of thousands of small ones."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
-            raise Unavailable(f"cannot sync {folder}: {os.strerror(ctypes.get_errno())}")
-    finally:
-        os.close(descriptor)

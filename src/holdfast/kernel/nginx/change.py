@@ -27,8 +27,8 @@ async def go_live(
 ) -> Outcome:
     """Test, switch, reload, wait. Under `change_lock`.
 
-    Raises `NginxRefused` with nginx's words, or `Unavailable` when the running nginx did not take it:
-    both leave files, live link and running nginx as they were. With ``reload=False`` the generation
+    Raises `NginxRefused` with nginx's words, or `Unavailable` when the running nginx took it not: both
+    leave files, live link and running nginx as they were. With ``reload=False`` the generation
     is tested and linked, and live at the next reload.
     """
     try:

@@ -83,7 +83,7 @@ class Generations:
         self._seen: dict[Path, tuple[tuple[int, int, int], str]] = {}
 
     def ensure(self) -> int:
-        """Make the folders, clean up after a crash, write an empty first generation if there is none.
+        """Make the folders, clean up after a crash, write an empty first generation if none is.
 
         After this the operator's ``include <dir>/live/http.conf;`` resolves. Gives the live number.
         """
@@ -105,7 +105,7 @@ class Generations:
             return None
 
     def next_number(self) -> int:
-        """The number that the next candidate gets; never used before, not by a discarded one either."""
+        """The number of the next candidate; never used before, not by a discarded one either."""
         with contextlib.suppress(FileNotFoundError, ValueError):
             return max([int((self._folder / ".last").read_text()), *self._numbers()]) + 1
         return max(self._numbers(), default=0) + 1
@@ -155,8 +155,8 @@ class Generations:
     ) -> Candidate:
         """Make the next generation from the live one, on disk and durable, but not live.
 
-        ``changed`` wins over what is on disk; any other file is carried on as it is, also when somebody
-        edited it: drift is shown, never corrected along the way.
+        ``changed`` wins over what is on disk; any other file is carried on as it is, also when
+        somebody edited it: drift is shown, never corrected along the way.
         """
         changed = {_relative(path): text for path, text in changed.items()}
         gone = {_relative(path) for path in removed} - changed.keys()
@@ -184,7 +184,7 @@ class Generations:
         return Candidate(number=number, directory=base, previous=previous)
 
     def rollback(self, number: int) -> Candidate:
-        """Make an old generation ready to be live again, every file as written. Then switch to it."""
+        """Make an old generation ready to be live again, every file as written; then `switch`."""
         record = self.record(number)
         previous, base = self.current(), self.directory(number)
         if number == previous:
@@ -268,7 +268,7 @@ class Generations:
         return found
 
     def prune(self) -> list[int]:
-        """Remove generations beyond ``keep``, and texts that none refers to; gives their numbers."""
+        """Remove generations beyond ``keep``, and texts none refers to; gives their numbers."""
         numbers, current = sorted(self._numbers(), reverse=True), self.current()
         old = [n for n in numbers[self.keep :] if n != current]
         for number in old:

@@ -50,7 +50,7 @@ def signal_reload(master: int) -> bool:
 
 
 async def loaded_generation(port: int) -> tuple[int, int] | None:
-    """``(generation, worker's process id)`` as nginx's control server says; None without an answer."""
+    """``(generation, worker's process id)`` as nginx's control server says; None: no answer."""
     body = await control_get(port, "/generation")
     with contextlib.suppress(ValueError):
         generation, pid = (body or "").split()

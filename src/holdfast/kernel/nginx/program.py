@@ -72,7 +72,7 @@ class Nginx:
         return f"include {self.root}/live/{MAIN};"
 
     async def build(self) -> Build:
-        """Version and compiled-in paths. Raises `ProgramMissing`, or `Invalid` when it is no nginx."""
+        """Version and compiled-in paths. Raises `ProgramMissing`, or `Invalid` when no nginx."""
         if self._build is None:
             done = await run([*self._bare(), "-V"], timeout_seconds=10)
             self._build = parse_build("\n".join(done.last_lines))
@@ -112,8 +112,8 @@ class Nginx:
     async def reload(self) -> frozenset[int]:
         """Make the master read its files again; gives the workers that served before.
 
-        Returns when the master was told: `wait_loaded` waits for the effect. Raises `Unavailable` when
-        nginx does not run.
+        Returns when the master was told: `wait_loaded` waits for the effect. Raises `Unavailable`
+        when nginx does not run.
         """
         pid = await self._master()
         if pid is None:
@@ -129,7 +129,7 @@ class Nginx:
     async def wait_loaded(
         self, number: int, before: frozenset[int] = frozenset(), *, timeout_seconds: float = 30.0
     ) -> bool:
-        """Wait until generation ``number`` answers and none of the workers ``before`` takes requests.
+        """Wait until generation ``number`` answers and no worker of ``before`` takes requests.
 
         False when that did not come about in time: nginx goes on with what it had.
         """

@@ -80,7 +80,7 @@ _REFUSED_ON_THE_WAY: Mapping[str, str] = {
     "satisfy": "the gate of live migrations stands on it",
     "default_type": "the answers of the gateway stand on it",
 }
-"""Refused where it would act on the gateway's own locations; fine inside a location of the operator."""
+"""Refused where it acts on the gateway's own locations; fine in a location of the operator."""
 
 
 _LOG = re.compile(r"off|(?:/var/log/|logs/)(?!.*\.\.)[A-Za-z0-9._/-]+", re.ASCII)

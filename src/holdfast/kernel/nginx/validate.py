@@ -1,4 +1,4 @@
-"""Values that go into nginx files, checked by their type. Each raises `Invalid`: what, where, what to do.
+"""Values that go into nginx files, checked by type. Each raises `Invalid` that says what to do.
 
 ``field`` is the name that the caller knows the value by; the value comes back in its plain form.
 """
@@ -58,7 +58,7 @@ def server_address(value: str, field: str = "address") -> str:
 
 
 def server_name(value: str, field: str = "server_name") -> str:
-    """A host name, ``*.`` and a host name, or an IP address; other scripts come back as punycode."""
+    """A host name, ``*.`` and a host name, or an IP address; other scripts become punycode."""
     value = value.strip()
     _no_breaking(value, field)
     star, bare = ("*.", value[2:]) if value.startswith("*.") else ("", value)
@@ -127,7 +127,7 @@ def pool_name(value: str, field: str = "name") -> str:
 
 
 def ip_rule(value: str, field: str = "ip_rule_ips") -> str:
-    """An IP address or a network in CIDR form; host bits are refused, as nginx would ignore them."""
+    """An IP address or a network in CIDR form; host bits are refused: nginx would ignore them."""
     try:
         ipaddress.ip_network(value.strip())
     except ValueError as error:

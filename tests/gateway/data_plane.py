@@ -1,0 +1,175 @@
+"""A real nginx with our files, pools that answer with their name, and a gate that we play."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.gateway.flags import Flag, FlagState, RouteFlags, counter_key
+from holdfast.gateway.render import http_conf, pool_files, vhost_files
+from holdfast.gateway.render_model import (
+    MemberSpec,
+    PoolSpec,
+    RenderContext,
+    VhostSpec,
+)
+from holdfast.kernel.nginx import Generations, Nginx, control_status, go_live
+from tests.kernel.nginx.lab import Answer, NginxLab, nginx_lab, send, until
+from tests.servers.ports import free_port
+
+VHOST = "s3.local"
+SLOW_PATH_SECONDS = 2
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A running nginx with our files."""
+
+    lab: NginxLab
+    root: Path
+    port: int
+    gate_port: int
+    flags: RouteFlags
+    nginx: Nginx
+    generations: Generations
+    ctx: RenderContext
+    pools: dict[str, int]
+    vhosts: list[VhostSpec] = field(default_factory=list)
+
+    async def ask(self, method: str, path: str, body: bytes = b"", **more: str) -> Answer:
+        return await send(self.port, method, path, body, **more)
+
+    def flag(self, state: FlagState, pool: str = "pool_s", bucket: str = "bkt") -> Flag:
+        """Write the next flag of a bucket that moves from pool_s to pool_d."""
+        flag = Flag(
+            epoch=self.flags.next_epoch(VHOST, bucket),
+            state=state,
+            pool_alias=pool,
+            target_alias=None if state is FlagState.STATIC else "pool_d",
+            gate_port=None if state is FlagState.STATIC else self.gate_port,
+        )
+        self.flags.set_flag(VHOST, bucket, flag)
+        return flag
+
+    async def in_flight(self, flag: Flag | None, bucket: str = "bkt") -> bool:
+        """Whether nginx counts a mutation under this flag."""
+        key = counter_key(VHOST, bucket, flag)
+        status, _ = await control_status(self.ctx.control_port, f"/probe?k={key}")
+        assert status in {200, 503}
+        return status == 503
+
+    def log(self) -> list[dict[str, str]]:
+        """The dirty log."""
+        path = self.root / "log" / "dirty.log"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    async def apply(self, vhosts: list[VhostSpec]) -> None:
+        """Make these vhosts live."""
+        self.vhosts = vhosts
+        number = self.generations.next_number()
+        directory = str(self.generations.directory(number))
+        names = list(self.pools)
+        files = http_conf(self.ctx, generation=number, directory=directory, pools=names)
+        for name, port in self.pools.items():
+            member = MemberSpec(address=f"127.0.0.1:{port}")
+            files |= pool_files(PoolSpec(name=name, members=(member,)))
+        for vhost in vhosts:
+            files |= vhost_files(vhost, self.ctx)
+        candidate = self.generations.prepare(files, author="test", reason="test")
+        outcome = await go_live(self.generations, self.nginx, candidate)
+        assert outcome.live, outcome.remedy
+
+
+def an_s3_vhost(port: int, **fields: object) -> VhostSpec:
+    settings = {"server_name": VHOST, "listen_port": port, "ssl": False, "default_pool": "pool_s"}
+    return VhostSpec(**(settings | fields))  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def running_gateway(tmp_path: Path, **fields: object) -> AsyncIterator[Gateway]:
+    root = tmp_path / "gw"
+    pools = {"pool_s": free_port(), "pool_d": free_port(), "dotted.pool": free_port()}
+    generations = Generations(root)
+    generations.ensure()
+    async with nginx_lab(tmp_path / "op") as lab:
+        names = {"pool_s": "S", "pool_d": "D", "dotted.pool": "P"}
+        backends = "".join(
+            f"server {{ listen 127.0.0.1:{port}; location / {{ client_max_body_size 0;"
+            f' return 200 "{names[pool]} $request_method $request_uri"; }} }}\n'
+            for pool, port in pools.items()
+        )
+        lab.write_main(f"{backends}include {root}/live/http.conf;")
+        await lab.start()
+        nginx = Nginx(lab.command, root)
+        ctx = RenderContext(
+            nginx_dir=root,
+            control_port=nginx.control_port,
+            gate_timeout_seconds=SLOW_PATH_SECONDS,
+        )
+        flags = RouteFlags(root)
+        gateway = Gateway(
+            lab, root, free_port(), free_port(), flags, nginx, generations, ctx, pools
+        )
+        await gateway.apply([an_s3_vhost(gateway.port, **fields)])
+        yield gateway
+
+
+Handler = Callable[[str], Awaitable[bytes]]
+
+
+async def never_answers(_: str) -> bytes:
+    """A driver that is alive and silent."""
+    await asyncio.Event().wait()
+    return b""
+
+
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
+
+
+@asynccontextmanager
+async def gate(gateway: Gateway, handler: Handler) -> AsyncIterator[list[str]]:
+    """The process that drives the migration: what it is asked, and what it answers."""
+    heads: list[str] = []
+    talking: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        talking.add(task)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+                writer.write(await handler(heads[-1]))
+                await writer.drain()
+        finally:
+            talking.discard(task)
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", gateway.gate_port)
+    try:
+        yield heads
+    finally:
+        server.close()
+        for task in list(talking):
+            task.cancel()
+        await asyncio.gather(*talking, return_exceptions=True)
+        await server.wait_closed()
+
+
+async def wait_in_flight(gateway: Gateway, flag: Flag | None, bucket: str = "bkt") -> None:
+    async with asyncio.timeout(10):
+        while not await gateway.in_flight(flag, bucket):  # noqa: ASYNC110 - nginx tells nobody
+            await asyncio.sleep(0.002)
+
+
+async def wait_not_in_flight(gateway: Gateway, flag: Flag | None, bucket: str = "bkt") -> None:
+    async with asyncio.timeout(10):
+        while await gateway.in_flight(flag, bucket):  # noqa: ASYNC110 - nginx tells nobody
+            await asyncio.sleep(0.002)
+
+
+async def wait_for_log(gateway: Gateway, lines: int) -> None:
+    await until(lambda: len(gateway.log()) >= lines, "the dirty log has too few lines")
