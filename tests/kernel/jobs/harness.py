@@ -15,11 +15,10 @@ from pydantic import SecretStr
 from holdfast.kernel.config import LoadedSettings, Settings
 from holdfast.kernel.db import Database
 from holdfast.kernel.jobs import service
-from holdfast.kernel.jobs.caretaker import EngineTimes
 from holdfast.kernel.jobs.engine import JobEngine
-from holdfast.kernel.jobs.lease import LeaseTimes
 from holdfast.kernel.jobs.model import DEFAULT_PRIORITY, JobState
 from holdfast.kernel.jobs.service import JobView
+from holdfast.kernel.jobs.times import EngineTimes, LeaseTimes
 from holdfast.kernel.secrets import Sealer
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM

@@ -1,6 +1,5 @@
 """One worker: what becomes of a job, on SQLite and on PostgreSQL."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,9 @@ from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Conflict
 from holdfast.kernel.events import events_after
 from holdfast.kernel.jobs import service
-from holdfast.kernel.jobs.lease import Lease, LeaseTimes
+from holdfast.kernel.jobs.lease import Lease
 from holdfast.kernel.jobs.model import JobState
+from holdfast.kernel.jobs.times import LeaseTimes
 from tests.kernel.jobs.harness import (
     Evidence,
     cancel,
@@ -22,6 +22,9 @@ from tests.kernel.jobs.harness import (
     state_of,
     submit,
 )
+
+
+pytestmark = pytest.mark.real
 
 
 def copy_args(evidence: Evidence, go: Path) -> dict[str, str]:
@@ -277,4 +280,3 @@ async def test_a_second_worker_on_one_sqlite_data_directory_is_refused(
     await again.acquire()
     await again.release()
     await database.close()
-    await asyncio.sleep(0)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 from holdfast.kernel.clock import now
@@ -11,7 +10,7 @@ from holdfast.kernel.jobs.admission import admit, leading
 from holdfast.kernel.jobs.durable import Status
 from holdfast.kernel.jobs.ending import finish
 from holdfast.kernel.jobs.errors import JobGaveWay, error_code, error_text
-from holdfast.kernel.jobs.lease import Lease, LeaseTimes
+from holdfast.kernel.jobs.lease import Lease
 from holdfast.kernel.jobs.logfile import delete_logs_before
 from holdfast.kernel.jobs.model import (
     ACTIVE,
@@ -24,6 +23,7 @@ from holdfast.kernel.jobs.model import (
 )
 from holdfast.kernel.jobs.running import JobRunner
 from holdfast.kernel.jobs.tables import JobRow
+from holdfast.kernel.jobs.times import EngineTimes
 from holdfast.kernel.logging import get_logger
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM
@@ -33,19 +33,6 @@ GAVE_UP = "its worker died under it too often"
 NO_RECORD = Status(recorded=Recorded.UNKNOWN, executor_id=None, error=None)
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineTimes:
-    """How often a worker does what."""
-
-    pass_seconds: float = 0.3
-    """Pause between two looks at what may start, has ended or is to be cancelled."""
-    takeover_seconds: float = 1.0
-    cleaning_seconds: float = 3600.0
-    closing_seconds: float = 20.0
-    """How long interrupted jobs may take to clean up when the worker stops."""
-    lease: LeaseTimes = field(default_factory=LeaseTimes)
 
 
 class Caretaker:

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from holdfast.kernel.jobs import durable
-from holdfast.kernel.jobs.caretaker import Caretaker, EngineTimes
 from holdfast.kernel.jobs.lease import Lease
-from holdfast.kernel.jobs.running import JobRunner
+from holdfast.kernel.jobs.times import EngineTimes
 from holdfast.kernel.logging import get_logger
 from holdfast.kernel.services import Services
+
+if TYPE_CHECKING:
+    from holdfast.kernel.jobs.caretaker import Caretaker
+    from holdfast.kernel.jobs.running import JobRunner
 
 log = get_logger(__name__)
 
@@ -29,9 +32,12 @@ class JobEngine:
 
         Raises ``Conflict`` when another worker uses the data directory (SQLite).
         """
+        # Here, because it takes a second that an API without a worker need not spend.
+        from holdfast.kernel.jobs import caretaker, durable, running  # noqa: PLC0415
+
         lease = Lease(services.database, services.settings.data_dir, self._times.lease)
         await lease.acquire()
-        runner = JobRunner(services, lease)
+        runner = running.JobRunner(services, lease)
         concurrency = services.settings.worker_concurrency
         # On this thread, though it takes a moment: jobs run on the loop that it is called on.
         durable.launch(
@@ -43,14 +49,16 @@ class JobEngine:
         )
         await asyncio.to_thread(durable.open_queue, concurrency)
         self._lease, self._runner = lease, runner
-        caretaker = Caretaker(services, lease, runner, self._times)
-        self._task = asyncio.create_task(self._loop(caretaker, runner), name="job-engine")
+        care = caretaker.Caretaker(services, lease, runner, self._times)
+        self._task = asyncio.create_task(self._loop(care, runner), name="job-engine")
         log.info("worker started", executor=lease.executor_id)
 
     async def stop(self) -> None:
         """Interrupt running jobs, which go on at the next start or in another worker."""
         if self._task is None or self._runner is None or self._lease is None:
             return
+        from holdfast.kernel.jobs import durable  # noqa: PLC0415 - see above
+
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -63,11 +71,11 @@ class JobEngine:
         await self._lease.release()
         log.info("worker stopped", executor=self._lease.executor_id)
 
-    async def _loop(self, caretaker: Caretaker, runner: JobRunner) -> None:
+    async def _loop(self, care: "Caretaker", runner: "JobRunner") -> None:
         while True:
             runner.ended.clear()
             try:
-                await caretaker.look()
+                await care.look()
             except Exception as error:  # noqa: BLE001 - the worker's loop goes on
                 trace = traceback.format_exception(error)
                 log.warning("looking after the jobs failed", trace="".join(trace))

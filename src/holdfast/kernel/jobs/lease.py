@@ -12,7 +12,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
@@ -26,6 +25,7 @@ from holdfast.kernel.errors import Conflict
 from holdfast.kernel.jobs import tables
 from holdfast.kernel.jobs.errors import LeaseLost
 from holdfast.kernel.jobs.tables import ExecutorRow
+from holdfast.kernel.jobs.times import LeaseTimes
 from holdfast.kernel.logging import get_logger
 from holdfast.kernel.work import SYSTEM
 
@@ -43,14 +43,6 @@ log = get_logger(__name__)
 def _end_process(reason: str) -> None:
     log.error("worker lost its lease and ends", reason=reason)
     os._exit(FENCED_EXIT_CODE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseTimes:
-    """How long a silent worker counts as alive, and how often it gives a sign, in seconds."""
-
-    lease_seconds: float = 10.0
-    beat_seconds: float = 1.0
 
 
 class Lease:
