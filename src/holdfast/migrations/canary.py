@@ -1,0 +1,127 @@
+"""A write through nginx that changes nothing, to prove that writes are counted, logged and stopped at the gate."""
+
+import asyncio
+import hashlib
+import secrets
+import ssl
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager, suppress
+
+from holdfast.gateway.flags import Flag, counter_key
+from holdfast.kernel.errors import Unavailable
+from holdfast.kernel.stores.s3.signing import Signer, quote_path
+from holdfast.kernel.stores.s3.xml import delete_body
+from holdfast.migrations.dirtylog import Dirty, DirtyLog
+from holdfast.migrations.move import Entrance, Side
+from holdfast.migrations.switch import Counters
+
+ANSWER_SECONDS = 10.0
+ARRIVE_SECONDS = 2.0
+LOOK_SECONDS = 0.005
+
+
+class Canary:
+    """Batch deletes of a key that nobody has, sent to nginx on this machine for each virtual host."""
+
+    def __init__(self, bucket: str, source: Side) -> None:
+        self._bucket, self._source = bucket, source
+        self.key = f"holdfast-canary-{secrets.token_hex(8)}"
+
+    async def prove(
+        self, entrance: Entrance, flag: Flag, counters: Counters, log: DirtyLog, dirty: Dirty
+    ) -> None:
+        """The write is counted while it is in flight, answered, and stands in the dirty log after. Raises `Unavailable`."""
+        body = delete_body([self.key])
+        counter = counter_key(entrance.name, self._bucket, flag)
+        async with asyncio.timeout(ANSWER_SECONDS), self._connected(entrance) as (reader, writer):
+            writer.write(self._head(entrance, "POST", "", {"delete": ""}, body) + body[:-1])
+            await writer.drain()
+            await _until_busy(counters, counter, entrance)
+            writer.write(body[-1:])
+            await writer.drain()
+            status = (await reader.readline()).split(b" ")
+        if len(status) < 2 or not status[1].startswith(b"2"):  # noqa: PLR2004 version and status
+            shown = status[1].decode("latin-1") if len(status) > 1 else "nothing"
+            raise Unavailable(
+                f"a write through {entrance.name} was answered with {shown}",
+                hint="do the pool's credentials work through nginx, and may this machine connect?",
+            )
+        while await counters.busy(counter):
+            await asyncio.sleep(LOOK_SECONDS)
+        await log.read()
+        if self.key not in dirty.keys:
+            raise Unavailable(
+                f"a write through {entrance.name} does not show in the dirty log",
+                hint="can nginx's workers write to the log folder, and does nginx run with these files?",
+            )
+        dirty.keys.discard(self.key)
+
+    async def knock(self, entrance: Entrance, seen: Awaitable[None]) -> None:
+        """A write that must arrive at the gate. Raises `Unavailable` when nginx lets it pass or does not come."""
+        async with self._connected(entrance) as (_, writer):
+            writer.write(self._head(entrance, "DELETE", self.key, {}, b""))
+            await writer.drain()
+            try:
+                async with asyncio.timeout(ARRIVE_SECONDS):
+                    await seen
+            except TimeoutError:
+                raise Unavailable(
+                    f"nginx does not ask at the gate for {entrance.name}",
+                    hint="can nginx on this machine connect to this process over loopback?",
+                ) from None
+
+    def _head(
+        self, entrance: Entrance, method: str, key: str, query: Mapping[str, str], body: bytes
+    ) -> bytes:
+        host = entrance.name.replace("*", "holdfast-canary")
+        path = quote_path(self._bucket, key)
+        extra = {"content-length": str(len(body))}
+        if body:
+            digest = hashlib.md5(body, usedforsecurity=False).digest()
+            extra |= {"content-type": "application/xml", "content-md5": b64encode(digest).decode()}
+        signer = Signer(self._source.access_key, self._source.secret_key, self._source.region, host)
+        search = "&".join(f"{name}={value}" for name, value in query.items())
+        headers = signer.headers(method, path, search, extra)
+        target = f"{path}?{search}" if search else path
+        lines = [f"{method} {target} HTTP/1.1", "connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+    @asynccontextmanager
+    async def _connected(
+        self, entrance: Entrance
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        context = None
+        if entrance.tls:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1",
+                entrance.port,
+                ssl=context,
+                server_hostname=entrance.name.replace("*", "holdfast-canary") if context else None,
+            )
+        except OSError as error:
+            raise Unavailable(
+                f"nginx does not answer for {entrance.name} on port {entrance.port}: {error.strerror}"
+            ) from error
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+async def _until_busy(counters: Counters, counter: str, entrance: Entrance) -> None:
+    try:
+        async with asyncio.timeout(ARRIVE_SECONDS):
+            while not await counters.busy(counter):
+                await asyncio.sleep(LOOK_SECONDS)
+    except TimeoutError:
+        raise Unavailable(
+            f"a write through {entrance.name} is not counted",
+            hint="does nginx read the routing flags? The folder must be readable for its workers",
+        ) from None

@@ -1,0 +1,190 @@
+"""The switch: writes wait, what is in flight drains, the last keys are copied, the flags turn. Or it steps back.
+
+Nothing but the flags on disk says who serves, so nothing is written to the database while a hold is open.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from holdfast.gateway.flags import FlagState
+from holdfast.kernel.clock import iso_time, now
+from holdfast.kernel.errors import AppError
+from holdfast.kernel.logging import get_logger
+from holdfast.migrations.canary import Canary
+from holdfast.migrations.copying import Copying
+from holdfast.migrations.gate import Hold
+from holdfast.migrations.model import HoldAttempt, Stage, backoff_seconds
+from holdfast.migrations.move import Cancelled, Parts, failed_keys
+from holdfast.migrations.patience import pause, worded
+from holdfast.migrations.switch import drain_in_hold, drained, first_busy, to_the_end, together
+
+MAX_PINS = 10_000
+log = get_logger(__name__)
+
+
+class StepBack(Exception):
+    """This attempt is over; writes go on at the source."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    dirty_keys: int = 0
+    pins: int = 0
+    drained: bool = False
+    committed: bool = False
+
+
+class Cutover:
+    """Tries to switch until it succeeds or somebody wants the end."""
+
+    def __init__(self, parts: Parts, copying: Copying, canary: Canary | None) -> None:
+        self._parts, self._copying, self._canary = parts, copying, canary
+
+    async def run(self) -> None:
+        """Return when every virtual host has the flag ``dst``. Raises `Cancelled` while the source serves."""
+        parts = self._parts
+        await parts.report.stage(Stage.CUTOVER, "both sides agree; switching")
+        number = 0
+        while True:
+            parts.check_cancelled()
+            await self._let_long_uploads_end()
+            if not self._copying.ready():
+                await self._copying.converge()
+                continue
+            number += 1
+            if await self._attempt(number):
+                return
+            await pause(parts.report, backoff_seconds(number))
+            await self._copying.converge()
+
+    async def _let_long_uploads_end(self) -> None:
+        """Never hold for what cannot drain: turn to a new epoch and let everything before it end by itself."""
+        parts = self._parts
+        counters = parts.switch.older_counters(with_current=True)
+        if await first_busy(parts.nginx.counters, counters) is None:
+            return
+        await parts.switch.set(FlagState.SRC)
+        async with self._copying.watched():
+            await drained(parts.nginx.counters, counters, parts.report.note)
+
+    async def _attempt(self, number: int) -> bool:
+        parts, attempt = self._parts, _Attempt()
+        hold = Hold(parts.switch.older_counters(with_current=True))
+        started_at, started = iso_time(now()) or "", time.monotonic()
+        parts.nginx.gate.close(parts.move.places, hold)
+        result = "switched"
+        try:
+            async with asyncio.timeout(parts.move.options.max_hold_seconds):
+                await self._hold(hold, attempt)
+            await self._commit(attempt)
+        except TimeoutError:
+            result = self._why_too_long(attempt)
+        except StepBack as reason:
+            result = str(reason)
+        except Cancelled:
+            result = "cancelled"
+        except (AppError, OSError) as error:
+            result = worded(error)
+        finally:
+            try:
+                if not attempt.committed:
+                    await to_the_end(self._step_back())
+            finally:
+                parts.nginx.gate.open(parts.move.places)
+        seconds = time.monotonic() - started
+        await parts.report.held(
+            HoldAttempt(
+                number=number,
+                started_at=started_at,
+                seconds=round(seconds, 3),
+                dirty_keys=attempt.dirty_keys,
+                pinned_uploads=attempt.pins,
+                held_requests=hold.held_requests,
+                result=result,
+            )
+        )
+        return attempt.committed
+
+    async def _hold(self, hold: Hold, attempt: _Attempt) -> None:
+        """Everything between closing the gate and proving that both sides are equal."""
+        parts = self._parts
+        await parts.switch.set(FlagState.HOLD)
+        await together(
+            self._reach_gate(hold),
+            drain_in_hold(parts.nginx.counters, hold, parts.switch.older_counters()),
+        )
+        attempt.drained = True
+        await parts.nginx.log.read()
+        await self._last_keys(attempt)
+        await self._pin_uploads(attempt)
+        if parts.dirty.owed:
+            raise StepBack(f"a full pass is owed: {parts.dirty.owed}")
+        parts.check_cancelled()
+
+    async def _reach_gate(self, hold: Hold) -> None:
+        """A write through each virtual host must arrive at our gate: else nginx would let writes pass the hold."""
+        if self._canary is None:
+            return
+        await together(
+            *(
+                self._canary.knock(entrance, hold.seen(entrance.name))
+                for entrance in self._parts.move.entrances
+            )
+        )
+
+    async def _last_keys(self, attempt: _Attempt) -> None:
+        parts = self._parts
+        keys = parts.dirty.take()
+        attempt.dirty_keys = len(keys)
+        try:
+            report = await parts.copier.sync_many(keys) if keys else None
+        except BaseException:
+            parts.dirty.put_back(keys)
+            raise
+        if report and report.failed:
+            parts.dirty.put_back(report.failed)
+            raise StepBack(failed_keys(report.failed))
+        if parts.copier.totals.uncertain_keys:
+            raise StepBack("the destination did not answer to a write")
+
+    async def _pin_uploads(self, attempt: _Attempt) -> None:
+        parts = self._parts
+        uploads = [
+            upload.upload_id
+            async for page in parts.source.list_uploads(parts.move.bucket)
+            for upload in page
+        ]
+        if len(uploads) > MAX_PINS:
+            raise StepBack(f"{len(uploads)} uploads are open on the source; {MAX_PINS} can be kept")
+        await parts.switch.pin([quote(upload, safe="-_.~") for upload in uploads])
+        attempt.pins = len(uploads)
+
+    async def _commit(self, attempt: _Attempt) -> None:
+        """Reads turn on every virtual host; only then may a write reach the destination on any of them."""
+        parts = self._parts
+        await parts.switch.set(FlagState.HOLDD)
+        attempt.committed = True
+        parts.completer.switched_at = time.monotonic()
+        parts.nginx.gate.relay(parts.move.places, parts.completer.answer)
+        try:
+            await parts.switch.set(FlagState.DST)
+        except OSError as error:
+            # Open gate and holdd mean the destination, so writes go on; the flag is set as soon as it can be.
+            log.warning("the flag could not be set yet", error=worded(error))
+
+    async def _step_back(self) -> None:
+        parts = self._parts
+        try:
+            await parts.switch.set(FlagState.SRC)
+            await parts.switch.unpin_all()
+        except OSError as error:
+            # An open gate and hold mean the source, counted and logged: safe until the next try sets a flag.
+            log.warning("the hold's flag stays for now", error=worded(error))
+
+    def _why_too_long(self, attempt: _Attempt) -> str:
+        limit = self._parts.move.options.max_hold_seconds
+        if not attempt.drained:
+            return f"waiting for an upload running since before the hold (longer than {limit:g} s)"
+        return f"the last keys took longer than {limit:g} s"

@@ -1,0 +1,247 @@
+"""Drives one migration from where its flags say that it stands to its end.
+
+``kill -9`` at any line is safe: the flags on disk are the truth, and `recovery_of` tells what they mean.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from pathlib import Path
+from typing import TypeVar, assert_never
+
+from holdfast.gateway.flags import Flag, FlagState, RouteFlags
+from holdfast.kernel.errors import AppError, Unavailable
+from holdfast.kernel.logging import get_logger
+from holdfast.kernel.stores.s3.client import S3Client
+from holdfast.migrations.canary import Canary
+from holdfast.migrations.compare import Comparison
+from holdfast.migrations.completes import Completer, Journal
+from holdfast.migrations.copier import ObjectCopier
+from holdfast.migrations.copier_bandwidth import TokenBucket
+from holdfast.migrations.copying import SETTLE_SECONDS, Copying, alongside
+from holdfast.migrations.cutover import Cutover
+from holdfast.migrations.model import Recovery, Stage, recovery_of
+from holdfast.migrations.move import Cancelled, Move, Nginx, Parts, Report, Side
+from holdfast.migrations.patience import patiently, pause, worded
+from holdfast.migrations.preflight import check_before_move
+from holdfast.migrations.probation import Probation
+from holdfast.migrations.switch import Pools, Switch
+
+T = TypeVar("T")
+WORKER_LOOK_SECONDS = 1.0
+log = get_logger(__name__)
+
+
+class Engine:
+    """One migration of one process. Another process must not drive it at the same time."""
+
+    def __init__(self, move: Move, report: Report, nginx: Nginx, flags: RouteFlags) -> None:
+        self._move, self._report, self._nginx = move, report, nginx
+        pools = Pools(move.source.alias, move.destination.alias)
+        self._switch = Switch(flags, move.places, pools, nginx.gate.port)
+
+    async def run(self) -> None:
+        """Return when it is done, cancelled, or ended in error; `Report.over` was told which.
+
+        When this task is cancelled the migration stays where its flags say, no hold is left open, and a later run
+        goes on with it.
+        """
+        async with self._opened() as (parts, copying):
+            todo = recovery_of(
+                self._switch.flags(),
+                source=self._move.source.alias,
+                destination=self._move.destination.alias,
+            )
+            try:
+                if not await self._taken_over(parts, copying, todo):
+                    await self._to_destination(parts, copying, todo)
+            except Cancelled:
+                await self._leave(Stage.CANCELLED, "cancelled; the source serves")
+                return
+            except (AppError, OSError) as error:
+                await self._leave(Stage.ERROR, worded(error))
+                return
+            await self._after_switch(parts, finished=todo is Recovery.FINISH)
+
+    async def _taken_over(self, parts: Parts, copying: Copying, todo: Recovery) -> bool:
+        """Bring flags that a dead process left into a state that this one drives; tells whether the move is made."""
+        match todo:
+            case Recovery.START:
+                return False
+            case Recovery.FULL_PASS:
+                await self._patiently(self._take_back)
+                await pause(self._report, SETTLE_SECONDS)
+                return False
+            case Recovery.MEND:
+                await self._mend(parts, copying)
+                return True
+            case Recovery.FORWARD | Recovery.PROBATION:
+                self._nginx.gate.relay(self._move.places, parts.completer.answer)
+                await self._patiently(lambda: self._switch.set(FlagState.DST), cancellable=False)
+                return True
+            case Recovery.FINISH:
+                return True
+            case _:
+                assert_never(todo)
+
+    async def _take_back(self) -> None:
+        await self._switch.set(FlagState.SRC)
+        await self._switch.unpin_all()
+
+    async def _mend(self, parts: Parts, copying: Copying) -> None:
+        """The machine died between two renames: some virtual hosts serve the destination already.
+
+        Nothing but what was written on the source since can be missing there: hold, compare, let go on the destination.
+        """
+        await self._report.note(
+            "virtual hosts disagree after a crash: bringing all to the destination"
+        )
+        cutover = Cutover(parts, copying, None)
+        await self._patiently(cutover.bring_all_over, cancellable=False)
+
+    async def _to_destination(self, parts: Parts, copying: Copying, todo: Recovery) -> None:
+        move, report = self._move, self._report
+        await report.stage(Stage.PREPARE, "checking both sides")
+        options = await self._patiently(
+            lambda: check_before_move(move, parts, ours=todo is Recovery.FULL_PASS)
+        )
+        await report.admitted(options)
+        if todo is Recovery.START:
+            await self._patiently(lambda: self._switch.set(FlagState.SRC))
+        canary = None if "canary" in move.options.waived else Canary(move.bucket, move.source)
+        if canary is not None:
+            await self._patiently(lambda: self._prove(parts, canary))
+        async with alongside(lambda: self._watch_workers(parts)):
+            await report.stage(Stage.COPY, "copying")
+            await self._patiently(copying.first_pass)
+            await report.stage(Stage.CONVERGE, "comparing both sides")
+            await self._patiently(copying.verify)
+            await self._patiently(copying.converge)
+            await self._patiently(Cutover(parts, copying, canary).run)
+
+    async def _prove(self, parts: Parts, canary: Canary) -> None:
+        for entrance, flag in zip(self._move.entrances, self._switch.flags(), strict=True):
+            assert isinstance(flag, Flag)
+            await canary.prove(entrance, flag, self._nginx.counters, self._nginx.log, parts.dirty)
+
+    async def _watch_workers(self, parts: Parts) -> None:
+        """A worker of nginx that dies takes log lines with it."""
+        counters = self._nginx.counters
+        while True:
+            with suppress(Unavailable):
+                if await counters.lost_a_worker():
+                    parts.dirty.owe("a worker process of nginx died")
+                    await self._report.note(
+                        "a worker process of nginx died: comparing everything again"
+                    )
+            await asyncio.sleep(WORKER_LOOK_SECONDS)
+
+    async def _after_switch(self, parts: Parts, *, finished: bool) -> None:
+        """From here on there is no way but forward: failures are waited out."""
+        report = self._report
+        if not finished:
+            await report.stage(Stage.PROBATION, f"{self._move.destination.name} serves now")
+            await report.switched()
+            await Probation(parts).run()
+            await self._patiently(
+                lambda: self._switch.set(FlagState.STATIC, on_destination=True), cancellable=False
+            )
+        await self._patiently(self._switch.unpin_all, cancellable=False)
+        self._nginx.gate.relay(self._move.places, None)
+        await report.over(Stage.DONE, f"{self._move.bucket} is on {self._move.destination.name}")
+        await asyncio.to_thread(parts.completer.forget)
+        await self._tidy()
+
+    async def _leave(self, stage: Stage, message: str) -> None:
+        """Everything goes on at the source, as if nothing had been."""
+
+        async def leave() -> None:
+            await self._switch.set(FlagState.STATIC)
+            await self._switch.unpin_all()
+
+        await self._patiently(leave, cancellable=False)
+        await self._report.over(stage, message)
+        await self._tidy()
+
+    async def _tidy(self) -> None:
+        try:
+            quiet = [
+                not await self._nginx.counters.busy(counter)
+                for counter in self._switch.older_counters()
+            ]
+            if all(quiet):
+                await self._switch.prune()
+            (self._move.folder / _scratch(self._move)).unlink(missing_ok=True)
+        except (AppError, OSError) as error:
+            log.info("old epochs stay", bucket=self._move.bucket, error=worded(error))
+
+    async def _patiently(
+        self, action: Callable[[], Awaitable[T]], *, cancellable: bool = True
+    ) -> T:
+        return await patiently(
+            self._report, self._move.options.give_up_after_seconds, action, cancellable=cancellable
+        )
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[tuple[Parts, Copying]]:
+        move, options = self._move, self._move.options
+        move.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        async with AsyncExitStack() as stack:
+            source = await stack.enter_async_context(_client(move.source, options.transfers))
+            destination = await stack.enter_async_context(
+                _client(move.destination, options.transfers)
+            )
+            scratch = move.folder / _scratch(move)
+            comparison = await stack.enter_async_context(await _scratch_file(scratch))
+            rate = options.bandwidth_bytes_per_second
+            copier = ObjectCopier(
+                source,
+                move.bucket,
+                destination,
+                move.bucket,
+                transfers=options.transfers,
+                bandwidth=TokenBucket(rate) if rate else None,
+                comparison=comparison,
+            )
+            journal = Journal(move.folder / f"migration-{move.migration_id}.completes")
+            dirty = await self._nginx.log.follow(move.places)
+            stack.callback(self._nginx.log.leave, dirty)
+            stack.callback(self._nginx.gate.relay, move.places, None)
+            parts = Parts(
+                move=move,
+                report=self._report,
+                nginx=self._nginx,
+                switch=self._switch,
+                source=source,
+                destination=destination,
+                copier=copier,
+                completer=Completer(move.bucket, source, destination, copier, journal),
+                dirty=dirty,
+            )
+            yield parts, Copying(parts, comparison)
+
+
+def _client(side: Side, transfers: int) -> S3Client:
+    return S3Client(
+        side.endpoint, side.access_key, side.secret_key, side.region, limit=2 * transfers + 16
+    )
+
+
+async def _scratch_file(path: Path) -> Comparison:
+    """What was proved before a restart is worth keeping, but a file that a crash has spoilt is not."""
+
+    def usable() -> bool:
+        with closing(sqlite3.connect(path)) as file:
+            try:
+                return bool(file.execute("PRAGMA quick_check").fetchone() == ("ok",))
+            except sqlite3.DatabaseError:
+                return False
+
+    if path.exists() and not await asyncio.to_thread(usable):
+        path.unlink()
+    return Comparison(path)
+
+
+def _scratch(move: Move) -> str:
+    return f"migration-{move.migration_id}.scratch.sqlite"

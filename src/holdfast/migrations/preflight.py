@@ -1,0 +1,167 @@
+"""Checks before a move: what would break a promise stops it, or is waived by name.
+
+Only reads are sent to the servers (never a write of a sub-resource: a server that does not know it would take it for
+the object), but for the bucket on the destination, which is made when it is not there.
+"""
+
+from dataclasses import replace
+
+from holdfast.kernel.errors import BadGateway, Invalid
+from holdfast.kernel.stores.s3.client import S3Client
+from holdfast.kernel.stores.s3.errors import S3Error
+from holdfast.kernel.stores.s3.signing import quote_path
+from holdfast.kernel.stores.s3.xml import read_xml
+from holdfast.migrations.compare import ComparisonTotals
+from holdfast.migrations.dirtylog import MIN_FREE_BYTES
+from holdfast.migrations.model import Mode, Options
+from holdfast.migrations.move import Hopeless, Move, Parts
+
+LOG_SPACE_BYTES = 16 * MIN_FREE_BYTES
+TOKEN_PAGE_KEYS = 50
+_SETTINGS = {
+    "object_lock": ("object-lock", "ObjectLockConfiguration"),
+    "bucket_settings": ("lifecycle", "LifecycleConfiguration"),
+}
+_POLICY = "policy"
+
+
+async def check_before_move(move: Move, parts: Parts, *, ours: bool) -> Options:
+    """Raises `Hopeless` naming the waiver; gives the options, with the note that all was well.
+
+    ``ours``: a flag of this migration is there already, so what is on the destination came from it.
+    """
+    check_sides(move)
+    if not await parts.source.head_bucket(move.bucket):
+        raise Hopeless(f"bucket {move.bucket!r} is not on pool {move.source.name!r}")
+    await parts.destination.create_bucket(move.bucket)
+    for name, client in (
+        (move.source.name, parts.source),
+        (move.destination.name, parts.destination),
+    ):
+        for waiver, problem in await bucket_problems(client, move.bucket):
+            _refuse(move.options, waiver, f"pool {name!r}: {problem}")
+    if parts.nginx.log.free_bytes() < LOG_SPACE_BYTES:
+        _refuse(move.options, "log_space", "the disk of nginx's dirty log is nearly full")
+    if not (ours or move.options.admitted):
+        await _check_destination(move, parts)
+    return replace(move.options, admitted=True)
+
+
+def check_sides(move: Move) -> None:
+    """What the settings of the two pools tell. Raises `Hopeless`."""
+    one, other = move.source, move.destination
+    if one.endpoint == other.endpoint:
+        raise Hopeless(f"both pools are the same server, {one.endpoint}")
+    if (one.access_key, one.secret_key) != (other.access_key, other.secret_key):
+        _refuse(
+            move.options,
+            "keys",
+            "the two pools have different S3 keys: clients sign with the source's, and the destination would refuse them",
+        )
+    if one.region != other.region:
+        _refuse(move.options, "region", f"the pools' regions differ: {one.region}, {other.region}")
+
+
+async def bucket_problems(client: S3Client, bucket: str) -> list[tuple[str, str]]:
+    """What a bucket has that a move does not carry over: the waiver's name, and words."""
+    found = []
+    if await client.versioning(bucket):
+        found.append(("versioning", "versioning is or was on: old versions are not moved"))
+    for waiver, (query, root) in _SETTINGS.items():
+        if await _has(client, bucket, query, root):
+            found.append((waiver, f"the bucket has a {query} configuration, which is not moved"))
+    if await _has_policy(client, bucket):
+        found.append((_POLICY, "the bucket has a policy, which is not moved"))
+    return found
+
+
+async def _has(client: S3Client, bucket: str, query: str, root: str) -> bool:
+    """The root element decides: some servers ignore the sub-resource and answer with a listing."""
+    body = await _sub_resource(client, bucket, query)
+    try:
+        return body is not None and read_xml(body).root == root
+    except BadGateway:
+        return False
+
+
+async def _has_policy(client: S3Client, bucket: str) -> bool:
+    body = await _sub_resource(client, bucket, "policy")
+    return body is not None and body.lstrip().startswith(b"{")
+
+
+async def _sub_resource(client: S3Client, bucket: str, query: str) -> bytes | None:
+    try:
+        return (await client.call("GET", quote_path(bucket), {query: ""})).body
+    except S3Error as error:
+        if error.status >= 500 and error.status != 501:  # noqa: PLR2004 HTTP: not implemented
+            raise
+        return None
+
+
+async def _check_destination(move: Move, parts: Parts) -> None:
+    """Nothing on the destination may be lost by mistake."""
+    page = await parts.destination.list_page(move.bucket, max_keys=1)
+    if not page.objects or move.options.adopt:
+        return
+    found = await parts.copier.compare()
+    problem = destination_problem(move, found)
+    if problem:
+        raise Hopeless(
+            problem,
+            hint="look at the plan (dry_run=true), then start it with confirm set to the bucket's name",
+        )
+
+
+def destination_problem(move: Move, found: ComparisonTotals) -> str:
+    """Why what is on the destination stands in the way; empty when it does not."""
+    extra, there = found.to_delete.objects, found.destination.objects
+    match move.mode:
+        case Mode.COPY:
+            if found.equal or not there:
+                return ""
+            return (
+                f"the bucket is on {move.destination.name!r} already, with {there} objects: "
+                f"{found.to_copy.objects} would be overwritten or added and {extra} deleted"
+            )
+        case Mode.SYNC:
+            if not extra:
+                return ""
+            return f"{extra} objects are only on {move.destination.name!r} and would be deleted"
+
+
+async def check_tokens(parts: Parts) -> None:
+    """A listing that a client began on the source must go on at the destination. Raises `Hopeless`."""
+    move = parts.move
+    first = await parts.source.list_page(move.bucket, max_keys=TOKEN_PAGE_KEYS)
+    if not first.next_token:
+        first = await parts.source.list_page(move.bucket, max_keys=1)
+    if not first.next_token:
+        return
+    try:
+        start = await parts.destination.list_page(move.bucket, max_keys=1)
+        following = await parts.destination.list_page(
+            move.bucket, max_keys=1, token=first.next_token
+        )
+    except S3Error as error:
+        if error.status >= 500:  # noqa: PLR2004 HTTP
+            raise
+        following = start = None
+    restarted = bool(start and following and start.objects and following.objects == start.objects)
+    if following is None or restarted:
+        _refuse(
+            move.options,
+            "tokens",
+            "the destination does not understand the source's page tokens: a listing begun before the switch would fail",
+        )
+
+
+def check_waivers(names: frozenset[str], known: tuple[str, ...]) -> None:
+    """Raises ``Invalid`` for a name that is no check."""
+    unknown = sorted(names - set(known))
+    if unknown:
+        raise Invalid(f"{unknown[0]!r} cannot be waived", hint=f"one of {', '.join(known)}")
+
+
+def _refuse(options: Options, waiver: str, problem: str) -> None:
+    if waiver not in options.waived:
+        raise Hopeless(problem, hint=f"mend it, or waive it by name: {waiver}")

@@ -1,0 +1,96 @@
+"""What nginx tells of itself: counters of mutations in flight, and whether a worker died with some of them."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from holdfast.kernel.errors import Unavailable
+from holdfast.kernel.nginx import control_status, loaded_generation
+from holdfast.kernel.nginx.master import master_of
+
+_IDLE, _BUSY = 200, 503
+_SERVING = "nginx: worker process"
+WORKERS_GONE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The workers at one moment."""
+
+    generation: int
+    master: int
+    serving: frozenset[int]
+    all: frozenset[int]
+    """With those that are shutting down."""
+
+
+class NginxWatch:
+    """The nginx behind one control port."""
+
+    def __init__(self, control_port: int) -> None:
+        self._port = control_port
+        self._forgiven: set[str] = set()
+        self._before: Workers | None = None
+
+    async def busy(self, counter: str) -> bool:
+        """Whether a request is in flight that was counted under this key. Raises ``Unavailable``."""
+        if counter in self._forgiven:
+            return False
+        status, _ = await control_status(self._port, f"/probe?k={quote(counter, safe='/:.*_~-')}")
+        if status not in {_IDLE, _BUSY}:
+            raise Unavailable(
+                "nginx does not answer on its control port",
+                hint="is nginx running, with the files of Holdfast included?",
+            )
+        return status == _BUSY
+
+    async def workers(self) -> Workers:
+        """As they are now. Raises ``Unavailable``."""
+        answer = await loaded_generation(self._port)
+        master = master_of(answer[1]) if answer else None
+        if answer is None or master is None:
+            raise Unavailable("nginx does not answer on its control port", hint="is it running?")
+        found = await asyncio.to_thread(_children, master)
+        serving = frozenset(pid for pid, title in found.items() if title == _SERVING)
+        return Workers(answer[0], master, serving, frozenset(found))
+
+    async def lost_a_worker(self) -> bool:
+        """Whether one died since the last call without having been told to: its lines may be missing."""
+        before, now = self._before, await self.workers()
+        self._before = now
+        return before is not None and died(before, now)
+
+    async def forgive(self, counters: frozenset[str], before: Workers) -> None:
+        """A worker died under requests that it counted, and nobody counts them down. Once all its contemporaries
+        are gone (after a reload), nothing can be in flight under these counters. Raises ``Unavailable``.
+        """
+        try:
+            async with asyncio.timeout(WORKERS_GONE_SECONDS):
+                while before.all & (await self.workers()).all:
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise Unavailable("old nginx workers do not end", hint="restart nginx") from None
+        self._forgiven |= counters
+
+
+def died(before: Workers, now: Workers) -> bool:
+    """A reload replaces all workers together; what goes alone, or without a reload, died."""
+    gone = before.serving - now.all
+    reloaded = before.generation != now.generation and gone == before.serving
+    return bool(gone) and not reloaded
+
+
+def _children(master: int) -> dict[int, str]:
+    found = {}
+    try:
+        pids = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    except OSError:
+        return {}
+    for pid in pids:
+        try:
+            raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        found[int(pid)] = raw.replace(b"\0", b" ").decode(errors="replace").strip()
+    return found
