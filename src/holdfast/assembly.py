@@ -9,7 +9,7 @@ from fastapi import APIRouter
 import holdfast.gateway.api
 import holdfast.gateway.context
 import holdfast.gateway.jobs
-import holdfast.gateway.publish
+import holdfast.gateway.startup
 import holdfast.kernel.identity.api
 import holdfast.kernel.jobs.api
 import holdfast.kernel.web.system_api
@@ -56,7 +56,7 @@ async def running(services: Services, *, with_worker: bool) -> AsyncIterator[Non
     """Bring database and disk into agreement, then run jobs and timers until the block ends."""
     try:
         await services.database.upgrade()
-        await holdfast.gateway.publish.start(services)
+        await holdfast.gateway.startup.start(services)
         if with_worker:
             async with _worker(services):
                 yield

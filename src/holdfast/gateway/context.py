@@ -30,7 +30,7 @@ def build_gateway(services: Services) -> Gateway:
         Gateway(
             settings=settings,
             sealer=services.sealer,
-            generations=Generations(root),
+            generations=Generations(root, keep=settings.generations_kept),
             nginx=Nginx(list(settings.nginx_command), root),
             flags=RouteFlags(root),
         )

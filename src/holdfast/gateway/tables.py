@@ -1,10 +1,14 @@
-"""Rows of the gateway. ``extra_blocks`` and ``ip_rule_ips`` are JSON texts."""
+"""Rows of the gateway; queries on them are in ``queries.py``.
+
+``extra_blocks`` and ``ip_rule_ips`` are JSON texts.
+"""
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Connection, ForeignKey, Index, Text, UniqueConstraint, event
+from sqlalchemy.orm import Mapped, Mapper, mapped_column
 
+from holdfast.gateway.model import bucket_of, is_plain
 from holdfast.kernel.db import Base
 
 
@@ -96,10 +100,19 @@ class VhostRow(Base, kw_only=True):
 
 
 class RouteRow(Base, kw_only=True):
-    """A path prefix of a vhost that goes to a pool; ``/`` is the default pool's."""
+    """A path prefix of a vhost that goes to a pool; ``/`` is the default pool's.
+
+    ``bucket`` (None: not a bucket route) and ``plain`` (only a routing flag, in no file) follow
+    from the rest and are filled in when the row is written.
+    """
 
     __tablename__ = "route"
-    __table_args__ = (UniqueConstraint("vhost_id", "path_prefix"),)
+    __table_args__ = (
+        UniqueConstraint("vhost_id", "path_prefix"),
+        UniqueConstraint("vhost_id", "bucket"),
+        Index("ix_route_bucket", "bucket"),
+        Index("ix_route_vhost_plain", "vhost_id", "plain"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     vhost_id: Mapped[int] = mapped_column(ForeignKey("vhost.id", ondelete="CASCADE"), index=True)
@@ -109,8 +122,17 @@ class RouteRow(Base, kw_only=True):
     extra_directives: Mapped[str | None] = mapped_column(Text, default=None)
     enabled: Mapped[bool] = mapped_column(default=True)
     migration_id: Mapped[int | None] = mapped_column(default=None)
+    bucket: Mapped[str | None] = mapped_column(default=None)
+    plain: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+@event.listens_for(RouteRow, "before_insert")
+@event.listens_for(RouteRow, "before_update")
+def _derive(_: Mapper[RouteRow], __: Connection, route: RouteRow) -> None:
+    route.bucket = bucket_of(route.path_prefix, route.key_prefix)
+    route.plain = is_plain(route.bucket, route.extra_directives, enabled=route.enabled)
 
 
 class BucketRow(Base, kw_only=True):

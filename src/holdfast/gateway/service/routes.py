@@ -1,0 +1,222 @@
+"""Routes of a vhost: create (many at once), change, delete.
+
+A plain bucket route is a routing flag and nothing else: live without a reload.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.gateway import queries
+from holdfast.gateway.context import Gateway
+from holdfast.gateway.model import ROOT_PREFIX, RouteDraft, check_same_type, same_place
+from holdfast.gateway.publish import mark_changed
+from holdfast.gateway.service import rows
+from holdfast.gateway.service.checks import check_route
+from holdfast.gateway.service.vhosts import get_vhost, pool_or_refuse
+from holdfast.gateway.tables import PoolRow, RouteRow, VhostRow
+from holdfast.kernel.clock import now
+from holdfast.kernel.errors import BadRequest, Conflict, NotFound, Unavailable
+from holdfast.kernel.work import Work
+
+Blame = Callable[[int], AbstractContextManager[Any]]
+"""Wraps the checks of the draft with this index, so that its error can be told apart."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MadeRoute:
+    """A route with what it belongs to."""
+
+    row: RouteRow
+    pool: PoolRow
+    vhost: VhostRow
+
+
+async def get_route(session: AsyncSession, vhost_id: int, route_id: int) -> RouteRow:
+    """The route. Raises ``NotFound``."""
+    await get_vhost(session, vhost_id)
+    route = await session.get(RouteRow, route_id)
+    if route is None or route.vhost_id != vhost_id:
+        raise NotFound("Route not found", hint="holdfast route list")
+    return route
+
+
+async def create_route(work: Work, gateway: Gateway, draft: RouteDraft) -> MadeRoute:
+    """Add a route. Raises ``NotFound``, ``Invalid``, ``BadRequest``, ``Conflict``."""
+    return (await create_routes(work, gateway, [draft]))[0]
+
+
+async def create_routes(
+    work: Work, gateway: Gateway, drafts: Sequence[RouteDraft], *, blame: Blame | None = None
+) -> list[MadeRoute]:
+    """Add routes with a few statements in all. The first draft that is refused refuses all."""
+    made = await _admit(work.session, drafts, blame or (lambda _: nullcontext()))
+    work.session.add_all([route.row for route in made])
+    await work.session.flush()
+    for route in made:
+        work.audit("create", "route", route.row.id, after=rows.row_fields(route.row))
+        _mark(work, gateway, route.vhost, route.row)
+    data = {"ids": [m.row.id for m in made], "vhosts": sorted({m.vhost.id for m in made})}
+    work.emit("gateway", "route.created", data)
+    return made
+
+
+async def move_needed(
+    session: AsyncSession, vhost_id: int, route_id: int, pool_id: int | None
+) -> tuple[PoolRow, str] | None:
+    """The pool and bucket to look at before a route's pool changes; None: nothing can be lost."""
+    route = await get_route(session, vhost_id, route_id)
+    if pool_id is None or route.bucket is None or route.pool_id == pool_id:
+        return None
+    source = await pool_or_refuse(session, route.pool_id)
+    target = await pool_or_refuse(session, pool_id)
+    return (source, route.bucket) if {source.type, target.type} == {"nanio"} else None
+
+
+async def update_route(
+    work: Work,
+    gateway: Gateway,
+    vhost_id: int,
+    route_id: int,
+    changes: Mapping[str, Any],
+    *,
+    migrate: bool = False,
+) -> tuple[RouteRow, PoolRow]:
+    """Change a route. ``migrate``: the bucket has objects, so a new pool means a migration to it.
+
+    Raises ``NotFound``, ``Invalid``, ``BadRequest``, ``Conflict``, and ``TooMany`` at the limit.
+    """
+    session = work.session
+    route = await get_route(session, vhost_id, route_id)
+    vhost = await get_vhost(session, vhost_id)
+    old = rows.route_draft(route)
+    new = check_route(dataclasses.replace(old, **changes))
+    if new == old:
+        return route, await pool_or_refuse(session, route.pool_id)
+    _check_changeable(route)
+    pool = await _check_new_route(session, route, new)
+    before, was_bucket, was_plain = rows.row_fields(route), route.bucket, route.plain
+    if migrate and new.pool_id != old.pool_id:
+        source = await pool_or_refuse(session, old.pool_id)
+        route.migration_id = await _start_move(work, gateway, vhost, route, (source, pool))
+        new, pool = dataclasses.replace(new, pool_id=old.pool_id), source
+    for name, value in dataclasses.asdict(new).items():
+        setattr(route, name, value)
+    route.updated_at = now()
+    await session.flush()
+    work.audit("update", "route", route.id, before=before, after=rows.row_fields(route))
+    work.emit("gateway", "route.updated", {"id": route.id, "vhost_id": vhost_id})
+    _mark(work, gateway, vhost, route, was_bucket=was_bucket, was_plain=was_plain)
+    return route, pool
+
+
+async def delete_route(work: Work, gateway: Gateway, vhost_id: int, route_id: int) -> None:
+    """Delete a route. Raises ``NotFound``, ``BadRequest`` for ``/``, ``Conflict``."""
+    route = await get_route(work.session, vhost_id, route_id)
+    vhost = await get_vhost(work.session, vhost_id)
+    _check_changeable(route)
+    work.audit("delete", "route", route.id, before=rows.row_fields(route))
+    work.emit("gateway", "route.deleted", {"id": route.id, "vhost_id": vhost_id})
+    _mark(work, gateway, vhost, route)
+    await work.session.delete(route)
+    await work.session.flush()
+
+
+async def _admit(
+    session: AsyncSession, drafts: Sequence[RouteDraft], blame: Blame
+) -> list[MadeRoute]:
+    vhosts = await queries.rows_by_id(session, VhostRow, {d.vhost_id for d in drafts})
+    pools = await queries.rows_by_id(session, PoolRow, {d.pool_id for d in drafts})
+    places = [(d.vhost_id, same_place(d.path_prefix)) for d in drafts]
+    taken = set(await queries.taken_places(session, places))
+    types = await queries.pool_types_of_vhosts(session, set(vhosts))
+    made, moment = [], now()
+    for index, (draft, place) in enumerate(zip(drafts, places, strict=True)):
+        with blame(index):
+            vhost, pool = vhosts.get(draft.vhost_id), pools.get(draft.pool_id)
+            if vhost is None:
+                raise NotFound("Vhost not found", hint="holdfast vhost list")
+            checked = check_route(draft)
+            if pool is None:
+                raise BadRequest(f"Pool {draft.pool_id} not found", hint="holdfast pool list")
+            check_same_type(pool.name, pool.type, types[vhost.id])
+            if place in taken:
+                raise _exists(draft.path_prefix)
+        taken.add(place)
+        types[vhost.id].add(pool.type)
+        columns = dataclasses.asdict(checked)
+        row = RouteRow(**columns, created_at=moment, updated_at=moment)
+        made.append(MadeRoute(row, pool, vhost))
+    return made
+
+
+async def _check_new_route(session: AsyncSession, route: RouteRow, new: RouteDraft) -> PoolRow:
+    pool = await pool_or_refuse(session, new.pool_id)
+    if new.pool_id != route.pool_id:
+        types = await queries.pool_types_of_vhosts(session, [route.vhost_id], but=route.id)
+        check_same_type(pool.name, pool.type, types[route.vhost_id])
+    place = same_place(new.path_prefix)
+    moved = place != same_place(route.path_prefix)
+    if moved and await queries.taken_places(session, [(route.vhost_id, place)]):
+        raise _exists(new.path_prefix)
+    return pool
+
+
+async def _start_move(
+    work: Work,
+    gateway: Gateway,
+    vhost: VhostRow,
+    route: RouteRow,
+    pools: tuple[PoolRow, PoolRow],
+) -> int:
+    port = gateway.ports.migrations
+    assert route.bucket is not None
+    if port is None:
+        raise Unavailable(
+            f"bucket {route.bucket!r} has objects, and no migration can be started here",
+            hint="start the worker, or send allow_orphan to leave the objects behind",
+        )
+    source, destination = pools
+    return await port.start(
+        work, vhost=vhost, bucket=route.bucket, source=source, destination=destination
+    )
+
+
+def _check_changeable(route: RouteRow) -> None:
+    if route.path_prefix == ROOT_PREFIX:
+        raise BadRequest(
+            "The route '/' follows the vhost's default pool",
+            hint="change the vhost's default_pool_id instead",
+        )
+    if route.migration_id is not None:
+        raise Conflict(
+            f"bucket {route.path_prefix.strip('/')!r} is being migrated "
+            f"(migration {route.migration_id})",
+            hint=f"wait for it, or cancel it: holdfast migration cancel {route.migration_id}",
+        )
+
+
+def _exists(prefix: str) -> Conflict:
+    return Conflict(
+        f"Route with prefix '{prefix}' already exists for this vhost",
+        hint="change that route, or choose another prefix ('/b' and '/b/' are one place)",
+    )
+
+
+def _mark(
+    work: Work,
+    gateway: Gateway,
+    vhost: VhostRow,
+    route: RouteRow,
+    *,
+    was_bucket: str | None = None,
+    was_plain: bool = True,
+) -> None:
+    """What of the disk a route stands for, as it is and as it was."""
+    buckets = {bucket for bucket in (route.bucket, was_bucket) if bucket}
+    mark_changed(work, gateway, flags=[(vhost.server_name, bucket) for bucket in buckets])
+    if not (route.plain and was_plain):
+        mark_changed(work, gateway, vhosts=[vhost.server_name])

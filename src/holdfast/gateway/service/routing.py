@@ -1,0 +1,94 @@
+"""What migrations ask: who serves a bucket from a pool, and where it goes from now on."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.gateway import queries
+from holdfast.gateway.context import Gateway
+from holdfast.gateway.publish import mark_changed
+from holdfast.gateway.service import rows
+from holdfast.gateway.tables import RouteRow, VhostRow
+from holdfast.kernel.clock import now
+from holdfast.kernel.errors import BadRequest, Conflict
+from holdfast.kernel.work import Work
+
+
+async def vhosts_serving(session: AsyncSession, bucket: str, pool_id: int) -> Sequence[VhostRow]:
+    """Vhosts that send a bucket to a pool, by its route or by their default pool."""
+    return [vhost for vhost, _ in await queries.vhosts_serving(session, bucket, pool_id)]
+
+
+async def ensure_bucket_route(
+    work: Work,
+    gateway: Gateway,
+    *,
+    vhost_ids: Collection[int],
+    bucket: str,
+    pool_id: int,
+    migration_id: int | None = None,
+) -> Sequence[RouteRow]:
+    """Give a bucket a route to a pool on each vhost (those without one), and mark it as migrating.
+
+    Raises ``Conflict`` when a route of the bucket goes elsewhere or is taken by another migration,
+    ``BadRequest`` when it is disabled.
+    """
+    await queries.lock_gateway(work.session)
+    vhosts = await queries.rows_by_id(work.session, VhostRow, vhost_ids)
+    routes = {r.vhost_id: r for r in await queries.bucket_routes(work.session, vhost_ids, bucket)}
+    for route in routes.values():
+        _check_free(route, vhosts[route.vhost_id], pool_id, migration_id)
+    moment, new = now(), []
+    for vhost_id in set(vhosts) - set(routes):
+        route = RouteRow(
+            vhost_id=vhost_id,
+            path_prefix=f"/{bucket}/",
+            pool_id=pool_id,
+            created_at=moment,
+            updated_at=moment,
+        )
+        new.append(route)
+        routes[vhost_id] = route
+    for route in routes.values():
+        route.migration_id = migration_id
+    work.session.add_all(new)
+    await work.session.flush()
+    for route in new:
+        work.audit("create", "route", route.id, after=rows.row_fields(route))
+    flags = [(vhosts[route.vhost_id].server_name, bucket) for route in new]
+    mark_changed(work, gateway, flags=flags)
+    return list(routes.values())
+
+
+async def finish_move(
+    work: Work, gateway: Gateway, *, vhost_ids: Collection[int], bucket: str, pool_id: int
+) -> None:
+    """The bucket's routes go to ``pool_id`` and no migration has them any more.
+
+    Also ends a cancelled migration, with the pool that they had. A flag that says so already is
+    left as it is.
+    """
+    await queries.lock_gateway(work.session)
+    vhosts = await queries.rows_by_id(work.session, VhostRow, vhost_ids)
+    for route in await queries.bucket_routes(work.session, vhost_ids, bucket):
+        before = rows.row_fields(route)
+        moved = route.pool_id != pool_id
+        route.pool_id, route.migration_id, route.updated_at = pool_id, None, now()
+        name = vhosts[route.vhost_id].server_name
+        mark_changed(work, gateway, flags=[(name, bucket)])
+        if not route.plain:
+            mark_changed(work, gateway, vhosts=[name])
+        if moved:
+            work.audit("update", "route", route.id, before=before, after=rows.row_fields(route))
+            work.emit("gateway", "route.updated", {"id": route.id, "vhost_id": route.vhost_id})
+    await work.session.flush()
+
+
+def _check_free(route: RouteRow, vhost: VhostRow, pool_id: int, migration_id: int | None) -> None:
+    where = f"route {route.path_prefix} of vhost {vhost.server_name!r}"
+    if route.migration_id not in {None, migration_id}:
+        raise Conflict(f"{where} is taken by migration {route.migration_id}")
+    if route.pool_id != pool_id:
+        raise Conflict(f"{where} goes to another pool", hint="point it to the source pool first")
+    if not route.enabled:
+        raise BadRequest(f"{where} is disabled", hint="enable or delete it first")
