@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Connection, delete, event, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Mapper, mapped_column
 
 from holdfast.kernel.db import Base, Database
 from holdfast.kernel.work import SYSTEM
+
+EVENTS_LOCK = 4_826_170_113
+"""Key of the advisory lock; any number that nobody else uses."""
 
 
 class EventRow(Base, kw_only=True):
@@ -21,6 +24,17 @@ class EventRow(Base, kw_only=True):
     kind: Mapped[str]
     data: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+@event.listens_for(EventRow, "before_insert")
+def _in_order_of_commit(_: Mapper[EventRow], connection: Connection, __: EventRow) -> None:
+    """Ids must become visible in their order, or who reads by id misses the late ones.
+
+    PostgreSQL gives them out before the commit, so writers of events take turns until they commit.
+    SQLite has one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({EVENTS_LOCK})"))
 
 
 async def events_after(

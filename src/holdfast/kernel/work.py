@@ -53,6 +53,7 @@ class Work:
         self._before: dict[str, Hook] = {}
         self._undo: list[Hook] = []
         self._after: list[Hook] = []
+        self._events: list[Any] = []
 
     def audit(
         self,
@@ -82,7 +83,9 @@ class Work:
         """Tell those who listen, once this is committed; never give secrets here."""
         from holdfast.kernel.events import EventRow  # noqa: PLC0415 - tables need the database module
 
-        self.session.add(EventRow(topic=topic, kind=kind, data=json.dumps(data), created_at=now()))
+        self._events.append(
+            EventRow(topic=topic, kind=kind, data=json.dumps(data), created_at=now())
+        )
 
     def before_commit(self, key: str, hook: Hook) -> None:
         """Run ``hook`` once for ``key`` right before the commit; if it raises, nothing is kept."""
@@ -115,11 +118,18 @@ class Work:
             raise
         await _run(self._after)
 
-    async def _commit(self) -> None:
+    async def settle(self) -> None:
+        """Do now what is to be done right before the commit: its outcome can then be told."""
         await self.session.flush()
         while self._before:
             hook = self._before.pop(next(iter(self._before)))
             await hook()
+
+    async def _commit(self) -> None:
+        await self.settle()
+        # Last of all: from here to the commit, nobody else gets an event's id.
+        self.session.add_all(self._events)
+        await self.session.flush()
         if self.dry_run:
             await self._abandon()
             self._after.clear()

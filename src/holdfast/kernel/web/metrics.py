@@ -101,9 +101,8 @@ class _Gauges:
 
 async def _job_gauges(session: AsyncSession) -> list[Gauge]:
     query = select(JobRow.state, func.count()).group_by(JobRow.state)
-    counts = dict.fromkeys(JobState, 0) | {
-        JobState(state): count for state, count in (await session.execute(query)).tuples()
-    }
+    found = {JobState(state): count for state, count in await session.execute(query)}
+    counts = dict.fromkeys(JobState, 0) | found
     return [
         Gauge(
             name="holdfast_jobs",
