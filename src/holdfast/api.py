@@ -1,4 +1,4 @@
-"""The process ``holdfast serve``: the API, and a worker unless asked otherwise."""
+"""``holdfast serve``: the API, and a worker unless asked otherwise."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from holdfast.assembly import assemble, routers, running
 from holdfast.kernel.config import LoadedSettings
+from holdfast.kernel.restart import Restarter, begin_again
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.app import build_app
 
@@ -26,14 +27,26 @@ def create_app(services: Services, *, with_worker: bool) -> FastAPI:
 
 
 def serve(loaded: LoadedSettings, *, with_worker: bool = True) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT, or begin again when asked to restart."""
     services = assemble(loaded)
-    uvicorn.run(
-        create_app(services, with_worker=with_worker),
-        host=loaded.settings.host,
-        port=loaded.settings.port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(services, with_worker=with_worker),
+            host=loaded.settings.host,
+            port=loaded.settings.port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
     )
+
+    def stop() -> None:
+        server.should_exit = True
+
+    restarter = services.add(Restarter(stop))
+    server.run()
+    if restarter.asked:
+        begin_again()
+    if not server.started:
+        raise SystemExit(1)

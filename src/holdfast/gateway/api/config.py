@@ -1,0 +1,195 @@
+"""Routes about configuration: status, drift, test, reload, rebuild, history, settings."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, BackgroundTasks, Path, Query
+from pydantic import BaseModel, Field
+
+from holdfast.gateway.api.deps import GatewayDep, GatewayRoute, GatewayWork
+from holdfast.gateway.publish import warning_of
+from holdfast.gateway.service import config, drift
+from holdfast.gateway.startup import StartupDifferences
+from holdfast.kernel.backup import create_backup
+from holdfast.kernel.clock import iso_time
+from holdfast.kernel.config import shown_settings
+from holdfast.kernel.config_file import set_setting
+from holdfast.kernel.errors import AppError, Invalid, Unavailable
+from holdfast.kernel.restart import Restarter
+from holdfast.kernel.web.deps import ADMIN, ReadDep, ServicesDep
+
+router = APIRouter(prefix="/api/config", tags=["config"], route_class=GatewayRoute)
+GenerationNumber = Annotated[int, Query(ge=1, le=2**31 - 1)]
+
+
+class PathIn(BaseModel):
+    """A file of the gateway, absolute or below the live generation."""
+
+    path: str = Field(min_length=1, max_length=4096)
+
+
+@router.get("/status")
+async def status(services: ServicesDep) -> dict[str, Any]:
+    """Every file with its drift, the last reload, and whether nginx runs with what is written."""
+    found = await config.state(services)
+    started = services.find(StartupDifferences)
+    return {
+        "files": [
+            {
+                "path": file.path,
+                "sha256_disk": file.sha256_now,
+                "sha256_db": file.sha256_written,
+                "drifted": file.drifted,
+                "last_synced_at": file.written_at,
+                "diff": file.diff,
+            }
+            for file in found.files
+        ],
+        "last_reload_ok": found.published.last_reload_ok,
+        "last_reload_at": iso_time(found.published.last_reload_at),
+        "reload_pending": found.published.reload_pending,
+        "generation": found.generation,
+        "loaded_generation": found.nginx.loaded_generation,
+        "nginx_version": found.nginx.version,
+        "nginx_running": found.nginx.running,
+        "include_present": found.nginx.include_present,
+        "problem": found.nginx.problem,
+        "remedy": found.nginx.remedy,
+        "startup_differences": started.texts if started else [],
+    }
+
+
+@router.get("/drift")
+async def list_drift(session: ReadDep, gateway: GatewayDep) -> list[dict[str, Any]]:
+    """What differs from what was written, each with a unified diff."""
+    found = await drift.find(session, gateway)
+    return [
+        {"path": config.shown_path(gateway, item.path), "kind": item.kind, "diff": item.diff}
+        for item in found
+    ]
+
+
+@router.post("/validate")
+async def validate(gateway: GatewayDep) -> dict[str, Any]:
+    """Let nginx test what is on disk."""
+    try:
+        ok, output = await config.validate(gateway)
+    except AppError as error:
+        ok, output = False, f"{error.message} {error.hint}".strip()
+    return {"ok": ok, "output": output}
+
+
+@router.post("/reload")
+async def reload(work: GatewayWork, gateway: GatewayDep) -> dict[str, Any]:
+    """Make nginx run with what is on disk."""
+    ok, output = await config.reload(work, gateway)
+    return {"ok": ok, "output": output}
+
+
+@router.post("/rebuild")
+async def rebuild(work: GatewayWork, gateway: GatewayDep) -> dict[str, Any]:
+    """Make the disk what the database says."""
+    done = await config.rebuild(work, gateway)
+    shown = [config.shown_path(gateway, path) for path in done.written]
+    gone = [config.shown_path(gateway, path) for path in done.removed]
+    return {
+        "ok": True,
+        "output": warning_of(work) or "nginx accepted it",
+        "written": shown,
+        "removed": gone,
+        "errors": [],
+    }
+
+
+@router.post("/rewrite-file")
+async def rewrite_file(body: PathIn, work: GatewayWork, gateway: GatewayDep) -> dict[str, Any]:
+    """Put one file back to what the database says."""
+    path, removed = await config.rewrite_file(work, gateway, body.path)
+    shown = config.shown_path(gateway, path)
+    if removed:
+        return {"ok": True, "action": "removed", "path": shown, "reason": "nothing stands for it"}
+    return {"ok": True, "output": "restored", "path": shown}
+
+
+@router.get("/generations")
+async def generations(gateway: GatewayDep) -> list[dict[str, Any]]:
+    """The generations that are kept, newest first."""
+    live = gateway.generations.current()
+    return [
+        {
+            "number": item.number,
+            "parent": item.parent,
+            "author": item.author,
+            "reason": item.reason,
+            "created_at": item.created_at,
+            "files": len(item.files),
+            "live": item.number == live,
+        }
+        for item in await config.history(gateway)
+    ]
+
+
+@router.get("/generations/diff")
+async def generation_diff(
+    before: GenerationNumber, after: GenerationNumber, gateway: GatewayDep
+) -> dict[str, Any]:
+    """What changed between two generations, unified."""
+    diff = await config.difference(gateway, before, after)
+    return {"before": before, "after": after, "diff": diff}
+
+
+@router.post("/rollback/{number}")
+async def rollback(
+    number: Annotated[int, Path(ge=1, le=2**31 - 1)], work: GatewayWork, gateway: GatewayDep
+) -> dict[str, Any]:
+    """Make an old generation live again; the database follows it."""
+    done = await config.roll_back(work, gateway, number)
+    return {"ok": True, "generation": done, "dry_run": work.dry_run}
+
+
+@router.post("/backup", dependencies=[ADMIN])
+async def backup(services: ServicesDep) -> dict[str, Any]:
+    """Back the database and the gateway's files up now."""
+    try:
+        made = await create_backup(services)
+    except AppError as error:
+        return {"ok": False, "detail": error.message}
+    return {"ok": True, "backup_path": str(made.path)}
+
+
+@router.get("/settings", dependencies=[ADMIN])
+async def settings(services: ServicesDep) -> dict[str, Any]:
+    """Every setting with its value in force; secrets are masked."""
+    loaded = services.loaded
+    shown = shown_settings(loaded)
+    return {
+        **shown,
+        "config_file": str(loaded.config_file),
+        "dev_mode": False,
+        "origins": dict(loaded.origins),
+    }
+
+
+@router.put("/settings/{key}", dependencies=[ADMIN])
+async def change_setting(key: str, body: dict[str, Any], services: ServicesDep) -> dict[str, Any]:
+    """Write one setting to the settings file; it holds from the next start."""
+    if "value" not in body:
+        raise Invalid("Missing 'value' field", hint='send {"value": ...}')
+    changed = await asyncio.to_thread(set_setting, services.loaded, key, body["value"])
+    return {
+        "ok": True,
+        "key": key,
+        "value": changed.shown,
+        "restart_required": True,
+        "overridden_by": changed.overridden_by,
+    }
+
+
+@router.post("/settings/restart", dependencies=[ADMIN])
+async def restart(services: ServicesDep, background: BackgroundTasks) -> dict[str, Any]:
+    """Start this process anew with the settings as they are now."""
+    restarter = services.find(Restarter)
+    if restarter is None:
+        raise Unavailable("This process cannot restart itself", hint="restart it by its manager")
+    background.add_task(restarter.ask)
+    return {"ok": True, "message": "Restarting"}
