@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
+from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
-from holdfast.kernel.events import EventRow, events_after, newest_event_id
+from holdfast.kernel.events import EventRow, newest_event_id
 from holdfast.kernel.services import Services
 from holdfast.kernel.web import live
 from holdfast.kernel.work import SYSTEM
@@ -102,22 +103,11 @@ async def test_an_id_that_is_not_ours_begins_anew(services: Services, strange: s
     assert found["event"] == "reset"
 
 
-async def test_no_event_is_missed_when_many_write_at_once(services: Services) -> None:
-    await emit(services, "job")
-    start = await newest(services)
-    async with asyncio.TaskGroup() as group:
-        reading = group.create_task(read(services, 120, last=str(start)))
-        for _ in range(40):
-            group.create_task(emit_slowly(services, "job", "gateway", "job"))
-    async with services.database.read() as session:
-        written = await events_after(session, start)
-    assert [int(message["id"]) for message in reading.result()] == [row.id for row in written]
-
-
-async def emit_slowly(services: Services, *topics: str) -> None:
-    """Events whose transaction writes something else before it commits."""
-    async with services.database.write(SYSTEM) as work:
-        for topic in topics:
-            work.emit(topic, "changed", {})
-            work.audit("create", "pool", 1)
-            await work.session.flush()
+async def test_a_later_event_waits_for_the_commit_of_an_earlier_one(services: Services) -> None:
+    async with asyncio.timeout(LIMIT_SECONDS), services.database.write(SYSTEM) as first:
+        first.session.add(EventRow(topic="job", kind="changed", data="{}", created_at=now()))
+        await first.session.flush()
+        second = asyncio.create_task(emit(services, "job"))
+        await asyncio.wait({second}, timeout=0.5)
+        assert not second.done()
+    await second
