@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, assert_never
 
-from holdfast.gateway.flags import Flag, FlagState
+from holdfast.gateway.flag_model import Flag, FlagState
 
 DELTA_SHARE = 0.3
 """Part of the longest hold that copying the last dirty keys may be predicted to take."""
