@@ -15,6 +15,7 @@ PACKAGE = ROOT / "src" / "holdfast"
 MAX_LINES = 400
 SLICES = ("gateway", "migrations", "nodes", "tiers", "mirrors", "releases", "vault")
 WORKPLACE = re.compile(r"(?<![\w.])/work/|/tmp/hf\b|\.library/|/root/\.")
+PAGE = re.compile(r"docs/[a-z-]+/[a-z0-9-]+\.md")
 MOCK = re.compile(r"^\s*(from unittest(\.mock)? import .*mock|import unittest\.mock)", re.MULTILINE)
 
 
@@ -74,6 +75,13 @@ def test_every_page_of_the_documentation_is_in_its_contents() -> None:
     contents = (ROOT / "mkdocs.yml").read_text()
     pages = [str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")]
     assert not [page for page in pages if page not in contents]
+
+
+def test_every_page_that_the_code_names_is_there() -> None:
+    files = tracked("src/*.py", "src/*.j2", "tests/*.py", "docs/*.py")
+    named = {name for path in files for name in PAGE.findall(path.read_text())}
+    assert named
+    assert not sorted(name for name in named if not (ROOT / name).is_file())
 
 
 def test_nothing_names_the_machine_it_was_written_on() -> None:
