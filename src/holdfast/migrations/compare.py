@@ -1,8 +1,9 @@
-"""Are two buckets equal? Decided on two listings in a scratch database, whatever their order and size.
+"""Are two buckets equal? Decided on two listings, whatever their order and size.
 
-Equal are objects with the same size and ETag. Where a server's ETags do not come from the content, or do not keep the
-part layout, what was proved while copying is remembered: this ETag there belongs to that ETag here. Remembered is also
-when the source's object was last changed: new headers on the same content change no ETag.
+Equal are objects with the same size and ETag. Where a server's ETags do not come from the content,
+or do not keep the part layout, what was proved while copying is remembered: this ETag there belongs
+to that ETag here. Remembered is also when the source's object was last changed: new headers on the
+same content change no ETag.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -29,8 +31,10 @@ PRAGMA synchronous = OFF;
 PRAGMA temp_store = FILE;
 CREATE TABLE IF NOT EXISTS copied (
     key TEXT PRIMARY KEY, s_etag TEXT, s_modified INT, d_etag TEXT, md5 TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS source (key TEXT PRIMARY KEY, etag TEXT, size INT, modified INT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS destination (key TEXT PRIMARY KEY, etag TEXT, size INT, modified INT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS source (
+    key TEXT PRIMARY KEY, etag TEXT, size INT, modified INT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS destination (
+    key TEXT PRIMARY KEY, etag TEXT, size INT, modified INT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS difference (
     n INTEGER PRIMARY KEY, key TEXT, action TEXT, size INT, etag TEXT);
 """
@@ -44,7 +48,7 @@ SELECT key, action, size, etag FROM (
     FROM source s LEFT JOIN destination d ON d.key = s.key LEFT JOIN copied c ON c.key = s.key
     WHERE d.key IS NULL OR d.size <> s.size
        OR NOT ((s.etag = d.etag AND s.etag <> '') OR (c.s_etag IS s.etag AND c.d_etag IS d.etag))
-       OR (c.key IS NOT NULL AND s.modified <> 0 AND c.s_modified <> 0 AND abs(s.modified - c.s_modified) > 1)
+       OR (s.modified <> 0 AND c.s_modified <> 0 AND abs(s.modified - c.s_modified) > 1)
     UNION ALL
     SELECT d.key, 'delete', d.size, d.etag
     FROM destination d LEFT JOIN source s ON s.key = d.key WHERE s.key IS NULL
@@ -61,7 +65,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A key that is not the same on both sides; size and ETag of the object to copy or to delete."""
+    """A key that is not the same on both sides, with what the object there is to copy or delete."""
 
     key: str
     action: Action
@@ -100,8 +104,8 @@ class ComparisonTotals:
 class Comparison:
     """Compares two buckets in a scratch file; one comparison at a time. An async context manager.
 
-    The file may be kept over restarts (what was proved stays known) and may be lost (more is copied again). It is not
-    durable on purpose: delete it when it cannot be opened.
+    The file may be kept over restarts (what was proved stays known) and may be lost (more is copied
+    again). It is not durable on purpose: delete it when it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -158,21 +162,15 @@ class Comparison:
     async def differences(self) -> AsyncIterator[list[Difference]]:
         """The differences that ``scan`` found, in batches: large objects first, then by key."""
         after = 0
-        while rows := await self._run(lambda db, after=after: _batch(db, after)):  # type: ignore[misc]
+        while rows := await self._run(partial(_batch, after)):
             after = rows[-1][0]
             yield [
                 Difference(key, Action(action), size, etag) for _, key, action, size, etag in rows
             ]
 
     async def _list(self, table: str, pages: AsyncIterator[list[ListedObject]]) -> None:
-        statement = f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)"  # noqa: S608 a name of ours
         async for page in pages:
-            rows = [
-                (o.key, o.etag, o.size_bytes, o.modified)
-                for o in page
-                if not is_unfinished_write(o)
-            ]
-            await self._run(lambda db, rows=rows: db.executemany(statement, rows))  # type: ignore[misc]
+            await self._run(partial(_insert, table, page))
 
     async def _run(self, action: Callable[[sqlite3.Connection], _T]) -> _T:
         async with self._turn:
@@ -182,7 +180,7 @@ class Comparison:
 
 
 def is_unfinished_write(listed: ListedObject) -> bool:
-    """Whether a listed key is a temporary file of a running or broken write, as nanio lists them."""
+    """Whether a listed key is the temporary file of a running or broken write of nanio."""
     return not listed.etag and _TEMPORARY.fullmatch(listed.key) is not None
 
 
@@ -195,6 +193,12 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, check_same_thread=False)
     connection.executescript(_SCHEMA)
     return connection
+
+
+def _insert(table: str, page: list[ListedObject], connection: sqlite3.Connection) -> None:
+    rows = [(o.key, o.etag, o.size_bytes, o.modified) for o in page if not is_unfinished_write(o)]
+    statement = f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)"  # noqa: S608 a name of ours
+    connection.executemany(statement, rows)
 
 
 def _forget_listings(connection: sqlite3.Connection) -> None:
@@ -222,6 +226,6 @@ def _totals(connection: sqlite3.Connection, query: str) -> BucketTotals:
     return BucketTotals(int(objects), int(size_bytes))
 
 
-def _batch(connection: sqlite3.Connection, after: int) -> list[tuple[int, str, str, int, str]]:
+def _batch(after: int, connection: sqlite3.Connection) -> list[tuple[int, str, str, int, str]]:
     query = "SELECT n, key, action, size, etag FROM difference WHERE n > ? ORDER BY n LIMIT ?"
     return connection.execute(query, (after, BATCH_KEYS)).fetchall()

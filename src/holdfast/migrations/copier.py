@@ -1,8 +1,8 @@
-"""Makes objects of one bucket equal to those of another: content, headers, part layout, or their absence.
+"""Makes objects of one bucket equal to those of another: content, headers, layout, absence.
 
-Promises: two copies of one key never overlap, so the destination never goes back to an older content; what was
-written is proved by MD5 on the way, against the ETag of the source and the answer of the destination; memory holds
-at most ``SMALL_BYTES`` an object.
+Promises: two copies of one key never overlap, so the destination never goes back to an older
+content; what was written is proved by MD5 on the way, against the ETag of the source and the answer
+of the destination; memory holds at most ``SMALL_BYTES`` an object.
 """
 
 import asyncio
@@ -33,10 +33,11 @@ FAILURE_TRIES = 5
 FIRST_PAUSE_SECONDS = 0.1
 MAX_FAILED_KEYS = 1000
 REMEMBER_BATCH = 500
+_PASSING_STATUS = frozenset({408, 429, 500, 502, 503, 504, 507})
 
 
 class ObjectCopier:
-    """Copies from ``source_bucket`` to ``destination_bucket``; both clients are open and stay open."""
+    """Copies from bucket to bucket; both clients are open and stay open."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class ObjectCopier:
         on_progress: OnProgress | None = None,
         comparison: Comparison | None = None,
     ) -> None:
-        """``transfers``: keys at once in ``sync_many``. ``comparison``: where it is remembered what was proved."""
+        """``transfers``: keys at once in ``sync_many``; ``comparison`` remembers what was proved."""
         self.totals = CopyTotals()
         self._source, self._source_bucket = source, source_bucket
         self._destination, self._destination_bucket = destination, destination_bucket
@@ -73,11 +74,11 @@ class ObjectCopier:
     async def sync_key(
         self, key: str, *, force: bool = False, part_sizes: list[int] | None = None
     ) -> Outcome:
-        """Make the destination's object equal to the source's: copy it, or delete it when the source has none.
+        """Make the destination's object equal to the source's: copy it, or delete it.
 
-        A large object that the destination has already (ETag and headers) is not sent again, unless ``force``.
-        ``part_sizes``: the layout, when the caller knows it. Raises ``S3Unreachable`` or ``S3Error`` when a server
-        goes on failing, ``CopyFailed`` when the content cannot be proved.
+        A large object that the destination has already (ETag and headers) is not sent again, unless
+        ``force``. ``part_sizes``: the layout, when the caller knows it. Raises ``S3Unreachable`` or
+        ``S3Error`` when a server goes on failing, ``CopyFailed`` when the content cannot be proved.
         """
         async with self._locks.hold(key):
             outcome = await self._sync(key, force=force, part_sizes=part_sizes)
@@ -87,9 +88,9 @@ class ObjectCopier:
         return outcome
 
     async def sync_many(self, keys: Iterable[str] | AsyncIterable[str]) -> SyncReport:
-        """Sync keys, ``transfers`` at once; a key that fails for itself is reported and the others go on.
+        """Sync keys, ``transfers`` at once.
 
-        Raises ``S3Unreachable`` as soon as a server is gone for good.
+        A key that fails for itself is reported, and the others go on. Raises ``S3Unreachable`` as soon as a server is gone for good.
         """
         report = SyncReport()
         stream = _as_stream(keys)
@@ -180,12 +181,12 @@ class ObjectCopier:
 def _passes(error: AppError) -> bool:
     """Whether trying again may help."""
     if isinstance(error, S3Error):
-        return error.status >= 500 or error.status in {408, 429} or error.s3_code == "NoSuchUpload"  # noqa: PLR2004 HTTP
+        return error.status in _PASSING_STATUS or error.s3_code == "NoSuchUpload"
     return error.retryable
 
 
 def _for_this_key(key: str, error: AppError) -> AppError:
-    """A server that breaks off one object again and again is not gone: this object is broken there."""
+    """A server that always breaks off one object is not gone: this object is broken there."""
     if isinstance(error, S3Unreachable) and error.cut_off:
         return CopyFailed(f"the source breaks off {key!r} again and again", details=error.message)
     return error

@@ -3,11 +3,11 @@
 import asyncio
 
 BURST_SECONDS = 0.25
-"""How much unused time may be caught up at once: enough that small objects do not wait for the timer."""
+"""Unused time that may be caught up: small objects need not wait for the timer."""
 
 
 class TokenBucket:
-    """Lets ``bytes_per_second`` through; larger pieces are let through whole and paid for afterwards."""
+    """Lets ``bytes_per_second`` through; a large piece passes whole and is paid for afterwards."""
 
     def __init__(self, bytes_per_second: float) -> None:
         if bytes_per_second <= 0:

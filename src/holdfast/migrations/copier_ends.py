@@ -35,7 +35,7 @@ class Ends:
 
     @contextmanager
     def writing(self, key: str) -> Iterator[None]:
-        """Around a write on the destination: remembers the key when it is not known how it ended."""
+        """Around a write: remembers the key when it is not known how it ended."""
         try:
             yield
         except S3Error:
@@ -52,7 +52,7 @@ class Ends:
     async def feeding(
         self, reader: ObjectReader, probe: LayoutProbe | None = None
     ) -> AsyncIterator["Feeder"]:
-        """A body for the destination from the source's answer; a failure of the source comes out as itself."""
+        """A body made of the source's answer; a failure of the source comes out as itself."""
         feeder = Feeder(self, reader, probe)
         try:
             yield feeder

@@ -1,7 +1,8 @@
 """Part layouts: in which pieces an object was uploaded, so that its copy gets the same ETag.
 
-The ETag of an object uploaded in parts is the MD5 of the parts' MD5s, with the number of parts behind it. The sizes are
-not in it: they are asked from the server where it tells them, and otherwise guessed and proved by computing the ETag.
+The ETag of an object uploaded in parts is the MD5 of the parts' MD5s, with the number of parts
+behind it. The sizes are not in it: they are asked from the server where it tells them, and
+otherwise guessed and proved by computing the ETag.
 """
 
 import hashlib
@@ -44,7 +45,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 def is_md5(etag: str) -> bool:
-    """Whether an ETag looks like the MD5 of the content (it is one only when it also matches it)."""
+    """Whether an ETag looks like the MD5 of a content."""
     return _MD5.fullmatch(etag) is not None
 
 
@@ -52,6 +53,11 @@ def part_count(etag: str) -> int:
     """How many parts an object was uploaded in, read from its ETag; 0 for one uploaded whole."""
     found = _MULTIPART.fullmatch(etag)
     return int(found[1]) if found else 0
+
+
+def is_usual(part_bytes: int) -> bool:
+    """Whether clients are known to cut in this size."""
+    return part_bytes % MIB == 0 and part_bytes // MIB in _USUAL_MIB
 
 
 def md5_of(content: bytes) -> bytes:
@@ -73,7 +79,8 @@ def uniform(size_bytes: int, part_bytes: int) -> list[int]:
 def part_size_guesses(size_bytes: int, parts: int, *, first: int = 0) -> list[int]:
     """Part sizes that cut the object into ``parts`` parts, the likeliest first.
 
-    ``first``: the size that was right for the last object; one client usually wrote the whole bucket.
+    ``first``: the size that was right for the last object; one client usually wrote the whole
+    bucket.
     """
     if parts == 1:
         return [max(size_bytes, 1)]
@@ -122,7 +129,7 @@ class _Guess:
 
 
 class LayoutProbe:
-    """Finds out which of some layouts an object has, while its content goes by; memory does not grow with it."""
+    """Finds out which of some layouts an object has, while its content goes by."""
 
     def __init__(self, etag: str, layouts: Sequence[list[int]]) -> None:
         self._etag = etag

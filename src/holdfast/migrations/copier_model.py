@@ -33,8 +33,8 @@ class CopyTotals:
     headers_lost: dict[str, str] = field(default_factory=dict)
     """Headers that the destination does not keep, each with a key it was seen on."""
     uncertain_keys: set[str] = field(default_factory=set)
-    """Keys with a write on the destination that ended without an answer: it may still be at work there, and land after
-    a later one. Copy them again once the server is quiet."""
+    """Keys with a write on the destination that ended without an answer: it may still be at work
+    there, and land after a later one. Copy them again once the server is quiet."""
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ OnProgress = Callable[[CopyTotals], None]
 
 
 class TornRead(Exception):
-    """The source's content and its ETag do not belong together: it is being overwritten. Try again."""
+    """The source's content and ETag do not belong together: it is being overwritten."""
 
 
 class CopyFailed(BadGateway):

@@ -22,7 +22,7 @@ LEARNED_AFTER_OBJECTS = 8
 
 
 class ObjectTransfer:
-    """Copies single objects, and learns what the two servers do; the caller holds the key's lock."""
+    """Copies single objects and learns what the servers do; the caller holds the key's lock."""
 
     def __init__(self, ends: Ends) -> None:
         self._ends = ends
@@ -34,7 +34,7 @@ class ObjectTransfer:
     async def run(
         self, key: str, *, force: bool, part_sizes: list[int] | None, torn: list[str]
     ) -> Copied | Outcome:
-        """One attempt; ``torn`` gets the MD5 of each read of this key that did not match its ETag."""
+        """One attempt; ``torn``: MD5s of the reads of this key that did not match their ETag."""
         ends = self._ends
         content = b""
         async with AsyncExitStack() as stack:

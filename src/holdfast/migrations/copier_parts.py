@@ -11,6 +11,7 @@ from holdfast.migrations.compare import Copied
 from holdfast.migrations.copier_ends import Ends, same_object
 from holdfast.migrations.copier_layout import (
     LayoutProbe,
+    is_usual,
     md5_of,
     multipart_etag,
     part_count,
@@ -55,21 +56,17 @@ class PartsTransfer:
         probe.feed(content)
         layout = probe.found()
         if layout is None:
-            # Torn or unknown: the object is looked at again, part by part, with all the means there are.
+            # Torn or unknown: look at it again with all the means there are.
             return await self.copy(key, head, part_sizes)
         return await self._upload(key, head, layout) if self._keeps_layout is not False else None
 
     async def copy(self, key: str, head: ObjectHead, part_sizes: list[int] | None) -> Copied | None:
-        """Copy an object part by part; None when its layout cannot be found, or kept by the destination."""
+        """Copy an object part by part; None when its layout cannot be found or kept."""
         if self._keeps_layout is False:
             return None
         layout = part_sizes if _fits(part_sizes, head) else await self._told_layout(key, head)
         guesses = [] if layout else self.guesses(head)
-        if (
-            layout is None
-            and guesses
-            and (len(guesses) == 1 or guesses[0][0] == self._last_part_bytes)
-        ):
+        if layout is None and guesses and self._worth_trying(guesses):
             layout = guesses[0]
         if layout and (copied := await self._upload(key, head, layout)):
             return copied
@@ -89,13 +86,18 @@ class PartsTransfer:
             raise CopyFailed(f"{key!r} could not be copied in parts")
         return copied
 
+    def _worth_trying(self, guesses: list[list[int]]) -> bool:
+        """Whether to upload with the first guess at once, or to read the object and know."""
+        part_bytes = guesses[0][0]
+        return len(guesses) == 1 or part_bytes == self._last_part_bytes or is_usual(part_bytes)
+
     def _report(self, key: str) -> None:
         unknown = self._ends.totals.layout_unknown
         if len(unknown) < MAX_LISTED_KEYS and key not in unknown:
             unknown.append(key)
 
     async def _told_layout(self, key: str, head: ObjectHead) -> list[int] | None:
-        """Ask the server for the size of each part; most ignore the question, and are asked once."""
+        """Ask the server for the sizes; most ignore the question, and are asked once."""
         if self._tells_parts is False:
             return None
         first = await self._ask_part(key, head, 1)
@@ -163,7 +165,7 @@ class PartsTransfer:
         return Copied(key, head.etag, head.modified, etag, "")
 
     async def _check_layout_kept(self, key: str, head: ObjectHead, etag: str) -> str:
-        """The ETag that the copy has from now on; some servers give one answer now and another later."""
+        """The ETag that the copy has from now on: some servers answer otherwise at first."""
         if self._keeps_layout is None or etag != head.etag:
             there = await self._ends.destination.head(self._ends.destination_bucket, key)
             self._keeps_layout = there.etag == head.etag

@@ -1,1 +1,1 @@
-"""S3 servers: a client that signs by itself, sends raw keys, streams bodies and keeps memory flat."""
+"""S3 servers: a client that signs by itself, sends raw keys and streams bodies."""

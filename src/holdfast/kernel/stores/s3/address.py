@@ -6,13 +6,16 @@ from ipaddress import AddressValueError, IPv6Address
 from holdfast.kernel.errors import Invalid
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+MAX_PORT = 65535
+
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
 def endpoint_of(address: str, *, scheme: str = "http") -> str:
     """The endpoint ``scheme://host[:port]`` of a member ``host[:port]`` or ``[v6][:port]``.
 
-    Raises ``Invalid`` for a unix socket (there is no host to sign for) and for anything else that is not an address.
+    Raises ``Invalid`` for a unix socket (there is no host to sign for) and for anything else that
+    is not an address.
     """
     if address.startswith("unix:"):
         raise Invalid(
@@ -35,7 +38,7 @@ def _split(address: str) -> tuple[str, str]:
         has_port = bool(colon)
         if not _HOST.fullmatch(host):
             raise _bad(address)
-    if has_port and not (_PORT.fullmatch(port) and 0 < int(port) < 65536):  # noqa: PLR2004 the range of TCP ports
+    if has_port and not (_PORT.fullmatch(port) and 0 < int(port) <= MAX_PORT):
         raise _bad(address)
     return host, port
 

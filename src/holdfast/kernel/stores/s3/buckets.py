@@ -92,9 +92,9 @@ class BucketCalls(S3Transport):
     ) -> AsyncIterator[list[ListedObject]]:
         """All objects, a page at a time, in no promised order.
 
-        ``by_folder`` asks folder by folder: some servers lose keys where a flat listing is cut into pages, because
-        they walk directories, whose order is not the order of keys. A key may come twice when objects change
-        meanwhile. Memory holds one page and the folders not yet visited.
+        ``by_folder`` asks folder by folder: some servers lose keys where a flat listing is cut into
+        pages, because they walk directories, whose order is not the order of keys. A key may come
+        twice when objects change meanwhile. Memory holds one page and the folders not yet visited.
         """
         delimiter = "/" if by_folder else ""
         waiting = [prefix]

@@ -5,9 +5,10 @@ from holdfast.kernel.stores.s3.multipart import MultipartCalls
 
 
 class S3Client(BucketCalls, MultipartCalls):
-    """A client of one endpoint, path style, keys sent raw: ``async with S3Client(endpoint, key, secret) as s3``.
+    """A client of one endpoint, path style, keys sent raw; use it as an async context manager.
 
-    Failures: ``S3Error`` (the server refused, with its code and status), ``S3Unreachable`` (no answer, or not all of
-    it), ``BadGateway`` (an answer that is not S3). What can be done twice without harm is tried again after server
-    errors and lost connections; a streamed body is sent once, and the caller decides.
+    Failures: ``S3Error`` (the server refused, with its code and status), ``S3Unreachable`` (no
+    answer, or not all of it), ``BadGateway`` (an answer that is not S3). What can be done twice
+    without harm is tried again after server errors and lost connections; a streamed body is sent
+    once, and the caller decides.
     """

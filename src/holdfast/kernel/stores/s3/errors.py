@@ -8,7 +8,7 @@ _CODE = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 _HINTS = {
     "InvalidAccessKeyId": "the server does not know this access key: check the pool's credentials",
-    "SignatureDoesNotMatch": "check the pool's secret key and region, and the clock of both machines",
+    "SignatureDoesNotMatch": "check the pool's secret key, its region, and both clocks",
     "AccessDenied": "the pool's credentials may not do this on the server",
     "RequestTimeTooSkewed": "the clocks of this machine and the server differ too much",
     "NoSuchBucket": "the bucket is not on this server",
@@ -19,7 +19,7 @@ class S3Error(BadGateway):
     """An S3 server answered with an error."""
 
     def __init__(self, what: str, *, status: int, s3_code: str = "") -> None:
-        """``what``: method and place; ``status``: of HTTP; ``s3_code``: such as NoSuchKey, when it is one."""
+        """``what``: method and place; ``status``: of HTTP; ``s3_code``: such as NoSuchKey."""
         self.status = status
         self.s3_code = s3_code if _CODE.fullmatch(s3_code) else ""
         super().__init__(
@@ -35,12 +35,12 @@ class S3Error(BadGateway):
 class S3Unreachable(Unavailable):
     """No answer came: refused, reset, cut off, or too slow.
 
-    ``maybe_done``: the server may have carried out the request all the same. ``cut_off``: an answer began and did not
-    come to its end.
+    ``maybe_done``: the server may have carried out the request all the same. ``cut_off``: an answer
+    began and did not come to its end.
     """
 
     def __init__(self, what: str, reason: str, *, maybe_done: bool, cut_off: bool = False) -> None:
-        """``what``: method and place; ``reason``: kind of failure, without addresses of other parts."""
+        """``what``: method and place; ``reason``: the kind of failure."""
         self.maybe_done = maybe_done
         self.cut_off = cut_off
         super().__init__(f"{what}: {reason}", hint="is the server running and reachable from here?")

@@ -18,7 +18,7 @@ class MultipartCalls(ObjectCalls):
     async def create_multipart(
         self, bucket: str, key: str, *, headers: Mapping[str, str] | None = None
     ) -> str:
-        """Begin an upload; ``headers`` are kept with the object. Returns the upload id. One attempt."""
+        """Begin an upload (one attempt) and return its id; ``headers`` go to the object."""
         reply = await self.call(
             "POST", object_path(bucket, key), {"uploads": ""}, headers=headers, tries=1
         )
@@ -39,7 +39,10 @@ class MultipartCalls(ObjectCalls):
         headers: Mapping[str, str] | None = None,
         tries: int = TRIES,
     ) -> str:
-        """Send a part and return its ETag without quotes; an iterator needs ``size_bytes`` and is sent once."""
+        """Send a part and return its ETag without quotes.
+
+        An iterator needs ``size_bytes`` and is sent once.
+        """
         query = {"partNumber": str(number), "uploadId": upload_id}
         return await self._send(
             object_path(bucket, key), query, body, size_bytes, headers or {}, tries

@@ -46,7 +46,8 @@ class ObjectReader:
 
 
 async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    # The error is told here, not where the answer is closed: a reader may be passed on to another request.
+    # The error is told here, not where the answer is closed: a reader may be passed on to another
+    # request.
     try:
         async for chunk in response.content.iter_any():
             yield chunk
@@ -77,7 +78,7 @@ class ObjectCalls(S3Transport):
         return _head(reply.headers), reply.body
 
     async def head(self, bucket: str, key: str, *, part_number: int | None = None) -> ObjectHead:
-        """What the server knows of an object, or of one of its parts when it understands ``partNumber``."""
+        """What the server knows of an object, or (where it understands that) of one part."""
         query = {"partNumber": str(part_number)} if part_number else None
         reply = await self.call("HEAD", object_path(bucket, key), query)
         return _head(reply.headers)
@@ -94,7 +95,8 @@ class ObjectCalls(S3Transport):
     ) -> str:
         """Write an object and return its ETag without quotes.
 
-        An iterator needs ``size_bytes`` and is sent once; ``headers`` (lower case) are kept with the object.
+        An iterator needs ``size_bytes`` and is sent once; ``headers`` (lower case) are kept with
+        the object.
         """
         return await self._send(
             object_path(bucket, key), {}, body, size_bytes, headers or {}, tries
@@ -109,7 +111,7 @@ class ObjectCalls(S3Transport):
                 raise
 
     async def delete_many(self, bucket: str, keys: Iterable[str]) -> dict[str, str]:
-        """Delete keys, a thousand a request; returns the S3 code of each key that could not be deleted."""
+        """Delete keys, a thousand a request; returns the S3 code of each key that failed."""
         failed: dict[str, str] = {}
         batch: list[str] = []
         for key in keys:

@@ -14,7 +14,7 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 
 def quote_path(bucket: str, key: str = "") -> str:
-    """The raw path of a bucket or an object; nothing is normalised, so ``a/../b`` and ``//`` stay what they are."""
+    """The raw path of a bucket or an object; ``a/../b`` and ``//`` stay what they are."""
     path = "/" + quote(bucket, safe="-_.~")
     return f"{path}/{quote(key, safe='/-_.~')}" if key else path
 
@@ -31,7 +31,7 @@ class Signer:
     """Signs requests with one pair of keys for one region."""
 
     def __init__(self, access_key: str, secret_key: str, region: str, host: str) -> None:
-        """``host`` is the Host header as it is sent, with its port unless that is the scheme's default."""
+        """``host``: as it is sent, with its port unless that is the scheme's default."""
         self._access_key = access_key
         self._secret = secret_key
         self._region = region

@@ -1,4 +1,4 @@
-"""Signed requests over kept connections: limits on every wait, retries where a second try changes nothing."""
+"""Signed requests over kept connections: every wait has a limit, harmless calls are retried."""
 
 import asyncio
 import random
@@ -25,7 +25,9 @@ KEEPALIVE_SECONDS = 2.0
 TRIES = 4
 FIRST_PAUSE_SECONDS = 0.1
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-"""Of an answer that is read as a whole and is not an object's content: a full page of the longest keys is 3 MiB."""
+"""Of an answer that is read as a whole and is not an object's content: a full page of the longest
+keys is 3 MiB.
+"""
 READ_BUFFER_BYTES = 256 * 1024
 
 Body = bytes | AsyncIterator[bytes] | None
@@ -107,7 +109,8 @@ class S3Transport:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One attempt; yields a good answer with its body unread.
 
-        Raises ``S3Error`` for what the server refuses, ``S3Unreachable`` when there is no (whole) answer.
+        Raises ``S3Error`` for what the server refuses, ``S3Unreachable`` when there is no (whole)
+        answer.
         """
         if self._session is None:
             raise RuntimeError("the S3 client is not open: use `async with`")
@@ -159,12 +162,13 @@ class S3Transport:
             except S3Error as error:
                 if attempt == tries or error.status not in _RETRIED_STATUS:
                     raise
-            await asyncio.sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 jitter
+            jitter = random.uniform(0.5, 1.5)  # noqa: S311 spreads retries, guards nothing
+            await asyncio.sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * jitter)
         raise AssertionError("tries must be positive")
 
 
 def _watched(body: Body, silence: asyncio.Timeout) -> Body:
-    """Ends the request when the server does not take the next chunk in time; the reading side has a limit of its own."""
+    """Ends the request when the server does not take the next chunk in time."""
     now = asyncio.get_running_loop().time
     silence.reschedule(now() + CONNECT_SECONDS + SILENCE_SECONDS)
     if body is None or isinstance(body, bytes):

@@ -1,4 +1,4 @@
-"""The XML of S3: answers read without entities or document types, request bodies written with every key escaped."""
+"""The XML of S3: answers are read without document types, every key is written escaped."""
 
 import re
 from collections.abc import Iterable
@@ -61,7 +61,8 @@ class _Reader:
 def read_xml(body: bytes, *, record_depth: int = 2) -> Document:
     """Read an answer; ``record_depth`` is the depth (root = 1) of the elements that are records.
 
-    Raises ``BadGateway`` when it is not XML, or brings a document type (entities come no other way).
+    Raises ``BadGateway`` when it is not XML, or brings a document type (entities come no other
+    way).
     """
     parser = ParserCreate("UTF-8")
     parser.buffer_text = True
