@@ -19,6 +19,8 @@ from sqlalchemy.types import TypeDecorator
 from holdfast.kernel.work import Actor, Work
 
 BUSY_TIMEOUT_MS = 30_000
+LONGEST_SILENCE_MS = 60_000
+"""A process that is frozen in a transaction must not hold its rows for ever."""
 WRITES = "holdfast_writes"
 MIGRATIONS_DIR = Path(__file__).parent.parent / "db_migrations"
 
@@ -65,6 +67,8 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _set_pragmas)
             event.listen(self.engine.sync_engine, "begin", _begin)
+        else:
+            event.listen(self.engine.sync_engine, "connect", _limit_silence)
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -112,6 +116,13 @@ def _set_pragmas(connection: DBAPIConnection, _: object) -> None:
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     cursor.close()
+
+
+def _limit_silence(connection: DBAPIConnection, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = {LONGEST_SILENCE_MS}")
+    cursor.close()
+    connection.commit()
 
 
 def _begin(connection: Connection) -> None:

@@ -159,8 +159,10 @@ class Evidence:
     def child_pids(self) -> list[int]:
         return [int(line.split()[1]) for line in self.lines() if line.startswith("pid ")]
 
-    async def says(self, beginning: str, *, times: int = 1) -> None:
-        await until(lambda: self.count(beginning) >= times)
+    async def says(
+        self, beginning: str, *, times: int = 1, limit_seconds: float = LIMIT_SECONDS
+    ) -> None:
+        await until(lambda: self.count(beginning) >= times, limit_seconds=limit_seconds)
 
 
 def is_alive(pid: int) -> bool:

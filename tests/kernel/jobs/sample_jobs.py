@@ -25,7 +25,7 @@ def count(evidence: str, word: str) -> int:
 
 
 async def wait_for_file(path: str) -> None:
-    while not exists(path):  # noqa: ASYNC110 - it is made by another process
+    while not exists(path):
         await asyncio.sleep(0.02)
 
 
@@ -93,7 +93,7 @@ async def polite(ctx: JobContext, evidence: str) -> None:
 @step("sample.polite")
 async def polite_step(ctx: JobContext, evidence: str) -> None:
     note(evidence, "begin")
-    while not ctx.cancelled:  # noqa: ASYNC110 - set by the engine
+    while not ctx.cancelled:
         await asyncio.sleep(0.02)
     note(evidence, "undone")
     ctx.give_way()

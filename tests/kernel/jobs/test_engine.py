@@ -23,7 +23,6 @@ from tests.kernel.jobs.harness import (
     submit,
 )
 
-
 pytestmark = pytest.mark.real
 
 

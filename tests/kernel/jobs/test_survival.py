@@ -20,6 +20,8 @@ from tests.kernel.jobs.harness import (
 
 pytestmark = pytest.mark.real
 FENCED_EXIT_CODE = 75
+LONGEST_TAKEOVER_SECONDS = 120
+"""When it was frozen in a transaction, whose session the database must end first."""
 
 
 def copy_args(evidence: Evidence, go: Path) -> dict[str, str]:
@@ -109,7 +111,7 @@ async def test_a_frozen_worker_loses_its_jobs_and_ends_when_it_wakes_up(
         await evidence.says("pid ")
         async with worker_process(tmp_path / "two", postgres_url):
             one.signal(signal.SIGSTOP)
-            await evidence.says("pid ", times=2)
+            await evidence.says("pid ", times=2, limit_seconds=LONGEST_TAKEOVER_SECONDS)
             one.signal(signal.SIGCONT)
             assert await one.ended() == FENCED_EXIT_CODE
             await until(lambda: not is_alive(evidence.child_pids()[0]), limit_seconds=10)

@@ -19,6 +19,7 @@ from holdfast.kernel.work import SYSTEM, Work
 
 LEADER_LOCK = 7_201_001
 """Number of PostgreSQL's advisory lock that one worker holds while it admits and takes over."""
+LONGEST_SILENCE = "10s"
 
 log = get_logger(__name__)
 
@@ -30,6 +31,9 @@ async def leading(database: Database) -> AsyncIterator[bool]:
         yield True
         return
     async with database.engine.begin() as connection:
+        # A leader that is frozen here loses its session, and with it the lock.
+        idle = f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST_SILENCE}'"
+        await connection.execute(sa.text(idle))
         lock = sa.select(sa.func.pg_try_advisory_xact_lock(LEADER_LOCK))
         yield bool(await connection.scalar(lock))
 

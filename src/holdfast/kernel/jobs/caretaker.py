@@ -54,9 +54,9 @@ class Caretaker:
                 await admit(self._services.database, cap=self._services.settings.worker_concurrency)
                 if self._is_due("takeover", self._times.takeover_seconds):
                     await self._take_over()
-                if self._is_due("cleaning", self._times.cleaning_seconds):
-                    await self._clean_up()
             await self._settle(is_leader=is_leader)
+        if is_leader and self._is_due("cleaning", self._times.cleaning_seconds):
+            await self._clean_up()
 
     def _is_due(self, what: str, interval_seconds: float) -> bool:
         if time.monotonic() < self._due.get(what, 0.0):

@@ -25,6 +25,8 @@ SCHEMA = "holdfast_dbos"
 MAX_RECOVERIES = 50
 """A job under which its worker died this often is given up."""
 POLL_SECONDS = 0.2
+LONGEST_SILENCE_SECONDS = 10.0
+"""A worker frozen in a transaction loses its session, and with it the rows that it holds."""
 
 R = TypeVar("R")
 JobRunner = Callable[[str, str, str], Awaitable[None]]
@@ -81,6 +83,7 @@ def launch(
             "system_database_url": database_url.replace("postgresql+psycopg", "postgresql"),
             "dbos_system_schema": SCHEMA,
             "sys_db_pool_size": concurrency + 6,
+            "sys_db_idle_transaction_timeout_sec": LONGEST_SILENCE_SECONDS,
         }
     _quiet_logger()
     _runner[:] = [runner]

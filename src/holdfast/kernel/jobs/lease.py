@@ -33,7 +33,7 @@ SINGLE_EXECUTOR = "local"
 FENCED_EXIT_CODE = 75
 PATIENCE = 0.6
 """Part of the lease after which a worker that cannot renew it gives up by itself."""
-LONGEST_IDLE_TRANSACTION = "60s"
+LONGEST_IDLE_TRANSACTION = "30s"
 """A frozen worker's open transaction is ended after this, so that another can take over."""
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -124,10 +124,9 @@ class Lease:
         if not self.many:
             return []
         async with self._database.write(SYSTEM) as work:
-            await work.session.execute(sa.text("SET LOCAL lock_timeout = '2s'"))
-            rows = await work.session.scalars(
-                sa.select(ExecutorRow).where(ExecutorRow.id != self.executor_id)
-            )
+            others = sa.select(ExecutorRow).where(ExecutorRow.id != self.executor_id)
+            # One that is locked is writing, or was frozen at it: its session will end; look again.
+            rows = await work.session.scalars(others.with_for_update(skip_locked=True))
             seen = await tables.executors_seen_within(work.session, self._lease)
             fresh = {row.id for row in seen}
             dead = [row for row in rows if row.id not in fresh or self._died_here(row)]
@@ -175,6 +174,7 @@ class Lease:
         patience_seconds = PATIENCE * self._times.lease_seconds
         engine = sa.create_engine(
             url,
+            isolation_level="AUTOCOMMIT",  # frozen between two statements it would hold its row
             pool_size=1,
             connect_args={
                 "connect_timeout": max(1, int(patience_seconds / 2)),
@@ -197,7 +197,7 @@ class Lease:
         engine.dispose()
 
     def _renew(self, engine: sa.Engine) -> bool:
-        with engine.begin() as connection:
+        with engine.connect() as connection:
             changed = connection.execute(
                 sa.update(ExecutorRow)
                 .where(ExecutorRow.id == self.executor_id, ~ExecutorRow.fenced)
