@@ -98,7 +98,7 @@ async def until(condition: Callable[[], bool], problem: str) -> None:
     """Wait for a condition; fail with ``problem`` when it never comes."""
     try:
         async with asyncio.timeout(WAIT_SECONDS):
-            while not condition():  # noqa: ASYNC110 - a program has no event
+            while not condition():
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError(problem) from None

@@ -23,11 +23,16 @@ class Outcome:
 
 
 async def go_live(
-    generations: Generations, nginx: Nginx, candidate: Candidate, *, reload: bool = True
+    generations: Generations,
+    nginx: Nginx,
+    candidate: Candidate,
+    *,
+    reload: bool = True,
+    wait_seconds: float = 30.0,
 ) -> Outcome:
     """Test, switch, reload, wait. Under `change_lock`.
 
-    Raises `NginxRefused` with nginx's words, or `Unavailable` when the running nginx took it not: both
+    Raises `NginxRefused` with nginx's words, or `Unavailable` when nginx did not take it: both
     leave files, live link and running nginx as they were. With ``reload=False`` the generation
     is tested and linked, and live at the next reload.
     """
@@ -40,7 +45,7 @@ async def go_live(
             tested = await nginx.test_live()
             _check(tested)
         if reload and status.live:
-            await _reload(nginx, candidate.number)
+            await _reload(nginx, candidate.number, wait_seconds)
     except BaseException:
         await take_back(generations, nginx, candidate, reload=False)
         raise
@@ -75,9 +80,9 @@ def _check(tested: TestResult) -> None:
         )
 
 
-async def _reload(nginx: Nginx, number: int) -> None:
+async def _reload(nginx: Nginx, number: int, wait_seconds: float) -> None:
     before = await nginx.reload()
-    if not await nginx.wait_loaded(number, before):
+    if not await nginx.wait_loaded(number, before, timeout_seconds=wait_seconds):
         raise Unavailable(
             "nginx accepted the configuration but does not run with it; nothing was changed",
             hint="read nginx's error log: a port may be taken, or the control port blocked",
