@@ -47,7 +47,7 @@ def options(
 
 def _build() -> None:
     settings = holdfast.commands.settings.noun()
-    holdfast.gateway.cli.files.add_to(settings)
+    holdfast.gateway.cli.files.add_to(app, settings)
     app.add_typer(settings)
     app.add_typer(holdfast.commands.context.noun())
     for add in (holdfast.commands.processes, holdfast.commands.identity, holdfast.commands.backups):

@@ -42,6 +42,7 @@ class HoldfastClient:
         *,
         timeout_seconds: float = CALL_SECONDS,
         on_warning: Callable[[str], None] | None = None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         """``on_warning`` gets what the server says of a change that is made but not live."""
         headers = {"User-Agent": f"holdfast/{__version__}"}
@@ -53,6 +54,7 @@ class HoldfastClient:
             base_url=self.url,
             headers=headers,
             timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS),
+            transport=transport,
         )
 
     def __enter__(self) -> Self:

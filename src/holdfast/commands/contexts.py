@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 URL_VARIABLE = "HOLDFAST_URL"
 TOKEN_VARIABLES = ("HOLDFAST_TOKEN", "HOLDFAST_API_KEY")
 FILE_MODE = 0o600
+LOCAL = "local"
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - replaced, not bound
 
 
@@ -103,6 +104,14 @@ def connect(name: str = "") -> "HoldfastClient":
     return HoldfastClient(chosen.url, chosen.token, on_warning=_warn)
 
 
+def connect_offline() -> "HoldfastClient":
+    """A client that works on this machine's data without a server."""
+    from holdfast.commands.offline import offline_client  # noqa: PLC0415 - slow
+
+    say("no server runs here: working on its data directly")
+    return offline_client(_warn)
+
+
 def _warn(words: str) -> None:
     say(f"warning: {words}")
 
@@ -113,4 +122,4 @@ def _local(token: str) -> Context:
     settings = load_settings().settings
     host = ANY_ADDRESS.get(settings.host, settings.host)
     url = f"http://{host}:{settings.port}"
-    return Context("local", url, token or settings.api_key.get_secret_value())
+    return Context(LOCAL, url, token or settings.api_key.get_secret_value())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from holdfast.kernel.config import LoadedSettings
     from holdfast.kernel.services import Services
     from holdfast.kernel.work import Actor
 
@@ -27,11 +28,14 @@ def with_services(act: "Callable[[Services], Awaitable[Result]]") -> Result:
 
 
 @contextlib.asynccontextmanager
-async def local_services() -> "AsyncIterator[Services]":
+async def local_services(
+    loaded: "LoadedSettings | None" = None,
+) -> "AsyncIterator[Services]":
     """The services of this machine's settings, without jobs or timers."""
     from holdfast.kernel.config import load_settings  # noqa: PLC0415 - slow
 
-    services: Services = importlib.import_module("holdfast.assembly").assemble(load_settings())
+    assembly = importlib.import_module("holdfast.assembly")
+    services: Services = assembly.assemble(loaded or load_settings())
     try:
         await services.database.upgrade()
         yield services

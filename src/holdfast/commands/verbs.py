@@ -15,10 +15,10 @@ import typer
 
 from holdfast.client.references import COLLECTIONS, find
 from holdfast.commands import output
-from holdfast.commands.contexts import connect
+from holdfast.commands.contexts import LOCAL, chosen_context, connect, connect_offline
 from holdfast.commands.follow import FOLLOWERS
 from holdfast.commands.output import Form
-from holdfast.kernel.errors import Invalid
+from holdfast.kernel.errors import Invalid, ServerUnreachable
 
 if TYPE_CHECKING:
     from holdfast.client.http import HoldfastClient
@@ -81,6 +81,10 @@ class Verb:
     """The field of a row which, when true, ends the command with 3: changes present."""
     text: str = ""
     """The field of the answer that is printed as it is."""
+    judged: bool = False
+    """Whether an answer with ``ok: false`` ends the command with 1."""
+    offline: bool = False
+    """Whether it works on this machine's data when its server does not run."""
 
 
 RELOAD = Field(
@@ -102,8 +106,15 @@ def command(verb: Verb) -> Callable[..., None]:
 
     def run(**given: Any) -> None:  # noqa: ANN401 - Typer's values
         choose_form(given.pop("output"), as_json=given.pop("as_json"))
-        with connect(given.pop("context")) as client:
-            carry_out(client, verb, given)
+        context = given.pop("context")
+        try:
+            with connect(context) as client:
+                carry_out(client, verb, dict(given))
+        except ServerUnreachable:
+            if not verb.offline or chosen_context(context).name != LOCAL:
+                raise
+            with connect_offline() as client:
+                carry_out(client, verb, given)
 
     parameters = [*_arguments(verb), *_options(verb), *_common(verb)]
     run.__doc__ = verb.help
@@ -224,6 +235,8 @@ def _show(verb: Verb, answer: Any) -> None:  # noqa: ANN401 - any JSON
         output.show(rows, verb.columns)
     if verb.done:
         output.say(verb.done)
+    if verb.judged and not answer.get("ok", True):
+        raise typer.Exit(1)
     if verb.changes and any(row.get(verb.changes) for row in rows or ()):
         raise typer.Exit(CHANGES_PRESENT)
 
