@@ -7,8 +7,9 @@ Whatever cannot be understood for certain owes a full pass: it never loses a key
 import asyncio
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from posixpath import normpath
 from urllib.parse import unquote_to_bytes
@@ -36,47 +37,70 @@ class Change:
     """Why the keys are not known; not empty: a full pass is owed."""
     foreign_source: str = ""
     """Another bucket that a copy read from."""
+    counter: str = ""
+    """Under which it was counted, so under which flag it began."""
 
 
 class Unreadable(ValueError):
     """A line from which not even the bucket can be read."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """The fields of a line, as text."""
+
+    v: str
+    b: str
+    m: str
+    u: str
+    c: str
+    s: str
+    us: str = ""
+    cs: str = ""
+    rb: str = ""
+    k: str = ""
+
+
+_FIELDS = tuple(field.name for field in fields(_Line))
+
+
 def parse_line(line: bytes) -> Change:
-    """Read one line. Raises `Unreadable`; what is clear but for its keys tells so in ``unclear``."""
+    """Read one line. Raises `Unreadable`; what is clear but for its keys says so in ``unclear``."""
     try:
         row = json.loads(line.decode("utf-8", "surrogateescape"))
-        vhost, bucket, method, uri = (str(row[name]) for name in ("v", "b", "m", "u"))
-        kind, status = str(row["c"]), str(row["s"])
-    except (ValueError, KeyError, TypeError):
-        raise Unreadable("a line is not complete") from None
-    path, _, query = uri.partition("?")
-    foreign = _foreign_source(str(row.get("cs", "")), bucket)
-    if kind == "part":
-        return Change(vhost, bucket, foreign_source=foreign)
-    refused = _was_refused(status, str(row.get("us", "")))
-    if kind == "batch":
-        keys = _batch_keys(str(row.get("rb", "")))
-        unclear = "" if keys or refused else "a batch delete could not be read"
-        return Change(vhost, bucket, keys, unclear)
-    return _single(vhost, bucket, method, (path, query), refused=refused, foreign=foreign)
+        found = _Line(**{name: str(row[name]) for name in _FIELDS if name in row})
+    except (ValueError, TypeError):
+        raise Unreadable("a line of the dirty log is not complete") from None
+    keys, unclear = _keys(found)
+    return Change(
+        found.v,
+        found.b,
+        keys,
+        unclear=unclear,
+        foreign_source=_foreign_source(found.cs, found.b),
+        counter=found.k,
+    )
 
 
-def _single(
-    vhost: str, bucket: str, method: str, target: tuple[str, str], *, refused: bool, foreign: str
-) -> Change:
-    path, query = target
-    raw_key = path[len(bucket) + 2 :]
+def _keys(line: _Line) -> tuple[frozenset[str], str]:
+    """The keys that changed, or why they are not known."""
+    nothing: frozenset[str] = frozenset()
+    path, _, query = line.u.partition("?")
+    raw_key = path[len(line.b) + 2 :]
+    refused = _was_refused(line.s, line.us)
+    if line.c == "part" or (line.m == "POST" and raw_key and _begins_upload(query)):
+        return nothing, ""
+    if line.c == "batch":
+        keys = _batch_keys(line.rb)
+        return keys, "" if keys or refused else "a batch delete could not be read"
     if not raw_key:
-        form = method == "POST" and not refused
-        return Change(vhost, bucket, unclear="a form upload names its key inside" if form else "")
-    if method == "POST" and _begins_upload(query):
-        return Change(vhost, bucket)
+        form = line.m == "POST" and not refused
+        return nothing, "a form upload names its key inside" if form else ""
     try:
         key = unquote_to_bytes(raw_key.encode("utf-8", "surrogateescape")).decode()
     except UnicodeDecodeError:
-        return Change(vhost, bucket, unclear="" if refused else "a key is not UTF-8")
-    return Change(vhost, bucket, frozenset(_spellings(key)), foreign_source=foreign)
+        return nothing, "" if refused else "a key is not UTF-8"
+    return frozenset(_spellings(key)), ""
 
 
 def _spellings(key: str) -> Iterator[str]:
@@ -248,6 +272,21 @@ class DirtyLog:
         """Read to the end as it is now: every line written before this call is noted when it returns."""
         async with self._turn:
             await self._read()
+
+    async def changes_under(self, counters: Collection[str]) -> list[Change]:
+        """What the file tells, from its start, of mutations that were counted under these keys."""
+
+        def look() -> list[Change]:
+            found = []
+            with self._path.open("rb") as file:
+                for line in file:
+                    with suppress(Unreadable):
+                        change = parse_line(line)
+                        if change.counter in counters:
+                            found.append(change)
+            return found
+
+        return await asyncio.to_thread(look)
 
     def free_bytes(self) -> int:
         """Space left where nginx writes the log."""

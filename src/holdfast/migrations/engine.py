@@ -21,7 +21,8 @@ from holdfast.migrations.copier import ObjectCopier
 from holdfast.migrations.copier_bandwidth import TokenBucket
 from holdfast.migrations.copying import SETTLE_SECONDS, Copying, alongside
 from holdfast.migrations.cutover import Cutover
-from holdfast.migrations.model import Recovery, Stage, recovery_of
+from holdfast.migrations.mend import bring_all_over
+from holdfast.migrations.model import Recovery, Stage, backoff_seconds, recovery_of
 from holdfast.migrations.move import Cancelled, Move, Nginx, Parts, Report, Side
 from holdfast.migrations.patience import patiently, pause, worded
 from holdfast.migrations.preflight import check_before_move
@@ -54,17 +55,19 @@ class Engine:
                 destination=self._move.destination.alias,
             )
             try:
-                if not await self._taken_over(parts, copying, todo):
+                if not await self._taken_over(parts, todo):
                     await self._to_destination(parts, copying, todo)
             except Cancelled:
-                await self._leave(Stage.CANCELLED, "cancelled; the source serves")
+                await self._end(
+                    Stage.CANCELLED, "cancelled; the source serves", on_destination=False
+                )
                 return
             except (AppError, OSError) as error:
-                await self._leave(Stage.ERROR, worded(error))
+                await self._end(Stage.ERROR, worded(error), on_destination=False)
                 return
             await self._after_switch(parts, finished=todo is Recovery.FINISH)
 
-    async def _taken_over(self, parts: Parts, copying: Copying, todo: Recovery) -> bool:
+    async def _taken_over(self, parts: Parts, todo: Recovery) -> bool:
         """Bring flags that a dead process left into a state that this one drives; tells whether the move is made."""
         match todo:
             case Recovery.START:
@@ -74,7 +77,8 @@ class Engine:
                 await pause(self._report, SETTLE_SECONDS)
                 return False
             case Recovery.MEND:
-                await self._mend(parts, copying)
+                await self._report.note("virtual hosts disagree after a crash: all follow")
+                await self._patiently(lambda: bring_all_over(parts), cancellable=False)
                 return True
             case Recovery.FORWARD | Recovery.PROBATION:
                 self._nginx.gate.relay(self._move.places, parts.completer.answer)
@@ -89,26 +93,16 @@ class Engine:
         await self._switch.set(FlagState.SRC)
         await self._switch.unpin_all()
 
-    async def _mend(self, parts: Parts, copying: Copying) -> None:
-        """The machine died between two renames: some virtual hosts serve the destination already.
-
-        Nothing but what was written on the source since can be missing there: hold, compare, let go on the destination.
-        """
-        await self._report.note(
-            "virtual hosts disagree after a crash: bringing all to the destination"
-        )
-        cutover = Cutover(parts, copying, None)
-        await self._patiently(cutover.bring_all_over, cancellable=False)
-
     async def _to_destination(self, parts: Parts, copying: Copying, todo: Recovery) -> None:
         move, report = self._move, self._report
+        parts.check_cancelled()
         await report.stage(Stage.PREPARE, "checking both sides")
         options = await self._patiently(
             lambda: check_before_move(move, parts, ours=todo is Recovery.FULL_PASS)
         )
         await report.admitted(options)
         if todo is Recovery.START:
-            await self._patiently(lambda: self._switch.set(FlagState.SRC))
+            await self._patiently(self._take_back)
         canary = None if "canary" in move.options.waived else Canary(move.bucket, move.source)
         if canary is not None:
             await self._patiently(lambda: self._prove(parts, canary))
@@ -139,30 +133,37 @@ class Engine:
 
     async def _after_switch(self, parts: Parts, *, finished: bool) -> None:
         """From here on there is no way but forward: failures are waited out."""
-        report = self._report
+        report, name = self._report, self._move.destination.name
         if not finished:
-            await report.stage(Stage.PROBATION, f"{self._move.destination.name} serves now")
-            await report.switched()
-            await Probation(parts).run()
-            await self._patiently(
-                lambda: self._switch.set(FlagState.STATIC, on_destination=True), cancellable=False
-            )
-        await self._patiently(self._switch.unpin_all, cancellable=False)
-        self._nginx.gate.relay(self._move.places, None)
-        await report.over(Stage.DONE, f"{self._move.bucket} is on {self._move.destination.name}")
+            await self._surely(lambda: report.stage(Stage.PROBATION, f"{name} serves now"))
+            await self._surely(Probation(parts).run)
+        await self._end(Stage.DONE, f"{self._move.bucket} is on {name}", on_destination=True)
         await asyncio.to_thread(parts.completer.forget)
+
+    async def _end(self, stage: Stage, message: str, *, on_destination: bool) -> None:
+        """Record the end and make the flags static; whoever records it may have set them already."""
+        await self._surely(lambda: self._report.over(stage, message))
+        if not self._switch.is_static(on_destination=on_destination):
+            await self._surely(
+                lambda: self._switch.set(FlagState.STATIC, on_destination=on_destination)
+            )
+        await self._surely(self._switch.unpin_all)
+        self._nginx.gate.relay(self._move.places, None)
         await self._tidy()
 
-    async def _leave(self, stage: Stage, message: str) -> None:
-        """Everything goes on at the source, as if nothing had been."""
-
-        async def leave() -> None:
-            await self._switch.set(FlagState.STATIC)
-            await self._switch.unpin_all()
-
-        await self._patiently(leave, cancellable=False)
-        await self._report.over(stage, message)
-        await self._tidy()
+    async def _surely(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Try until it succeeds: nobody is held up meanwhile, and giving up would help nobody."""
+        for attempt in range(1, 10**9):
+            try:
+                await action()
+            except (AppError, OSError) as error:
+                if attempt == 1:
+                    log.warning("tried again", bucket=self._move.bucket, error=worded(error))
+                    with suppress(AppError):
+                        await self._report.trouble(f"waiting: {worded(error)}")
+                await asyncio.sleep(backoff_seconds(attempt))
+            else:
+                return
 
     async def _tidy(self) -> None:
         try:

@@ -291,3 +291,18 @@ def probation_is_over(
     ``wanted_seconds`` after the last one to repeat a Complete whose answer they lost.
     """
     return not had_pins or (not live and quiet_seconds >= wanted_seconds)
+
+
+SECONDS_PER_OBJECT = 0.02
+"""One GET and one PUT of a small object on an ordinary network."""
+BYTES_PER_SECOND = 100e6
+"""One gigabit link, when no limit is set."""
+
+
+def estimated_seconds(
+    *, objects: int, size_bytes: int, transfers: int, limit: float | None
+) -> float:
+    """A rough guess of how long the copy takes."""
+    by_objects = objects * SECONDS_PER_OBJECT / max(transfers, 1)
+    by_bytes = size_bytes / min(BYTES_PER_SECOND, limit or BYTES_PER_SECOND)
+    return round(max(by_objects, by_bytes), 1)

@@ -97,10 +97,6 @@ class Report(Protocol):
         """One try at the switch is over."""
         ...
 
-    async def switched(self) -> None:
-        """The destination serves now: the routes follow."""
-        ...
-
     async def over(self, stage: Stage, message: str) -> None:
         """It is done, or ended in error, or was cancelled."""
         ...

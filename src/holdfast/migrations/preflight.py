@@ -9,6 +9,7 @@ from dataclasses import replace
 from holdfast.kernel.errors import BadGateway, Invalid
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.errors import S3Error
+from holdfast.kernel.stores.s3.model import ListPage
 from holdfast.kernel.stores.s3.signing import quote_path
 from holdfast.kernel.stores.s3.xml import read_xml
 from holdfast.migrations.compare import ComparisonTotals
@@ -137,6 +138,8 @@ async def check_tokens(parts: Parts) -> None:
         first = await parts.source.list_page(move.bucket, max_keys=1)
     if not first.next_token:
         return
+    following: ListPage | None = None
+    start: ListPage | None = None
     try:
         start = await parts.destination.list_page(move.bucket, max_keys=1)
         following = await parts.destination.list_page(
@@ -145,7 +148,6 @@ async def check_tokens(parts: Parts) -> None:
     except S3Error as error:
         if error.status >= 500:  # noqa: PLR2004 HTTP
             raise
-        following = start = None
     restarted = bool(start and following and start.objects and following.objects == start.objects)
     if following is None or restarted:
         _refuse(

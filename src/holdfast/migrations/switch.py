@@ -23,6 +23,10 @@ class Counters(Protocol):
         """Whether a request is in flight that was counted under this key. Raises ``Unavailable``."""
         ...
 
+    async def lost_a_worker(self) -> bool:
+        """Whether a worker died since the last call: log lines may be missing. Raises ``Unavailable``."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Pools:
@@ -57,24 +61,31 @@ class Switch:
         """As they are on disk now, one a virtual host."""
         return [self._flags.get(vhost, bucket) for vhost, bucket in self.places]
 
+    def is_static(self, *, on_destination: bool) -> bool:
+        """Whether every virtual host sends everything to that one pool already."""
+        pool = self._pools.destination if on_destination else self._pools.source
+        return all(
+            flag is not None and flag.state is FlagState.STATIC and flag.pool_alias == pool
+            for flag in self.flags()
+        )
+
     async def set(self, state: FlagState, *, on_destination: bool = False) -> None:
         """Switch every virtual host to a new epoch of ``state``; live and durable when this returns.
 
         ``on_destination`` chooses the pool of a static flag. Raises ``OSError``: then some may be switched.
         """
-        await self._do(lambda: self._set(state, on_destination=on_destination))
+        states = [state] * len(self.places)
+        await self._do(lambda: self._set(states, on_destination=on_destination))
 
-    def _set(self, state: FlagState, *, on_destination: bool) -> None:
-        new = [
-            (
-                vhost,
-                bucket,
-                self._flag(
-                    self._flags.next_epoch(vhost, bucket), state, on_destination=on_destination
-                ),
-            )
-            for vhost, bucket in self.places
-        ]
+    async def set_each(self, states: Sequence[FlagState]) -> None:
+        """Switch each virtual host to a state of its own, in the order of `places`."""
+        await self._do(lambda: self._set(states, on_destination=False))
+
+    def _set(self, states: Sequence[FlagState], *, on_destination: bool) -> None:
+        new = []
+        for (vhost, bucket), state in zip(self.places, states, strict=True):
+            epoch = self._flags.next_epoch(vhost, bucket)
+            new.append((vhost, bucket, self._flag(epoch, state, on_destination=on_destination)))
         if len(new) == 1:
             self._flags.set_flag(*new[0])
         else:

@@ -1,11 +1,14 @@
-"""Rows of migrations, and the named queries on them. ``options``, ``holds`` and ``vhosts`` are JSON texts."""
+"""Rows of migrations, and the named queries on them. ``options``, ``holds`` and ``vhosts`` are JSON."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, Text, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from holdfast.kernel.db import Base
+from holdfast.migrations.model import ACTIVE_PHASES, Phase
 
 
 class MigrationRow(Base, kw_only=True):
@@ -54,3 +57,54 @@ class MigrationLogRow(Base, kw_only=True):
     phase: Mapped[str]
     message: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
+
+
+async def migration_page(
+    session: AsyncSession, *, phase: str | None, limit: int, offset: int
+) -> tuple[Sequence[MigrationRow], int]:
+    """Migrations, newest first, and how many there are in all."""
+    query = select(MigrationRow)
+    if phase:
+        query = query.where(MigrationRow.phase == phase)
+    total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    page = query.order_by(MigrationRow.id.desc()).limit(limit).offset(offset)
+    return (await session.scalars(page)).all(), total
+
+
+async def active_migrations(session: AsyncSession) -> Sequence[MigrationRow]:
+    """Those that have not ended, oldest first."""
+    query = select(MigrationRow).where(MigrationRow.phase.in_(ACTIVE_PHASES))
+    return (await session.scalars(query.order_by(MigrationRow.id))).all()
+
+
+async def active_with_pool(session: AsyncSession, pool_id: int) -> Sequence[MigrationRow]:
+    """Unfinished migrations from or to a pool."""
+    query = select(MigrationRow).where(
+        MigrationRow.phase.in_(ACTIVE_PHASES),
+        or_(MigrationRow.src_pool_id == pool_id, MigrationRow.dst_pool_id == pool_id),
+    )
+    return (await session.scalars(query.order_by(MigrationRow.id))).all()
+
+
+async def active_of_bucket(session: AsyncSession, bucket: str) -> Sequence[MigrationRow]:
+    """Unfinished migrations of buckets of this name."""
+    query = select(MigrationRow).where(
+        MigrationRow.bucket == bucket, MigrationRow.phase.in_(ACTIVE_PHASES)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def orphaned_sources(session: AsyncSession) -> Sequence[MigrationRow]:
+    """Done migrations whose source copy was not purged, newest first."""
+    query = select(MigrationRow).where(
+        MigrationRow.phase == Phase.DONE, MigrationRow.orphaned_source_pool_id.is_not(None)
+    )
+    return (await session.scalars(query.order_by(MigrationRow.id.desc()))).all()
+
+
+async def log_lines(
+    session: AsyncSession, migration_id: int, *, limit: int
+) -> Sequence[MigrationLogRow]:
+    """The newest lines of a migration's log, newest first."""
+    query = select(MigrationLogRow).where(MigrationLogRow.migration_id == migration_id)
+    return (await session.scalars(query.order_by(MigrationLogRow.id.desc()).limit(limit))).all()

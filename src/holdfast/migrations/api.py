@@ -1,0 +1,269 @@
+"""Routes of migrations."""
+
+import dataclasses
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, Field
+
+from holdfast.kernel.clock import iso_time, row_time
+from holdfast.kernel.config import Bandwidth
+from holdfast.kernel.services import Services
+from holdfast.kernel.web.deps import ActorDep, PageDep, ReadDep, ServicesDep, WorkDep
+from holdfast.migrations import tables
+from holdfast.migrations.model import Mode, Options, Verify, bytes_per_second
+from holdfast.migrations.service import planning, reading, starting
+from holdfast.migrations.service.planning import Plan
+from holdfast.migrations.service.starting import Wish, default_options, with_limits
+from holdfast.migrations.tables import MigrationLogRow, MigrationRow
+
+router = APIRouter(prefix="/api/migrations", tags=["migrations"])
+routers = [router]
+RowId = Annotated[int, Path(ge=-(2**31), le=2**31 - 1)]
+DryRun = Annotated[bool, Query(description="true: tell what would happen, change nothing")]
+
+
+class MigrationIn(BaseModel):
+    """A move that somebody wants."""
+
+    bucket: str = Field(min_length=1, max_length=63)
+    src_pool_id: int
+    dst_pool_id: int
+    mode: Mode = Mode.COPY
+    verify: Verify = Verify.LISTING
+    confirm: str = Field(
+        "",
+        max_length=63,
+        description="the bucket's name: what is on the destination may be overwritten and deleted",
+    )
+    waive: list[str] = Field(
+        default_factory=list, description="names of checks that shall not stop the move"
+    )
+    bandwidth_limit: Bandwidth | None = None
+    transfers: int | None = Field(None, ge=1, le=256)
+    checkers: int | None = Field(None, ge=1, le=256)
+    max_hold_seconds: float | None = Field(None, gt=0.1, le=60)
+    probation_seconds: float | None = Field(None, ge=0, le=86_400)
+    give_up_after_seconds: float | None = Field(None, ge=1, le=30 * 86_400)
+
+
+class ConfirmIn(BaseModel):
+    """What is about to be deleted, typed."""
+
+    confirm: str = Field("", max_length=255)
+
+
+def migration_out(row: MigrationRow) -> dict[str, Any]:
+    """A migration in the contract's shape, and what is ours behind it."""
+    options = Options.from_json(row.options)
+    return {
+        "id": row.id,
+        "vhost_id": row.vhost_id,
+        "bucket": row.bucket,
+        "src_pool_id": row.src_pool_id,
+        "dst_pool_id": row.dst_pool_id,
+        "mode": row.mode,
+        "phase": row.phase,
+        "objects_total": row.objects_total,
+        "objects_done": row.objects_done,
+        "bytes_total": row.bytes_total,
+        "bytes_done": row.bytes_done,
+        "error_msg": row.error_msg,
+        "started_at": iso_time(row.started_at),
+        "finished_at": iso_time(row.finished_at),
+        "created_at": row_time(row.created_at),
+        "orphaned_source_pool_id": row.orphaned_source_pool_id,
+        "orphaned_source_prefix": row.orphaned_source_prefix,
+        "orphaned_at": iso_time(row.orphaned_at),
+        "cascade_warnings": row.cascade_warnings,
+        "stage": row.stage,
+        "vhosts": [vhost["name"] for vhost in json.loads(row.vhosts)],
+        "dirty_keys": row.dirty_keys,
+        "holds": json.loads(row.holds),
+        "verify": options.verify,
+        "waived": sorted(options.waived),
+        "cancel_requested": row.cancel_requested,
+        "job_id": row.job_id,
+    }
+
+
+def line_out(row: MigrationLogRow) -> dict[str, Any]:
+    """A line of a migration's log."""
+    return {
+        "id": row.id,
+        "migration_id": row.migration_id,
+        "phase": row.phase,
+        "message": row.message,
+        "created_at": row_time(row.created_at),
+    }
+
+
+def plan_out(plan: Plan) -> dict[str, Any]:
+    """What a migration would do."""
+    found = plan.found
+    return {
+        "dry_run": True,
+        "objects": found.source.objects,
+        "bytes": found.source.size_bytes,
+        "objects_to_copy": found.to_copy.objects,
+        "bytes_to_copy": found.to_copy.size_bytes,
+        "objects_on_destination": found.destination.objects,
+        "objects_to_delete": found.to_delete.objects,
+        "estimated_seconds": plan.estimated_seconds,
+        "vhosts": plan.vhosts,
+        "conflicts": plan.conflicts,
+        "warnings": plan.warnings,
+        "would_delete": plan.would_delete,
+        "would_overwrite": plan.would_overwrite,
+        "clients_see": list(plan.clients_see),
+    }
+
+
+def wish_of(body: MigrationIn, services: Services) -> Wish:
+    """What is asked for, over the settings."""
+    asked = {
+        "verify": body.verify,
+        "transfers": body.transfers,
+        "checkers": body.checkers,
+        "max_hold_seconds": body.max_hold_seconds,
+        "probation_seconds": body.probation_seconds,
+        "give_up_after_seconds": body.give_up_after_seconds,
+        "waived": frozenset(body.waive),
+        "adopt": body.confirm == body.bucket,
+    }
+    options = with_limits(default_options(services.settings), **asked)
+    if body.bandwidth_limit is not None:
+        limit = bytes_per_second(body.bandwidth_limit)
+        options = dataclasses.replace(options, bandwidth_bytes_per_second=limit)
+    return Wish(
+        bucket=body.bucket,
+        source_id=body.src_pool_id,
+        destination_id=body.dst_pool_id,
+        mode=body.mode,
+        options=options,
+    )
+
+
+@router.post("", status_code=201)
+async def create_migration(
+    body: MigrationIn,
+    services: ServicesDep,
+    actor: ActorDep,
+    response: Response,
+    *,
+    dry_run: DryRun = False,
+) -> dict[str, Any]:
+    """Move a bucket to another pool while clients use it."""
+    wish = wish_of(body, services)
+    if dry_run:
+        response.status_code = 200
+        return plan_out(await planning.plan(services, wish))
+    return migration_out(await starting.create(services, actor, wish))
+
+
+@router.get("")
+async def list_migrations(
+    session: ReadDep,
+    page: PageDep,
+    phase: Annotated[str | None, Query(max_length=32)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> list[dict[str, Any]]:
+    """Migrations, newest first."""
+    rows, total = await tables.migration_page(
+        session, phase=phase or None, limit=limit, offset=page.offset
+    )
+    page.total(total)
+    return [migration_out(row) for row in rows]
+
+
+@router.get("/source-buckets")
+async def source_buckets(
+    pool_id: Annotated[int, Query(ge=-(2**31), le=2**31 - 1)], services: ServicesDep
+) -> dict[str, Any]:
+    """Buckets that can be moved away from a pool."""
+    return {"pool_id": pool_id, "buckets": await reading.source_buckets(services, pool_id)}
+
+
+@router.get("/orphaned")
+async def orphaned(session: ReadDep) -> list[dict[str, Any]]:
+    """Copies that finished migrations left on their sources."""
+    return [
+        {
+            "migration_id": row.id,
+            "bucket": row.bucket,
+            "src_pool_id": row.src_pool_id,
+            "dst_pool_id": row.dst_pool_id,
+            "orphaned_source_pool_id": row.orphaned_source_pool_id,
+            "orphaned_source_prefix": row.orphaned_source_prefix,
+            "orphaned_at": iso_time(row.orphaned_at),
+            "finished_at": iso_time(row.finished_at),
+            "objects": row.objects_total,
+            "bytes": row.bytes_total,
+        }
+        for row in await tables.orphaned_sources(session)
+    ]
+
+
+@router.get("/stale")
+async def stale(services: ServicesDep) -> list[dict[str, Any]]:
+    """Unfinished migrations that cannot get on."""
+    return [
+        {
+            "migration_id": found.row.id,
+            "bucket": found.row.bucket,
+            "src_pool_id": found.row.src_pool_id,
+            "dst_pool_id": found.row.dst_pool_id,
+            "phase": found.row.phase,
+            "reason": found.reason,
+            "created_at": row_time(found.row.created_at),
+        }
+        for found in await reading.stale(services)
+    ]
+
+
+@router.get("/{migration_id}")
+async def get_migration(migration_id: RowId, session: ReadDep) -> dict[str, Any]:
+    """One migration."""
+    return migration_out(await reading.show(session, migration_id))
+
+
+@router.get("/{migration_id}/log")
+async def get_log(
+    migration_id: RowId,
+    session: ReadDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> list[dict[str, Any]]:
+    """The newest lines of its log, newest first."""
+    found = await reading.lines(session, migration_id, limit=limit)
+    return [line_out(row) for row in found]
+
+
+@router.post("/{migration_id}/cancel")
+async def cancel_migration(migration_id: RowId, work: WorkDep) -> dict[str, Any]:
+    """End it, with the source serving; refused (409) once the destination serves."""
+    await starting.cancel(work, migration_id)
+    return {"ok": True, "migration_id": migration_id}
+
+
+@router.post("/{migration_id}/purge-source")
+async def purge_source(
+    migration_id: RowId,
+    body: ConfirmIn,
+    services: ServicesDep,
+    actor: ActorDep,
+    *,
+    dry_run: DryRun = False,
+) -> dict[str, Any]:
+    """Delete the copy that it left on its source; never one that clients reach."""
+    purge = await reading.purge_source(
+        services, actor, migration_id, confirm=body.confirm, dry_run=dry_run
+    )
+    return {
+        "ok": not purge.errors,
+        "bucket": purge.bucket,
+        "deleted": purge.deleted,
+        "total": purge.total,
+        "errors": purge.errors,
+        "dry_run": dry_run,
+    }

@@ -1,0 +1,25 @@
+"""What a person or another slice may ask of migrations, and how a process gets its parts."""
+
+from holdfast.gateway.context import Gateway
+from holdfast.kernel.services import Services
+from holdfast.migrations.driver import Driver
+from holdfast.migrations.service.port import Port
+
+__all__ = ["build_migrations", "start", "stop"]
+
+
+def build_migrations(services: Services) -> None:
+    """Register with the gateway, and make the part that drives migrations; nothing runs yet."""
+    gateway = services.get(Gateway)
+    gateway.ports.migrations = Port(services)
+    services.add(Driver(services.settings.nginx_root, gateway.flags))
+
+
+async def start(services: Services) -> None:
+    """Nothing to do: the job engine begins unfinished migrations again, and the first starts the thread."""
+    del services
+
+
+async def stop(services: Services) -> None:
+    """End the thread that drove migrations; the job engine must have stopped."""
+    await services.get(Driver).close()

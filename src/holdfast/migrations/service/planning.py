@@ -1,0 +1,136 @@
+"""The plan of a move: what would be copied, how long it may take, what stands in the way, what clients will see."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from holdfast.gateway.context import Gateway
+from holdfast.gateway.service.routing import vhosts_serving
+from holdfast.kernel.services import Services
+from holdfast.kernel.stores.s3.client import S3Client
+from holdfast.kernel.stores.s3.model import ListedObject
+from holdfast.migrations.compare import Comparison, ComparisonTotals
+from holdfast.migrations.jobs import side_of
+from holdfast.migrations.model import Mode, estimated_seconds
+from holdfast.migrations.move import Hopeless, Move, Side
+from holdfast.migrations.preflight import bucket_problems, check_sides, destination_problem
+from holdfast.migrations.service.starting import Wish, check_source, check_wish
+
+SHOWN_KEYS = 20
+CLIENTS_SEE = (
+    "Last-Modified becomes the time of the copy",
+    "ListMultipartUploads shows only uploads begun after the switch",
+    "deleting the bucket is refused (409) while it moves",
+)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a migration would do."""
+
+    found: ComparisonTotals
+    vhosts: list[str]
+    estimated_seconds: float
+    conflicts: list[str] = field(default_factory=list)
+    """What would stop it; each can be mended, waived or confirmed."""
+    warnings: list[str] = field(default_factory=list)
+    would_delete: list[str] = field(default_factory=list)
+    """Some of the keys that are only on the destination."""
+    would_overwrite: list[str] = field(default_factory=list)
+    clients_see: tuple[str, ...] = CLIENTS_SEE
+
+
+async def plan(services: Services, wish: Wish) -> Plan:
+    """Look at both sides and change nothing. Raises as starting it would, for what the rows tell."""
+    gateway = services.get(Gateway)
+    async with services.database.read() as session:
+        await check_wish(session, services, wish)
+        source = await side_of(session, gateway, wish.source_id)
+        destination = await side_of(session, gateway, wish.destination_id)
+        vhosts = [v.server_name for v in await vhosts_serving(session, wish.bucket, source.pool_id)]
+    await check_source(services, wish)
+    move = Move(
+        migration_id=0,
+        bucket=wish.bucket,
+        mode=wish.mode,
+        source=source,
+        destination=destination,
+        entrances=(),
+        options=wish.options,
+        folder=Path(),
+    )
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(_client(source))
+        there = await stack.enter_async_context(_client(destination))
+        folder = stack.enter_context(TemporaryDirectory(prefix="holdfast-plan-"))
+        comparison = await stack.enter_async_context(Comparison(Path(folder) / "plan.sqlite"))
+        exists = await there.head_bucket(wish.bucket)
+        found = await comparison.scan(
+            here, wish.bucket, there if exists else _Nothing(), wish.bucket
+        )
+        result = Plan(
+            found=found,
+            vhosts=vhosts,
+            estimated_seconds=estimated_seconds(
+                objects=found.to_copy.objects,
+                size_bytes=found.to_copy.size_bytes,
+                transfers=wish.options.transfers,
+                limit=wish.options.bandwidth_bytes_per_second,
+            ),
+        )
+        await _keys(comparison, result, found)
+        await _problems(move, here, there if exists else None, result)
+    return result
+
+
+async def _keys(comparison: Comparison, result: Plan, found: ComparisonTotals) -> None:
+    if found.destination.objects == 0:
+        return
+    async for batch in comparison.differences():
+        for difference in batch:
+            names = result.would_delete if difference.action == "delete" else result.would_overwrite
+            if len(names) < SHOWN_KEYS:
+                names.append(difference.key)
+
+
+async def _problems(move: Move, here: S3Client, there: S3Client | None, result: Plan) -> None:
+    try:
+        check_sides(move)
+    except Hopeless as error:
+        result.conflicts.append(error.message)
+    for side, client in ((move.source, here), (move.destination, there)):
+        if client is not None:
+            problems = await bucket_problems(client, move.bucket)
+            result.conflicts.extend(
+                f"pool {side.name!r}: {words}"
+                for waiver, words in problems
+                if waiver not in move.options.waived
+            )
+    problem = destination_problem(move, result.found)
+    if problem and not move.options.adopt:
+        result.conflicts.append(problem)
+    result.warnings.append("free space on the destination is not known to S3: look yourself")
+    if move.mode is Mode.SYNC and result.found.to_delete.objects:
+        result.warnings.append("objects that are only on the destination will be deleted")
+
+
+class _Nothing(S3Client):
+    """A bucket that is not there yet."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:9", "", "")
+
+    async def list_objects(
+        self, bucket: str, *, prefix: str = "", by_folder: bool = False
+    ) -> AsyncIterator[list[ListedObject]]:
+        """No page."""
+        del bucket, prefix, by_folder
+        pages: list[list[ListedObject]] = []
+        for page in pages:
+            yield page
+
+
+def _client(side: Side) -> S3Client:
+    return S3Client(side.endpoint, side.access_key, side.secret_key, side.region, limit=8)

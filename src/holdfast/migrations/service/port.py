@@ -1,0 +1,43 @@
+"""What the gateway asks of migrations."""
+
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.kernel.services import Services
+from holdfast.kernel.work import Work
+from holdfast.migrations import tables
+from holdfast.migrations.service.starting import Wish, default_options, put_in
+
+
+class Port:
+    """Implements ``holdfast.gateway.ports.MigrationPort``."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def start(
+        self, work: Work, *, vhost: Any, bucket: str, source: Any, destination: Any
+    ) -> int:
+        """Start moving a bucket in the caller's transaction. Raises ``TooMany``, ``Conflict``."""
+        wish = Wish(
+            bucket=bucket,
+            source_id=source.id,
+            destination_id=destination.id,
+            options=default_options(self._services.settings),
+        )
+        row = await put_in(work, self._services, wish, first_vhost_id=vhost.id)
+        return row.id
+
+    async def active_with_pool(self, session: AsyncSession, pool_id: int) -> list[int]:
+        """Ids of unfinished migrations from or to this pool."""
+        return [row.id for row in await tables.active_with_pool(session, pool_id)]
+
+    async def active_for_bucket(
+        self, session: AsyncSession, bucket: str, pool_id: int
+    ) -> int | None:
+        """The unfinished migration of this bucket from or to this pool."""
+        for row in await tables.active_of_bucket(session, bucket):
+            if pool_id in {row.src_pool_id, row.dst_pool_id}:
+                return row.id
+        return None

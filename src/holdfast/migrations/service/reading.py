@@ -1,0 +1,128 @@
+"""What a person may know of migrations."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.gateway.service.orphans import Purge, purge_copy
+from holdfast.gateway.service.routing import vhosts_serving
+from holdfast.kernel.errors import AppError, BadRequest, NotFound
+from holdfast.kernel.services import Services
+from holdfast.kernel.stores.s3.client import S3Client
+from holdfast.kernel.work import Actor
+from holdfast.migrations import tables
+from holdfast.migrations.model import Phase
+from holdfast.migrations.service.starting import LOOK_SECONDS, client_for
+from holdfast.migrations.tables import MigrationLogRow, MigrationRow
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """An unfinished migration that cannot get on."""
+
+    row: MigrationRow
+    reason: str
+
+
+async def show(session: AsyncSession, migration_id: int) -> MigrationRow:
+    """One migration. Raises ``NotFound``."""
+    row = await session.get(MigrationRow, migration_id)
+    if row is None:
+        raise NotFound("Migration not found", hint="holdfast migration list")
+    return row
+
+
+async def lines(
+    session: AsyncSession, migration_id: int, *, limit: int
+) -> Sequence[MigrationLogRow]:
+    """Its newest log lines, newest first. Raises ``NotFound``."""
+    await show(session, migration_id)
+    return await tables.log_lines(session, migration_id, limit=limit)
+
+
+async def source_buckets(services: Services, pool_id: int) -> list[str]:
+    """Buckets of a pool that some vhost serves from it: those that can be moved away."""
+    async with services.database.read() as session:
+        client = await _client(session, services, pool_id)
+    async with asyncio.timeout(LOOK_SECONDS), client:
+        names = await client.list_buckets()
+    async with services.database.read() as session:
+        return [name for name in sorted(names) if await vhosts_serving(session, name, pool_id)]
+
+
+async def _client(session: AsyncSession, services: Services, pool_id: int) -> S3Client:
+    try:
+        return await client_for(session, services, pool_id)
+    except NotFound:
+        raise BadRequest(f"Pool {pool_id} not found", hint="holdfast pool list") from None
+
+
+async def stale(services: Services) -> list[Stale]:
+    """Unfinished migrations whose pools have no members, or whose bucket is gone."""
+    async with services.database.read() as session:
+        rows = await tables.active_migrations(session)
+        clients = [await _ends(session, services, row) for row in rows]
+    found = []
+    for row, (client, reason) in zip(rows, clients, strict=True):
+        words = reason or await _bucket_reason(client, row.bucket)
+        if words:
+            found.append(Stale(row, words))
+    return found
+
+
+async def _ends(
+    session: AsyncSession, services: Services, row: MigrationRow
+) -> tuple[S3Client | None, str]:
+    try:
+        client = await client_for(session, services, row.src_pool_id)
+    except AppError:
+        return None, "src_no_members"
+    try:
+        await client_for(session, services, row.dst_pool_id)
+    except AppError:
+        return None, "dst_no_members"
+    return client, ""
+
+
+async def _bucket_reason(client: S3Client | None, bucket: str) -> str:
+    if client is None:
+        return ""
+    try:
+        async with asyncio.timeout(LOOK_SECONDS), client:
+            return "" if await client.head_bucket(bucket) else "src_bucket_missing"
+    except (AppError, TimeoutError):
+        return ""  # nobody knows: a server that is down is not stale
+
+
+async def purge_source(
+    services: Services, actor: Actor, migration_id: int, *, confirm: str, dry_run: bool
+) -> Purge:
+    """Delete the copy that a finished migration left on its source. Never a live one.
+
+    Raises ``NotFound``, ``BadRequest``, ``Invalid`` without the confirmation, ``Conflict`` when it is live.
+    """
+    async with services.database.read() as session:
+        row = await show(session, migration_id)
+    if row.phase != Phase.DONE or row.orphaned_source_pool_id is None:
+        raise BadRequest(
+            f"Migration {migration_id} left no source copy to purge (it is {row.phase})",
+            hint="see: holdfast migration orphaned",
+        )
+    purge = await purge_copy(
+        services,
+        actor,
+        row.orphaned_source_pool_id,
+        row.bucket,
+        confirm=confirm,
+        dry_run=dry_run,
+        action="purge_orphan",
+    )
+    if not dry_run and not purge.errors:
+        async with services.database.write(actor) as work:
+            mine = await work.session.get(MigrationRow, migration_id)
+            if mine is not None:
+                mine.orphaned_source_pool_id = mine.orphaned_source_prefix = None
+                mine.orphaned_at = None
+    return purge
