@@ -41,7 +41,10 @@ def settings_table() -> str:
 def errors_table() -> str:
     """Every expected failure: its code, statuses and meaning."""
     _import_everything()
-    kinds = sorted(_subclasses(errors.AppError), key=lambda kind: (kind.http_status, kind.code))
+    by_code: dict[str, type[errors.AppError]] = {}
+    for kind in filter(_is_ours, _subclasses(errors.AppError)):
+        by_code.setdefault(kind.code, kind)  # a child without a code of its own is the same failure
+    kinds = sorted(by_code.values(), key=lambda kind: (kind.http_status, kind.code))
     return _table(
         ("code", "HTTP", "exit code", "try again", "meaning"),
         (
@@ -53,9 +56,11 @@ def errors_table() -> str:
 
 def jobs_table() -> str:
     """Every kind of job."""
+    _import_everything()
     kinds = (registry.kind_named(name) for name in registry.registered_kinds())
     return _table(
-        ("kind", "what it does"), ((f"`{kind.name}`", _first(kind.function)) for kind in kinds)
+        ("kind", "what it does"),
+        ((f"`{k.name}`", _first(k.function)) for k in kinds if _is_ours(k.function)),
     )
 
 
@@ -136,6 +141,11 @@ def _first(thing: object) -> str:
 
 def _sentence(operation: dict[str, Any]) -> str:
     return str(operation.get("description") or operation["summary"]).split("\n\n")[0]
+
+
+def _is_ours(thing: Callable[..., object]) -> bool:
+    """Not made by a test that ran in this process."""
+    return thing.__module__.startswith("holdfast.")
 
 
 def _import_everything() -> None:
