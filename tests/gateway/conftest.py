@@ -1,5 +1,6 @@
 """Rooms of the gateway."""
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ async def room(database_url: str, tmp_path: Path) -> AsyncIterator[Room]:
 async def quick_room(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Room]:
     """The same on SQLite alone, for what does not depend on the database."""
     path = tmp_path / "holdfast.db"
-    path.write_bytes(sqlite_template.read_bytes())
+    shutil.copy(sqlite_template, path)
     async with open_room(f"sqlite+aiosqlite:///{path}", tmp_path) as opened:
         yield opened
 

@@ -1,4 +1,4 @@
-"""The gateway's API in this process, with a real database and a real nginx in a folder of the test."""
+"""The gateway's API in this process, on a real database and a real nginx in the test's folder."""
 
 import hashlib
 import json
@@ -26,6 +26,7 @@ from tests.servers.ports import free_port
 
 KEY = "the-operators-key"
 HOST = "s3.local"
+Json = Any
 NOT_COMPARED = {"audit", "event", "node_config"}
 
 
@@ -47,29 +48,31 @@ class Room:
     def root(self) -> Path:
         return self.services.settings.nginx_root
 
-    async def ok(self, method: str, path: str, status: int = 200, **body: Any) -> Any:
+    async def ok(self, method: str, path: str, status: int = 200, **body: Json) -> Json:
         """Call, insist on the status, give the JSON back."""
         answer = await self.call(method, path, body or None)
         assert answer.status_code == status, answer.text
         return answer.json() if answer.content else None
 
-    async def call(self, method: str, path: str, body: Any = None, **query: Any) -> httpx.Response:
+    async def call(
+        self, method: str, path: str, body: Json = None, **query: Json
+    ) -> httpx.Response:
         return await self.client.request(method, "/api" + path, json=body, params=query or None)
 
-    async def pool(self, name: str = "one", *addresses: str, **fields: Any) -> int:
+    async def pool(self, name: str = "one", *addresses: str, **fields: Json) -> int:
         """A pool with members; its id."""
         made = await self.ok("POST", "/pools", 201, name=name, **fields)
         for address in addresses:
             await self.ok("POST", f"/pools/{made['id']}/members", 201, address=address)
         return int(made["id"])
 
-    async def vhost(self, pool_id: int | None = None, name: str = HOST, **fields: Any) -> int:
+    async def vhost(self, pool_id: int | None = None, name: str = HOST, **fields: Json) -> int:
         """A vhost without TLS; its id."""
         body = {"server_name": name, "listen_port": self.port, "ssl": False, **fields}
         made = await self.ok("POST", "/vhosts", 201, default_pool_id=pool_id, **body)
         return int(made["id"])
 
-    async def route(self, vhost_id: int, prefix: str, pool_id: int, **fields: Any) -> Any:
+    async def route(self, vhost_id: int, prefix: str, pool_id: int, **fields: Json) -> Json:
         path = f"/vhosts/{vhost_id}/routes"
         return await self.ok("POST", path, 201, path_prefix=prefix, pool_id=pool_id, **fields)
 
@@ -116,7 +119,7 @@ async def rows_digest(database: Database) -> str:
     return hashlib.sha256(json.dumps(found, default=str).encode()).hexdigest()
 
 
-def build_services(url: str, directory: Path, command: list[str], **settings: Any) -> Services:
+def build_services(url: str, directory: Path, command: list[str], **settings: Json) -> Services:
     """The services of a process whose data is in ``directory``."""
     made = Settings(
         data_dir=directory / "data",
@@ -133,8 +136,13 @@ def build_services(url: str, directory: Path, command: list[str], **settings: An
 
 
 @asynccontextmanager
+async def _nothing_beside(_: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+@asynccontextmanager
 async def open_room(
-    url: str, directory: Path, *, running: bool = True, include: bool = True, **settings: Any
+    url: str, directory: Path, *, running: bool = True, include: bool = True, **settings: Json
 ) -> AsyncIterator[Room]:
     """The whole gateway; nginx runs unless told otherwise."""
     async with nginx_lab(directory / "operator") as lab:
@@ -144,8 +152,7 @@ async def open_room(
         await start(services)
         if running:
             await lab.start()
-        app = FastAPI()
-        app = build_app(services, holdfast.gateway.api.routers, app.router.lifespan_context)
+        app = build_app(services, holdfast.gateway.api.routers, _nothing_beside)
         transport = httpx.ASGITransport(app=app)
         headers = {"Authorization": f"Bearer {KEY}"}
         async with httpx.AsyncClient(

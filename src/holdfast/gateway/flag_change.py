@@ -59,9 +59,9 @@ class FlagChange:
                 self.removed.add(place)
                 self.before[place] = now
             return
+        if now is not None and route.migration_id is not None:
+            return  # the migration writes it, and knows better than the row: the flag is its truth
         in_hand = now is not None and now.state is not FlagState.STATIC
-        if in_hand and route.migration_id is not None:
-            return  # the migration writes it
         if now is None or in_hand or now.pool_alias != pool_alias(route.pool):
             self.wanted[place] = pool_alias(route.pool)
             self.before[place] = now

@@ -1,50 +1,161 @@
-"""Before a process serves: a first generation, and agreement between the disk and the database."""
+"""Before a process serves: a first generation, and agreement between the disk and the database.
+
+The disk wins: what nginx runs with goes on, and the rows follow it. It is looked at only where a
+crash can have left a difference (another generation than the database knows, flags that are not the
+rows' routes); what somebody edited by hand is drift, which is shown and not taken over.
+"""
 
 import asyncio
+from dataclasses import dataclass, field
 
 from holdfast.gateway import queries, render
 from holdfast.gateway.context import Gateway
+from holdfast.gateway.flag_change import FlagChange
+from holdfast.gateway.parse import flag_routes, parse_files
 from holdfast.gateway.publish import render_context
+from holdfast.gateway.render_model import RouteSpec
+from holdfast.gateway.service.adopt import adopt, adopt_flags, drop_pools
+from holdfast.gateway.tables import PublishedRow
+from holdfast.kernel.clock import now
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.logging import get_logger
-from holdfast.kernel.nginx import change_lock, go_live
+from holdfast.kernel.nginx import Candidate, change_lock, go_live, take_back
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM, Work
 
 log = get_logger(__name__)
 
 
+@dataclass(slots=True)
+class StartupDifferences:
+    """What the database had otherwise than the disk when this process started."""
+
+    texts: list[str] = field(default_factory=list)
+
+
 async def start(services: Services) -> None:
     """Make what nginx includes, and let the disk win where the database disagrees."""
     gateway = services.get(Gateway)
+    told = services.add(StartupDifferences())
     async with services.database.write(SYSTEM) as work:
         await queries.lock_gateway(work.session)
         async with change_lock(gateway.settings.nginx_root):
-            await _first_generation(work, gateway)
+            number = await asyncio.to_thread(gateway.generations.ensure)
+            await asyncio.to_thread(gateway.flags.ensure)
+            published = await queries.published(work.session)
+            if await _is_new(work, published):
+                told.texts = await _begin(work, gateway, published, number)
+            else:
+                told.texts = await _agree(work, gateway, published, number)
+    for text in told.texts:
+        log.warning("database and disk differed", difference=text)
 
 
-async def _first_generation(work: Work, gateway: Gateway) -> None:
-    """An empty generation that the include line resolves to and that answers for itself."""
+async def _is_new(work: Work, published: PublishedRow) -> bool:
+    """Whether the database has never published anything."""
+    _, pools = await queries.pool_page(work.session, limit=1, offset=0)
+    _, vhosts = await queries.vhost_page(work.session, limit=1, offset=0)
+    return not (published.generation or pools or vhosts)
+
+
+async def _begin(work: Work, gateway: Gateway, published: PublishedRow, number: int) -> list[str]:
+    """With an empty disk: a generation that answers for itself. Else the operator decides."""
+    if set(gateway.generations.files()) != {"http.conf"}:
+        found = f"the database is empty, and generation {number} on disk is not"
+        return [f"{found}: run holdfast rebuild to read it"]
+    candidate = await _empty_generation(gateway)
+    try:
+        await go_live(gateway.generations, gateway.nginx, candidate)
+    except AppError as error:
+        log.warning("nothing can be tested yet", error=error.message, hint=error.hint)
+        published.generation = number
+    else:
+        work.on_rollback(lambda: take_back(gateway.generations, gateway.nginx, candidate))
+        published.generation = candidate.number
+    return []
+
+
+async def _empty_generation(gateway: Gateway) -> Candidate:
     generations = gateway.generations
-    number = await asyncio.to_thread(generations.ensure)
-    await asyncio.to_thread(gateway.flags.ensure)
-    published = await queries.published(work.session)
-    if set(generations.files()) == {"http.conf"} and not published.generation:
-        number = generations.next_number()
-        main = render.http_conf(
-            await render_context(gateway),
-            generation=number,
-            directory=str(generations.directory(number)),
-            pools=(),
-        )
-        candidate = await asyncio.to_thread(
-            generations.prepare, main, author="holdfast", reason="first start"
-        )
-        try:
-            outcome = await go_live(generations, gateway.nginx, candidate)
-        except AppError as error:
-            log.warning("nginx cannot be tested", error=error.message, hint=error.hint)
-            number = generations.current() or 0
-        else:
-            number = outcome.generation
-    published.generation = number
+    number = generations.next_number()
+    main = render.http_conf(
+        await render_context(gateway),
+        generation=number,
+        directory=str(generations.directory(number)),
+        pools=(),
+    )
+    return await asyncio.to_thread(
+        generations.prepare, main, author="holdfast", reason="first start"
+    )
+
+
+async def _agree(work: Work, gateway: Gateway, published: PublishedRow, number: int) -> list[str]:
+    told = []
+    if published.generation != number:
+        told.append(f"generation {number} is on disk, the database knew {published.generation}")
+        told += await _adopt_files(work, gateway)
+        published.generation = number
+        await _reload(gateway, published, number)
+    else:
+        told += await _adopt_flags(work, gateway)
+    if told:
+        work.audit("adopt_disk", "config", None, after={"differences": told})
+        work.emit("gateway", "config.adopted", {"differences": len(told)})
+    return told
+
+
+async def _adopt_files(work: Work, gateway: Gateway) -> list[str]:
+    files = await asyncio.to_thread(gateway.generations.files)
+    spec = await asyncio.to_thread(parse_files, files)
+    told = [f"unreadable: {warning}" for warning in spec.warnings]
+    if spec.warnings:
+        return told  # half of the truth must not delete rows: the operator looks at the file first
+    told += await adopt(work.session, spec)
+    told += await _adopt_flags(work, gateway)
+    return told + await drop_pools(work.session, spec)
+
+
+async def _adopt_flags(work: Work, gateway: Gateway) -> list[str]:
+    """Rows follow flags that name a pool; other flags follow their rows, or go with their vhost."""
+    session = work.session
+    pools = {name for name, _ in (await queries.pool_names(session)).values()}
+    vhosts, _ = await queries.vhost_page(session, limit=2**31 - 1, offset=0)
+    names = {vhost.server_name for vhost in vhosts}
+    there = [(vhost, bucket) for vhost, bucket, _ in gateway.flags.list()]
+    routes: dict[str, list[RouteSpec]] = {
+        name: flag_routes(gateway.flags, name, pools) for name in names
+    }
+    readable = {(name, route.bucket) for name, specs in routes.items() for route in specs}
+    broken = {place for place in there if place[0] in names and place not in readable}
+    for route in await queries.routed_buckets(session):
+        if (route.vhost, route.bucket) in broken:  # the row knows a pool that is there
+            spec = RouteSpec(path_prefix=f"/{route.bucket}/", pool=route.pool)
+            routes[route.vhost].append(spec)
+    told = await adopt_flags(session, routes)
+    return told + await _write_flags(work, gateway, there)
+
+
+async def _write_flags(work: Work, gateway: Gateway, there: "list[tuple[str, str]]") -> list[str]:
+    """Flags that no row explains go; rows in files whose flag is missing or broken get one."""
+    rows = await queries.routed_buckets(work.session)
+    places = {(row.vhost, row.bucket) for row in rows} | set(there)
+    change = await FlagChange.plan(work.session, gateway, places, ())
+    work.on_rollback(change.undo)
+    await change.remove()
+    await change.set()
+    told = [f"flag {vhost}/{bucket}: removed" for vhost, bucket in sorted(change.removed)]
+    return told + [
+        f"flag {vhost}/{bucket}: set to {alias}"
+        for (vhost, bucket), alias in sorted(change.wanted.items())
+    ]
+
+
+async def _reload(gateway: Gateway, published: PublishedRow, number: int) -> None:
+    """A crash may have come before nginx was told."""
+    status = await gateway.nginx.status()
+    published.reload_pending = not status.live or status.loaded_generation != number
+    if status.live and status.loaded_generation != number:
+        before = await gateway.nginx.reload()
+        published.last_reload_ok = await gateway.nginx.wait_loaded(number, before)
+        published.last_reload_at = now()
+        published.reload_pending = not published.last_reload_ok

@@ -93,10 +93,11 @@ async def update_route(
     route = await get_route(session, vhost_id, route_id)
     vhost = await get_vhost(session, vhost_id)
     old = rows.route_draft(route)
-    new = check_route(dataclasses.replace(old, **changes))
+    new = dataclasses.replace(old, **changes)
     if new == old:
         return route, await pool_or_refuse(session, route.pool_id)
     _check_changeable(route)
+    new = check_route(new)
     pool = await _check_new_route(session, route, new)
     before, was_bucket, was_plain = rows.row_fields(route), route.bucket, route.plain
     if migrate and new.pool_id != old.pool_id:
