@@ -157,7 +157,7 @@ class ObjectCalls(S3Transport):
             raise ValueError("a streamed body needs its size")
         sized = {**headers, "content-length": str(size_bytes)}
         async with self.stream(
-            "PUT", path, canonical_query(query), headers=sized, body=body
+            "PUT", path, canonical_query(query), headers=sized, body=_exactly(body, size_bytes)
         ) as response:
             await response.read()
             return Reply(response.status, response.headers).etag
@@ -173,6 +173,16 @@ class ObjectCalls(S3Transport):
             raise BadGateway("the server did not answer to DeleteObjects as S3 does")
         errors = (record for name, record in document.records if name == "Error")
         return {record.get("Key", ""): record.get("Code", "") for record in errors}
+
+
+async def _exactly(body: AsyncIterator[bytes], size_bytes: int) -> AsyncIterator[bytes]:
+    """Ends the request at once when a body is too short: the server would wait for the rest."""
+    left = size_bytes
+    async for chunk in body:
+        left -= len(chunk)
+        yield chunk
+    if left:
+        raise ValueError(f"the body is {left} bytes shorter than announced")
 
 
 def _md5_base64(data: bytes) -> str:
