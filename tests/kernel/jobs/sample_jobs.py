@@ -111,6 +111,16 @@ async def block(ctx: JobContext, evidence: str, seconds: float) -> None:
     await block_step(ctx, evidence, seconds)
 
 
+@step("sample.stray")
+async def stray_step(ctx: JobContext) -> None:
+    raise asyncio.CancelledError
+
+
+@job("sample.stray")
+async def stray(ctx: JobContext) -> None:
+    await stray_step(ctx)
+
+
 @job("sample.tick")
 async def tick(ctx: JobContext, evidence: str) -> None:
     await tick_step(ctx, evidence)

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import AppError, NotFound
 from holdfast.kernel.jobs import durable
+from holdfast.kernel.jobs.admission import leading
 from holdfast.kernel.jobs.engine import JobEngine
 from holdfast.kernel.jobs.errors import JobFailed, error_code, storable
 from holdfast.kernel.jobs.logfile import JobLog, log_path, read_log
@@ -32,6 +35,7 @@ from tests.kernel.jobs.harness import (
     show,
     state_of,
     submit,
+    until,
 )
 
 
@@ -144,6 +148,31 @@ async def test_a_worker_that_cannot_start_in_its_thread_says_why() -> None:
     with pytest.raises(AppError, match="no database"):
         async with in_own_thread(broken):
             pass
+
+
+async def test_a_worker_that_fails_later_does_not_leave_the_api_without_it() -> None:
+    async def dies(started: Callable[[], None], stop: asyncio.Event) -> None:
+        started()
+        raise AppError("a bad end")
+
+    died = threading.Event()
+    with pytest.raises(AppError, match="a bad end"):
+        async with in_own_thread(dies, on_death=died.set):
+            await until(died.is_set)
+
+
+@pytest.mark.real
+async def test_a_leader_that_falls_silent_loses_the_lead(postgres_database: Database) -> None:
+    other = Database(postgres_database.url)
+    with pytest.raises(DBAPIError):
+        async with leading(postgres_database) as leads:
+            assert leads
+            other_leads = False
+            while not other_leads:
+                async with leading(other) as other_leads:
+                    pass
+                await asyncio.sleep(0.1)
+    await other.close()
 
 
 def test_an_error_that_can_be_stored_stays_what_it_is() -> None:

@@ -82,6 +82,18 @@ async def test_a_failure_that_another_attempt_cannot_mend_is_not_tried_again(
     assert evidence.count("flaky") == 1
 
 
+async def test_a_cancellation_that_nobody_asked_for_is_a_failure(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with engine_here(tmp_path / "data", database_url) as services:
+        job_id = await submit(services.database, "sample.stray", {})
+        job = await state_of(services.database, job_id, JobState.CANCELLED, JobState.FAILED)
+        await retry(services.database, job_id)
+        again = await state_of(services.database, job_id, JobState.CANCELLED, JobState.FAILED)
+    assert (job.state, again.state) == (JobState.FAILED, JobState.FAILED)
+    assert [(s.state, s.attempts) for s in again.steps or []] == [("failed", 2)]
+
+
 async def test_a_failed_job_goes_on_from_its_failed_step_when_retried(
     tmp_path: Path, database_url: str, evidence: Evidence
 ) -> None:

@@ -39,15 +39,19 @@ class JobEngine:
         await lease.acquire()
         runner = running.JobRunner(services, lease)
         concurrency = services.settings.worker_concurrency
-        # On this thread, though it takes a moment: jobs run on the loop that it is called on.
-        durable.launch(
-            database_url=services.database.url,
-            data_dir=services.settings.data_dir,
-            executor_id=lease.executor_id,
-            concurrency=concurrency,
-            runner=runner.run,
-        )
-        await asyncio.to_thread(durable.open_queue, concurrency)
+        try:
+            # On this thread, though it takes a moment: jobs run on the loop that it is called on.
+            durable.launch(
+                database_url=services.database.url,
+                data_dir=services.settings.data_dir,
+                executor_id=lease.executor_id,
+                concurrency=concurrency,
+                runner=runner.run,
+            )
+            await asyncio.to_thread(durable.open_queue, concurrency)
+        except BaseException:
+            await lease.release()
+            raise
         self._lease, self._runner = lease, runner
         care = caretaker.Caretaker(services, lease, runner, self._times)
         self._task = asyncio.create_task(self._loop(care, runner), name="job-engine")

@@ -4,7 +4,10 @@ A job that blocks its loop, by a long computation say, then stalls other jobs bu
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
+import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -13,45 +16,56 @@ WorkerMain = Callable[[Callable[[], None], asyncio.Event], Awaitable[None]]
 the worker runs, wait for ``stop``, and take everything down."""
 
 
+def _ask_process_to_end() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @contextlib.asynccontextmanager
-async def in_own_thread(main: WorkerMain) -> AsyncIterator[None]:
-    """Run a worker in a thread while the block runs. Raises what its start raises."""
-    loop = asyncio.get_running_loop()
-    started: asyncio.Future[None] = loop.create_future()
-    stops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+async def in_own_thread(
+    main: WorkerMain, *, on_death: Callable[[], None] = _ask_process_to_end
+) -> AsyncIterator[None]:
+    """Run a worker in a thread while the block runs. Raises what it raises.
 
-    def tell_started(error: BaseException | None = None) -> None:
-        if started.done():
-            return
-        if error is None:
-            started.set_result(None)
-        else:
-            started.set_exception(error)
-
-    async def worker() -> None:
-        stop = asyncio.Event()
-        stops.append((asyncio.get_running_loop(), stop))
-
-        def now_started() -> None:
-            loop.call_soon_threadsafe(tell_started)
-
-        await main(now_started, stop)
-
-    def run() -> None:
-        try:
-            asyncio.run(worker())
-        except BaseException as error:
-            loop.call_soon_threadsafe(tell_started, error)
-            if started.done():
-                raise
-
-    thread = threading.Thread(target=run, name="holdfast-worker")
-    thread.start()
+    ``on_death``: called in the thread when the worker fails after its start, so that an API does
+    not go on without its worker.
+    """
+    worker = _WorkerThread(main, on_death)
+    worker.thread.start()
     try:
-        await started
+        await asyncio.wrap_future(worker.started)
         yield
     finally:
-        for its_loop, stop in stops:
+        worker.stop()
+        await asyncio.to_thread(worker.thread.join)
+    if worker.error:
+        raise worker.error
+
+
+class _WorkerThread:
+    def __init__(self, main: WorkerMain, on_death: Callable[[], None]) -> None:
+        self.started: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, name="holdfast-worker")
+        self._main = main
+        self._on_death = on_death
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+
+    def stop(self) -> None:
+        if self._loop and self._stop:
             with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended
-                its_loop.call_soon_threadsafe(stop.set)
-        await asyncio.to_thread(thread.join)
+                self._loop.call_soon_threadsafe(self._stop.set)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the thread was started
+            if self.started.done():
+                self.error = error
+                self._on_death()
+            else:
+                self.started.set_exception(error)
+
+    async def _work(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        await self._main(lambda: self.started.set_result(None), self._stop)

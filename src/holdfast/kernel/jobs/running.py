@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from holdfast.kernel.clock import now
 from holdfast.kernel.jobs import durable, tables
 from holdfast.kernel.jobs.context import JobContext
-from holdfast.kernel.jobs.errors import error_text, is_retryable, storable
+from holdfast.kernel.jobs.errors import JobFailed, error_text, is_retryable, storable
 from holdfast.kernel.jobs.lease import Lease
 from holdfast.kernel.jobs.logfile import JobLog, log_path
 from holdfast.kernel.jobs.model import ACTIVE, JobState, StepState
@@ -65,6 +65,10 @@ class JobRunner:
             context.cancelled = await patiently(lambda: self._begin(job_id))
             async with context.reporting():
                 await kind.function(context, **json.loads(args))
+        except asyncio.CancelledError as error:
+            if run.task.cancelling():
+                raise
+            raise JobFailed("a part of it was cancelled, the job was not") from error
         except Exception as error:
             context.log(f"failed: {error_text(error)}")
             log.warning("job failed", job=job_id, kind=kind_name, error=error_text(error))
