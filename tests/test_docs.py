@@ -10,10 +10,13 @@ import pytest
 
 from holdfast.demo.fleet import Fleet, running_fleet
 from tests.doc_blocks import blocks, missing_lines
+from tests.servers.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if blocks(page)]
 PAGE_SECONDS = 240
+PORT = "8081"
+"""A port that pages give to a vhost of the reader's; a free one stands in for it."""
 BREAK = "=== next block ==="
 LOADED = re.compile(
     r"""<(?:script|img|iframe|source)[^>]*\ssrc=["']?(?:https?:)?//"""
@@ -63,6 +66,7 @@ async def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path
 def run_blocks(page: Path, fleet: Fleet, directory: Path) -> list[str]:
     """What each block of the page prints when all run in one shell, as a reader would run them."""
     script = f"printf '{BREAK}'\n".join(block.commands for block in blocks(page))
+    script = script.replace(PORT, str(free_port()))
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/bin",
         "HOME": str(directory),
