@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from holdfast.gateway.api import batch, buckets, pool_buckets, pools, routes, vhosts
+from holdfast.gateway.api import batch, buckets, config, pool_buckets, pools, routes, vhosts
 
 routers: list[APIRouter] = [
     pools.router,
@@ -11,4 +11,5 @@ routers: list[APIRouter] = [
     routes.router,
     buckets.router,
     batch.router,
+    config.router,
 ]
