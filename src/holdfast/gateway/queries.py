@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, text
+from sqlalchemy import and_, func, insert, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -17,6 +17,7 @@ from holdfast.gateway.tables import (
     PublishedRow,
     RouteRow,
     VhostRow,
+    derived_columns,
 )
 from holdfast.kernel.db import Base
 
@@ -211,6 +212,15 @@ async def taken_places(
             for route in await session.scalars(query):
                 found[vhost_id, route.path_prefix.rstrip("/") or ROOT_PREFIX] = route
     return found
+
+
+async def insert_routes(
+    session: AsyncSession, columns: Sequence[dict[str, Any]]
+) -> Sequence[RouteRow]:
+    """New routes, in no promised order, with one statement for many."""
+    filled = [{"migration_id": None, **row, **derived_columns(**row)} for row in columns]
+    statement = insert(RouteRow).returning(RouteRow)
+    return (await session.scalars(statement, filled)).all()
 
 
 async def pools_for_files(session: AsyncSession, names: Collection[str]) -> Sequence[PoolRow]:

@@ -128,11 +128,30 @@ class RouteRow(Base, kw_only=True):
     updated_at: Mapped[datetime]
 
 
+def derived_columns(
+    *,
+    path_prefix: str,
+    key_prefix: str | None,
+    extra_directives: str | None,
+    enabled: bool,
+    **_: object,
+) -> dict[str, str | bool | None]:
+    """The columns of a route that follow from its others."""
+    bucket = bucket_of(path_prefix, key_prefix)
+    return {"bucket": bucket, "plain": is_plain(bucket, extra_directives, enabled=enabled)}
+
+
 @event.listens_for(RouteRow, "before_insert")
 @event.listens_for(RouteRow, "before_update")
 def _derive(_: Mapper[RouteRow], __: Connection, route: RouteRow) -> None:
-    route.bucket = bucket_of(route.path_prefix, route.key_prefix)
-    route.plain = is_plain(route.bucket, route.extra_directives, enabled=route.enabled)
+    columns = derived_columns(
+        path_prefix=route.path_prefix,
+        key_prefix=route.key_prefix,
+        extra_directives=route.extra_directives,
+        enabled=route.enabled,
+    )
+    for name, value in columns.items():
+        setattr(route, name, value)
 
 
 class BucketRow(Base, kw_only=True):

@@ -12,6 +12,7 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Any, Self
 
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
@@ -77,7 +78,6 @@ class Work:
             created_at=now(),
         )
         self.audits.append(row)
-        self.session.add(row)
 
     def emit(self, topic: str, kind: str, data: dict[str, Any]) -> None:
         """Tell those who listen, once this is committed; never give secrets here."""
@@ -127,6 +127,7 @@ class Work:
 
     async def _commit(self) -> None:
         await self.settle()
+        await self._keep_audits()
         # Last of all: from here to the commit, nobody else gets an event's id.
         self.session.add_all(self._events)
         await self.session.flush()
@@ -135,6 +136,14 @@ class Work:
             self._after.clear()
         else:
             await self.session.commit()
+
+    async def _keep_audits(self) -> None:
+        """One statement for all of them, after the hooks have added what nginx said."""
+        if self.audits:
+            table = type(self.audits[0]).__table__
+            names = [column.name for column in table.columns if column.name != "id"]
+            rows = [{name: getattr(row, name) for name in names} for row in self.audits]
+            await self.session.execute(insert(table), rows)
 
     async def _abandon(self) -> None:
         try:

@@ -35,6 +35,15 @@ class MadeRoute:
     vhost: VhostRow
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Admitted:
+    """A route that may be made."""
+
+    columns: dict[str, Any]
+    pool: PoolRow
+    vhost: VhostRow
+
+
 async def get_route(session: AsyncSession, vhost_id: int, route_id: int) -> RouteRow:
     """The route. Raises ``NotFound``."""
     await get_vhost(session, vhost_id)
@@ -53,9 +62,13 @@ async def create_routes(
     work: Work, gateway: Gateway, drafts: Sequence[RouteDraft], *, blame: Blame | None = None
 ) -> list[MadeRoute]:
     """Add routes with a few statements in all. The first draft that is refused refuses all."""
-    made = await _admit(work.session, drafts, blame or (lambda _: nullcontext()))
-    work.session.add_all([route.row for route in made])
-    await work.session.flush()
+    admitted = await _admit(work.session, drafts, blame or (lambda _: nullcontext()))
+    inserted = await queries.insert_routes(work.session, [new.columns for new in admitted])
+    rows_by_place = {(row.vhost_id, row.path_prefix): row for row in inserted}
+    made = [
+        MadeRoute(rows_by_place[new.vhost.id, new.columns["path_prefix"]], new.pool, new.vhost)
+        for new in admitted
+    ]
     for route in made:
         work.audit("create", "route", route.row.id, after=rows.row_fields(route.row))
         _mark(work, gateway, route.vhost, route.row)
@@ -128,13 +141,13 @@ async def delete_route(work: Work, gateway: Gateway, vhost_id: int, route_id: in
 
 async def _admit(
     session: AsyncSession, drafts: Sequence[RouteDraft], blame: Blame
-) -> list[MadeRoute]:
+) -> list[_Admitted]:
     vhosts = await queries.rows_by_id(session, VhostRow, {d.vhost_id for d in drafts})
     pools = await queries.rows_by_id(session, PoolRow, {d.pool_id for d in drafts})
     places = [(d.vhost_id, same_place(d.path_prefix)) for d in drafts]
     taken = set(await queries.taken_places(session, places))
     types = await queries.pool_types_of_vhosts(session, set(vhosts))
-    made, moment = [], now()
+    admitted, moment = [], now()
     for index, (draft, place) in enumerate(zip(drafts, places, strict=True)):
         with blame(index):
             vhost, pool = vhosts.get(draft.vhost_id), pools.get(draft.pool_id)
@@ -148,10 +161,9 @@ async def _admit(
                 raise _exists(draft.path_prefix)
         taken.add(place)
         types[vhost.id].add(pool.type)
-        columns = dataclasses.asdict(checked)
-        row = RouteRow(**columns, created_at=moment, updated_at=moment)
-        made.append(MadeRoute(row, pool, vhost))
-    return made
+        times = {"created_at": moment, "updated_at": moment}
+        admitted.append(_Admitted({**dataclasses.asdict(checked), **times}, pool, vhost))
+    return admitted
 
 
 async def _check_new_route(session: AsyncSession, route: RouteRow, new: RouteDraft) -> PoolRow:
