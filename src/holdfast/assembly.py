@@ -8,8 +8,8 @@ from fastapi import APIRouter
 
 import holdfast.gateway.api
 import holdfast.gateway.context
-import holdfast.gateway.jobs
 import holdfast.gateway.startup
+import holdfast.gateway.timers
 import holdfast.kernel.identity.api
 import holdfast.kernel.jobs.api
 import holdfast.kernel.web.system_api
@@ -85,7 +85,7 @@ async def _worker(services: Services) -> AsyncIterator[None]:
 
 def _timers(services: Services) -> list[Timer]:
     settings = services.settings
-    gateway = holdfast.gateway.jobs
+    gateway = holdfast.gateway.timers
     return [
         Timer(
             "bucket discovery",
