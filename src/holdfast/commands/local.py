@@ -28,14 +28,15 @@ def with_services(act: "Callable[[Services], Awaitable[Result]]") -> Result:
 
 
 @contextlib.asynccontextmanager
-async def local_services(
-    loaded: "LoadedSettings | None" = None,
-) -> "AsyncIterator[Services]":
-    """The services of this machine's settings, without jobs or timers."""
+async def local_services(loaded: "LoadedSettings | None" = None) -> "AsyncIterator[Services]":
+    """The kernel's services of this machine's settings, without slices, jobs or timers."""
     from holdfast.kernel.config import load_settings  # noqa: PLC0415 - slow
+    from holdfast.kernel.logging import configure  # noqa: PLC0415 - slow
+    from holdfast.kernel.services import build_services  # noqa: PLC0415 - slow
 
-    assembly = importlib.import_module("holdfast.assembly")
-    services: Services = assembly.assemble(loaded or load_settings())
+    importlib.import_module("holdfast.schema")  # above this package; every table must be known
+    configure("warning")
+    services = build_services(loaded or load_settings())
     try:
         await services.database.upgrade()
         yield services

@@ -13,7 +13,6 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from holdfast.client.http import HoldfastClient
-from holdfast.commands.local import local_services
 from holdfast.kernel.config import LoadedSettings, load_settings
 from holdfast.kernel.web.app import build_app
 
@@ -24,7 +23,9 @@ def offline_client(on_warning: Any = None) -> HoldfastClient:  # noqa: ANN401 - 
     """A client whose calls are answered here; whoever may read and write the data may make them."""
     key = secrets.token_urlsafe(32)
     loaded = load_settings()
-    settings = loaded.settings.model_copy(update={"api_key": SecretStr(key)})
+    settings = loaded.settings.model_copy(
+        update={"api_key": SecretStr(key), "log_level": "warning"}
+    )
     transport = _InThisProcess(dataclasses.replace(loaded, settings=settings))
     return HoldfastClient(ADDRESS, key, on_warning=on_warning, transport=transport)
 
@@ -37,14 +38,18 @@ class _InThisProcess(httpx.BaseTransport):
         return asyncio.run(self._answer(request))
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
-        async with local_services(self._loaded) as services:
-            routers = importlib.import_module("holdfast.assembly").routers()
-            app = build_app(services, routers, _nothing_beside)
+        assembly = importlib.import_module("holdfast.assembly")  # above this package
+        services = assembly.assemble(self._loaded)
+        try:
+            await services.database.upgrade()
+            app = build_app(services, assembly.routers(), _nothing_beside)
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport) as client:
                 answer = await client.request(
                     request.method, request.url, headers=request.headers, content=request.read()
                 )
+        finally:
+            await services.database.close()
         return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
 

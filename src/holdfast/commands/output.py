@@ -91,7 +91,11 @@ def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
     for row in rows:
         table.add_row(*(Text(_cell(row.get(column))) for column in columns))
     # Programs read whole lines: a narrow guess of the width must not fold them.
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100_000).print(table)
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100_000)
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        _write(line.rstrip())
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401 - any JSON

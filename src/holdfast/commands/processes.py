@@ -34,9 +34,9 @@ def work() -> None:
     _part("holdfast.worker").work(_start({}))
 
 
-def demo(context: typer.Context) -> None:
+def demo() -> None:
     """Start a small fleet on this machine and move a bucket of it, live."""
-    _part("holdfast.demo").main(list(context.args))
+    raise typer.Exit(_part("holdfast.demo").main())
 
 
 def doctor(*, form: Output = Form.TABLE, as_json: AsJson = False) -> None:
@@ -55,8 +55,7 @@ def add_to(app: typer.Typer) -> None:
     """Put these commands beside the nouns."""
     app.command("serve")(serve)
     app.command("worker")(work)
-    anything = {"allow_extra_args": True, "ignore_unknown_options": True}
-    app.command("demo", context_settings=anything)(demo)
+    app.command("demo")(demo)
     app.command("doctor")(doctor)
 
 

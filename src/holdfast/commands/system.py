@@ -96,6 +96,7 @@ AUDIT = (
         name="list",
         path="/api/audit",
         columns=AUDIT_COLUMNS,
+        paged=False,
         fields=(
             Field(name="page", kind="number", query=True, help="Which page, from 1."),
             Field(name="per_page", kind="number", query=True, help="Rows of a page, at most 200."),

@@ -67,6 +67,8 @@ class Verb:
     fixed: tuple[tuple[str, Any], ...] = ()
     """What the body holds always."""
     columns: tuple[str, ...] = ()
+    paged: bool = True
+    """Whether all of a list is read, page by page."""
     rows: str = ""
     """The field of the answer that a table shows."""
     done: str = ""
@@ -169,8 +171,8 @@ def _call(client: "HoldfastClient", verb: Verb, path: str, given: dict[str, Any]
         value = _value(client, field, given.get(parameter_name(field)))
         if value is not None:
             (query if field.query else body)[field.name] = value
-    if verb.method == "GET" and verb.columns and not verb.rows:
-        limited = "limit" in query or "per_page" in query
+    if verb.method == "GET" and verb.paged and verb.columns and not verb.rows:
+        limited = "limit" in query
         return client.get(path, **query) if limited else list(client.pages(path, query=query))
     has_body = verb.method != "GET" and (verb.fields or verb.fixed)
     return client.call(verb.method, path, query=query, body=body if has_body else None)

@@ -146,7 +146,7 @@ async def _nginx(services: Services) -> Sequence[Finding]:
         return [_finding("nginx", Verdict.OK, detail)]
     remedy = status.remedy or f"put inside http {{ }}: {nginx.include_line}"
     detail = status.problem or f"nginx {status.version} does not run with our files"
-    return [_finding("nginx", Verdict.WARN, f"{detail}; nothing is live", remedy)]
+    return [_finding("nginx", Verdict.WARN, detail, remedy)]
 
 
 async def _rclone(_: Services) -> Sequence[Finding]:
