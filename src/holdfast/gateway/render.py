@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,7 +19,7 @@ from holdfast.gateway.render_model import (
     pool_alias,
 )
 from holdfast.kernel.errors import Invalid
-from holdfast.kernel.nginx.syntax import parse
+from holdfast.kernel.nginx.syntax import Node, parse
 
 __all__ = [
     "http_conf",
@@ -56,14 +57,38 @@ _SETTINGS: Mapping[str, str] = {
     "proxy_buffering": "        off",
 }
 """Given once for the whole server, unless the operator's own directives give them."""
+_HEADERS: Mapping[str, str] = {
+    "Host": "$http_host",
+    "X-Real-IP": "$remote_addr",
+    "X-Forwarded-For": "$proxy_add_x_forwarded_for",
+    "X-Forwarded-Proto": "$scheme",
+    "Connection": '""',
+}
+"""Sent to every pool, unless the operator's own directives set them. The port stays in ``Host``."""
+_BATCH_BODY: Mapping[str, str] = {
+    "client_body_buffer_size": "3m",
+    "client_body_in_single_buffer": "on",
+    "proxy_request_buffering": "on",
+}
+"""So that the keys of a batch delete are in memory when it is logged."""
 _FIXED = ("open_file_cache off", "recursive_error_pages on", "limit_conn_log_level info")
 
 
 def render_http_conf(
-    ctx: RenderContext, *, generation: int, directory: str, pools: Iterable[str]
+    ctx: RenderContext,
+    *,
+    generation: int,
+    directory: str,
+    pools: Iterable[str],
+    former: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """What the operator's file includes; ``directory`` is this generation's own, absolute."""
-    named = ((name, pool_alias(name)) for name in sorted(pools))
+    """What the operator's file includes; ``directory`` is this generation's own, absolute.
+
+    ``former``: old names of pools that were just renamed, while flags still name them.
+    """
+    named = [(name, pool_alias(name)) for name in sorted(pools)]
+    taken = {alias for _, alias in named}
+    named += [(new, pool_alias(old)) for old, new in former.items() if pool_alias(old) not in taken]
     return (
         _environment()
         .get_template("http.conf.j2")
@@ -102,10 +127,10 @@ def render_vhost(vhost: VhostSpec, ctx: RenderContext) -> str:
         "s3": vhost.type == "nanio",
         "default_pool": vhost.default_pool or "",
         "flag": _quoted_path(f"{flags}/cur"),
-        "bucket_root": _quoted_path(flags),
         "pins": _quoted_path(f"{flags}/pins/$hf_upload"),
         "dirty_log": _word(f"{ctx.nginx_dir}/log/dirty.log"),
-        "access_logs": ctx.access_logs,
+        "access_logs": _access_logs(_own_text(vhost), ctx),
+        "headers": _headers(_own_text(vhost), ""),
     }
     return (
         _environment()
@@ -119,8 +144,10 @@ def render_vhost(vhost: VhostSpec, ctx: RenderContext) -> str:
                 for zone in ZONES
             },
             settings=_settings(vhost),
-            buckets=[route for route in routes if route.bucket is not None],
-            static=[route for route in routes if route.bucket is None],
+            buckets=[(r, _route_view(r, vhost)) for r in routes if r.bucket is not None],
+            static=[(r, _route_view(r, vhost)) for r in routes if r.bucket is None],
+            relay_headers=_headers(_own_text(vhost), "", repeat=True),
+            plain={"own": "", "headers": [], "batch_body": _lines(_BATCH_BODY, frozenset())},
             **_ANSWERS,
         )
     )
@@ -155,10 +182,17 @@ def vhost_files(vhost: VhostSpec, ctx: RenderContext) -> dict[str, str]:
 
 
 def http_conf(
-    ctx: RenderContext, *, generation: int, directory: str, pools: Iterable[str]
+    ctx: RenderContext,
+    *,
+    generation: int,
+    directory: str,
+    pools: Iterable[str],
+    former: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Relative path to text of the file that differs in every generation."""
-    text = render_http_conf(ctx, generation=generation, directory=directory, pools=pools)
+    text = render_http_conf(
+        ctx, generation=generation, directory=directory, pools=pools, former=former
+    )
     return {"http.conf": text}
 
 
@@ -229,13 +263,60 @@ def _json(value: Mapping[str, Any]) -> str:
 
 def _settings(vhost: VhostSpec) -> list[str]:
     """Our settings of the server block, without those that the operator gives himself."""
-    own = "\n".join([vhost.extra_directives, *(block.content for block in vhost.extra_blocks)])
-    given = directive_names(own)
+    given = directive_names(_own_text(vhost))
     settings = [f"{name} {value}" for name, value in _SETTINGS.items() if name not in given]
     settings += _FIXED
     if vhost.type == "nanio":
         settings.append("default_type application/xml")
     return settings
+
+
+def _own_text(vhost: VhostSpec) -> str:
+    return "\n".join([vhost.extra_directives, *(block.content for block in vhost.extra_blocks)])
+
+
+def _route_view(route: RouteSpec, vhost: VhostSpec) -> dict[str, Any]:
+    """The raw text of a route, and what nginx would no longer inherit because of it."""
+    own = route.extra_directives.strip()
+    return {
+        "own": own,
+        "headers": _headers(_own_text(vhost), own, repeat=True) if own else [],
+        "batch_body": _lines(_BATCH_BODY, directive_names(own)),
+    }
+
+
+def _headers(server: str, location: str, *, repeat: bool = False) -> list[str]:
+    """Our header lines but those that the operator sets; with ``repeat`` also his of the server.
+
+    A location with a header of its own inherits none, therefore they are repeated there.
+    """
+    inner = {node.arguments[0].lower() for node in _named(location, "proxy_set_header")}
+    outer = _named(server, "proxy_set_header")
+    taken = inner | {node.arguments[0].lower() for node in outer}
+    lines = [f"proxy_set_header {n} {v}" for n, v in _HEADERS.items() if n.lower() not in taken]
+    if "proxy_http_version" not in directive_names(f"{server}\n{location}"):
+        lines.insert(0, "proxy_http_version 1.1")
+    if repeat:
+        kept = [node for node in outer if node.arguments[0].lower() not in inner]
+        lines += [server[node.start : node.end].rstrip(";") for node in kept]
+    return lines
+
+
+def _access_logs(server: str, ctx: RenderContext) -> tuple[str, ...]:
+    """Arguments of the access logs that a write goes to beside the dirty log."""
+    own = [
+        server[node.start : node.end].rstrip(";").split(None, 1)[1]
+        for node in _named(server, "access_log")
+    ]
+    return tuple(own) or ctx.access_logs
+
+
+def _named(text: str, name: str) -> list[Node]:
+    return [n for n in parse(text) if not n.comment and n.name == name and n.arguments]
+
+
+def _lines(directives: Mapping[str, str], given: frozenset[str]) -> list[str]:
+    return [f"{name} {value}" for name, value in directives.items() if name not in given]
 
 
 def directive_names(text: str) -> frozenset[str]:
