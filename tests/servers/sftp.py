@@ -1,0 +1,86 @@
+"""A real SFTP server on a loopback port, with a host key of its own."""
+
+import asyncio
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from holdfast.kernel.process import Child, start
+from tests.servers.ports import free_port
+
+READY_SECONDS = 30.0
+RCLONE = Path(sys.executable).parent / "rclone"
+USER = "tester"
+
+
+@dataclass(slots=True)
+class SftpServer:
+    """A running server; ``files`` is the folder that it gives out as ``files``."""
+
+    port: int
+    password: str
+    known_hosts: Path
+    files: Path
+    child: Child
+
+    @property
+    def options(self) -> dict[str, str]:
+        """As an rclone remote takes them."""
+        return {
+            "host": "127.0.0.1",
+            "port": str(self.port),
+            "user": USER,
+            "pass": self.password,
+            "known_hosts_file": str(self.known_hosts),
+            "shell_type": "none",
+        }
+
+
+@asynccontextmanager
+async def sftp_server(directory: Path) -> AsyncIterator[SftpServer]:
+    """``rclone serve sftp`` of a folder below ``directory``."""
+    files = directory / "data" / "files"
+    files.mkdir(parents=True)
+    port, password = free_port(), secrets.token_hex(12)
+    key, known_hosts = directory / "host_key", directory / "known_hosts"
+    known_hosts.write_text(f"[127.0.0.1]:{port} {_host_key(key)}\n")
+    words = [str(RCLONE), "serve", "sftp", str(files.parent), "--addr", f"127.0.0.1:{port}"]
+    words += ["--key", str(key), "--config=", "--vfs-cache-mode=writes", "--dir-cache-time=0s"]
+    words += [f"--cache-dir={directory / 'cache'}", "--vfs-write-back=0s"]
+    keys = {"RCLONE_USER": USER, "RCLONE_PASS": password, "HOME": str(directory)}
+    async with await start(words, env=keys, cwd=directory) as child:
+        await _until_it_listens(port, child)
+        yield SftpServer(port, password, known_hosts, files, child)
+
+
+def _host_key(path: Path) -> str:
+    key = Ed25519PrivateKey.generate()
+    path.touch(mode=0o600)
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+async def _until_it_listens(port: int, child: Child) -> None:
+    async with asyncio.timeout(READY_SECONDS):
+        while True:
+            if child.returncode is not None:
+                raise child.failure("ended while it started")
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                await writer.wait_closed()
+                return
