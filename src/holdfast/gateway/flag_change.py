@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -66,30 +66,30 @@ class FlagChange:
             self.wanted[place] = pool_alias(route.pool)
             self.before[place] = now
 
-    async def remove(self) -> None:
-        """Take flags away: these buckets fall to the default pool at once."""
-        await _run(self._remove_all, len(self.removed))
+    async def remove(self, of_vhost: Callable[[str], bool]) -> None:
+        """Take flags of some vhosts away: these buckets fall to the default pool at once."""
+        places = [place for place in self.removed if of_vhost(place[0])]
+        await _run(lambda: self._remove_all(places), len(places))
 
-    async def set(self) -> None:
-        """Set flags: live for the next request."""
-        await _run(self._set_all, len(self.wanted))
+    async def set(self, of_vhost: Callable[[str], bool]) -> None:
+        """Set flags of some vhosts: live for the next request."""
+        wanted = {p: alias for p, alias in self.wanted.items() if of_vhost(p[0])}
+        await _run(lambda: self._set_all(wanted), len(wanted))
 
     async def undo(self) -> None:
-        """Put back what was there; epochs go on."""
+        """Put back what was there; epochs go on. The second time there is nothing left to do."""
         await _run(self._undo_all, len(self.before))
 
-    def _remove_all(self) -> None:
-        for place in self.removed:
+    def _remove_all(self, places: Collection[Place]) -> None:
+        for place in places:
             self.flags.remove(*place)
 
-    def _set_all(self) -> None:
-        if len(self.wanted) == 1:
-            ((place, alias),) = self.wanted.items()
-            self.flags.set_flag(*place, self._static(place, alias))
-            return
-        self.flags.set_many(
-            (*place, self._static(place, alias)) for place, alias in self.wanted.items()
-        )
+    def _set_all(self, wanted: Mapping[Place, str]) -> None:
+        flags = [(*place, self._static(place, alias)) for place, alias in wanted.items()]
+        if len(flags) == 1:
+            self.flags.set_flag(*flags[0])
+        else:
+            self.flags.set_many(flags)
 
     def _static(self, place: Place, alias: str) -> Flag:
         epoch = self.flags.next_epoch(*place)
@@ -104,6 +104,7 @@ class FlagChange:
             else:
                 epoch = self.flags.next_epoch(*place)
                 self.flags.set_flag(*place, dataclasses.replace(flag, epoch=epoch))
+        self.before = {}
 
 
 async def _rows(

@@ -10,9 +10,10 @@ only: no generation, no test, no reload.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
 from holdfast.gateway import queries, render
@@ -29,6 +30,7 @@ from holdfast.kernel.nginx.program import TestResult
 from holdfast.kernel.work import Work
 
 log = get_logger(__name__)
+PRUNED_EVERY = 25
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class Change:
     vhosts: set[str] = field(default_factory=set)
     flags: set[tuple[str, str]] = field(default_factory=set)
     flags_of: set[str] = field(default_factory=set)
+    renamed: dict[str, str] = field(default_factory=dict)
     warning: str = ""
 
 
@@ -54,8 +57,12 @@ def mark_changed(
     vhosts: Iterable[str] = (),
     flags: Iterable[tuple[str, str]] = (),
     flags_of: Iterable[str] = (),
+    renamed: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Publish at commit: pools, vhosts, flags of ``(vhost, bucket)``, and all flags of vhosts."""
+    """Publish at commit: pools, vhosts, flags of ``(vhost, bucket)``, and all flags of vhosts.
+
+    ``renamed``: old and new names of pools, so that no request fails while flags are rewritten.
+    """
     change = _changes.get(work)
     if change is None:
         change = _changes[work] = Change(gateway)
@@ -64,6 +71,7 @@ def mark_changed(
     change.vhosts.update(vhosts)
     change.flags.update(flags)
     change.flags_of.update(flags_of)
+    change.renamed.update(renamed)
 
 
 def warning_of(work: Work) -> str:
@@ -92,8 +100,15 @@ async def render_context(gateway: Gateway) -> RenderContext:
 class Files:
     """Texts by path, and paths that must go."""
 
-    changed: dict[str, str]
-    removed: set[str]
+    changed: dict[str, str] = field(default_factory=dict)
+    removed: set[str] = field(default_factory=set)
+    new_vhosts: frozenset[str] = frozenset()
+    """No generation knows them yet: their flags can be set before the switch."""
+    gone_vhosts: frozenset[str] = frozenset()
+    """No row knows them any more: their flags serve until the switch."""
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.removed)
 
     @property
     def only_sidecars(self) -> bool:
@@ -105,24 +120,23 @@ async def _publish(work: Work, change: Change) -> None:
     await work.session.flush()
     await _take_lock(work, change.gateway)
     published = await queries.published(work.session)
-    files = await _files(work, change) if change.pools or change.vhosts else Files({}, set())
+    files = await _files(work, change) if change.pools or change.vhosts else Files()
     flags = await FlagChange.plan(work.session, change.gateway, change.flags, change.flags_of)
-    if not (files.changed or files.removed or flags):
+    if not (files or flags):
         return
     if work.dry_run:
         await _rehearse(work, change, files)
         return
-    if flags.removed:
-        work.on_rollback(flags.undo)
-        await flags.remove()
-    if files.changed or files.removed:
+    work.on_rollback(flags.undo)
+    await flags.remove(lambda vhost: vhost not in files.gone_vhosts)
+    await flags.set(lambda vhost: vhost in files.new_vhosts)
+    if files:
         await _switch(work, change, files, published)
     elif published.reload_pending and work.reload:
         await _reload_pending(change, published)
-    if flags:
-        if not flags.removed:
-            work.on_rollback(flags.undo)
-        await flags.set()
+    work.on_rollback(flags.undo)  # before the way back of the switch: they may name a new pool
+    await flags.set(lambda vhost: vhost not in files.new_vhosts)
+    await flags.remove(lambda vhost: vhost in files.gone_vhosts)
 
 
 async def _take_lock(work: Work, gateway: Gateway) -> None:
@@ -143,14 +157,17 @@ async def _files(work: Work, change: Change) -> Files:
         possible.update(render.vhost_paths(name))
     for pool in await rows.pool_specs(session, change.pools):
         wanted |= render.pool_files(pool)
-    if change.vhosts:
-        context = await render_context(change.gateway)
-        for vhost in await rows.vhost_specs(session, change.vhosts):
-            wanted |= render.vhost_files(vhost, context)
+    specs = await rows.vhost_specs(session, change.vhosts)
+    context = await render_context(change.gateway)
+    for vhost in specs:
+        wanted |= render.vhost_files(vhost, context)
     on_disk = {path: generations.read(path) for path in possible}
+    known = {name for name in change.vhosts if on_disk[render.vhost_paths(name)[0]] is not None}
     return Files(
         {path: text for path, text in wanted.items() if on_disk[path] != text},
         {path for path in possible - wanted.keys() if on_disk[path] is not None},
+        frozenset(change.vhosts - known),
+        frozenset(change.vhosts - {vhost.server_name for vhost in specs}),
     )
 
 
@@ -163,6 +180,7 @@ async def _prepare(work: Work, change: Change, files: Files) -> Candidate:
         generation=number,
         directory=str(generations.directory(number)),
         pools=pools,
+        former=change.renamed,
     )
     reason = "; ".join(f"{row.action} {row.entity_type}" for row in work.audits[:3]) or "publish"
     return await asyncio.to_thread(
@@ -199,7 +217,7 @@ async def _switch(work: Work, change: Change, files: Files, published: Published
     generations, nginx = change.gateway.generations, change.gateway.nginx
     candidate = await _prepare(work, change, files)
     work.on_rollback(lambda: take_back(generations, nginx, candidate))
-    work.after_commit(lambda: _prune(change.gateway))
+    work.after_commit(lambda: _prune(change.gateway, candidate.number))
     if files.only_sidecars:
         await asyncio.to_thread(generations.switch, candidate)
         published.generation = candidate.number
@@ -242,5 +260,7 @@ async def _reload_pending(change: Change, published: PublishedRow) -> None:
         change.warning = "nginx did not load the newest generation: read its error log"
 
 
-async def _prune(gateway: Gateway) -> None:
-    await asyncio.to_thread(gateway.generations.prune)
+async def _prune(gateway: Gateway, number: int) -> None:
+    """Now and then: it reads every record that is kept."""
+    if number % PRUNED_EVERY == 0:
+        await asyncio.to_thread(gateway.generations.prune)

@@ -55,6 +55,7 @@ async def update_pool(
         return pool
     if new.name != old.name:
         await _check_name_free(work.session, new.name)
+        await _check_not_migrating(work.session, gateway, pool)
     await _check_source(work.session, new, pool_id=pool.id)
     if new.type != old.type:
         await _check_new_type(work.session, gateway, pool, new.type)
@@ -110,7 +111,8 @@ async def _mark_updated(work: Work, gateway: Gateway, pool: PoolRow, old: PoolDr
     mark_changed(work, gateway, vhosts=[vhost.server_name for vhost in users])
     if pool.name != old.name:
         mark_changed(work, gateway, pools=await queries.pools_with_source(session, pool.id))
-        mark_changed(work, gateway, flags=await queries.flags_to_pool(session, pool.id))
+        flags = await queries.flags_to_pool(session, pool.id)
+        mark_changed(work, gateway, flags=flags, renamed={old.name: pool.name})
 
 
 async def _check_name_free(session: AsyncSession, name: str) -> None:
@@ -147,6 +149,16 @@ async def _check_new_type(
             f"Pool '{pool.name}' cannot become '{new_type}': vhost(s) {', '.join(mixed)} "
             "also use other pools of its present type",
             hint="a vhost's pools are all of one type",
+        )
+
+
+async def _check_not_migrating(session: AsyncSession, gateway: Gateway, pool: PoolRow) -> None:
+    active = await _active_migrations(session, gateway, pool.id)
+    if active:
+        raise Conflict(
+            f"Pool '{pool.name}' cannot be renamed: active migration(s) "
+            f"{', '.join(map(str, active))} reference this pool.",
+            hint="wait for these migrations, or cancel them",
         )
 
 
