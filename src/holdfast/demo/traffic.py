@@ -171,7 +171,7 @@ class Traffic:
     def _next(self, key: str) -> tuple[int, bytes]:
         self._versions[key] += 1
         version = self._versions[key]
-        filling = self._random.randbytes(self._random.choice((20, 200, 1500, 4000, 30_000)))
+        filling = self._random.randbytes(self._random.choice((80, 200, 1500, 4000, 30_000)))
         return version, f"{key}|{version}|".encode() + filling
 
     async def _pause(self, mean_seconds: float) -> None:
