@@ -67,7 +67,7 @@ def server_name(value: str, field: str = "server_name") -> str:
     except UnicodeError as error:
         raise Invalid(f"{field}: {value!r} cannot be written as a host name") from error
     name = star + ascii_name
-    if len(name) > _MAX_NAME or not _is_host(ascii_name):
+    if len(name) > _MAX_NAME or not _is_host(ascii_name) or ascii_name.startswith("_"):
         raise Invalid(
             f"{field}: {value!r} is not a host name",
             hint="labels of letters, digits and '-', up to 63 each, joined by single dots",
