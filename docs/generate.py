@@ -68,7 +68,8 @@ def commands_table() -> str:
     """Every command of the command line."""
     from holdfast import cli
 
-    return _table(("command", "what it does"), _commands(cli.app))
+    rows = ((f"`{path}{usage}`", told) for path, usage, told in commands(cli.app))
+    return _table(("command", "what it does"), rows)
 
 
 def routes_table() -> str:
@@ -160,7 +161,8 @@ def _subclasses(kind: type[errors.AppError]) -> Iterator[type[errors.AppError]]:
         yield from _subclasses(child)
 
 
-def _commands(app: typer.Typer) -> Iterator[tuple[str, str]]:
+def commands(app: typer.Typer) -> Iterator[tuple[str, str, str]]:
+    """Path, arguments and first sentence of every command, by path."""
     waiting: list[tuple[str, object]] = [("holdfast", typer.main.get_command(app))]
     while waiting:
         path, command = waiting.pop()
@@ -168,10 +170,8 @@ def _commands(app: typer.Typer) -> Iterator[tuple[str, str]]:
             children = sorted(command.commands.items(), reverse=True)
             waiting += [(f"{path} {name}", child) for name, child in children]
         elif isinstance(command, TyperCommand) and not command.hidden:
-            yield (
-                f"`{' '.join([path, *_arguments(command)])}`",
-                (command.help or "").split("\n\n")[0],
-            )
+            usage = "".join(f" {name}" for name in _arguments(command))
+            yield path, usage, (command.help or "").split("\n\n")[0]
 
 
 def _arguments(command: TyperCommand) -> Iterator[str]:

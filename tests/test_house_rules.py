@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from docs import generate
+from holdfast import cli
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "holdfast"
@@ -16,6 +17,8 @@ MAX_LINES = 400
 SLICES = ("gateway", "migrations", "nodes", "tiers", "mirrors", "releases", "vault")
 WORKPLACE = re.compile(r"(?<![\w.])/work/|/tmp/hf\b|\.library/|/root/\.")
 PAGE = re.compile(r"docs/[a-z-]+/[a-z0-9-]+\.md")
+CODE = re.compile(r"```\w*\n.*?```|`[^`\n]+`", re.DOTALL)
+COMMAND = re.compile(r"(?:^ *|`|\| )(holdfast [a-z][a-z-]+(?: [a-z][a-z-]+)?)", re.MULTILINE)
 MOCK = re.compile(r"^\s*(from unittest(\.mock)? import .*mock|import unittest\.mock)", re.MULTILINE)
 
 
@@ -82,6 +85,21 @@ def test_every_page_that_the_code_names_is_there() -> None:
     named = {name for path in files for name in PAGE.findall(path.read_text())}
     assert named
     assert not sorted(name for name in named if not (ROOT / name).is_file())
+
+
+def test_every_command_that_the_documentation_names_is_there() -> None:
+    known = {path for path, _, _ in generate.commands(cli.app)}
+    groups = {path.rpartition(" ")[0] for path in known}
+    named = {
+        found[1]
+        for page in [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+        for code in CODE.findall(page.read_text())
+        for found in COMMAND.finditer(code)
+    }
+    assert named
+    assert not sorted(
+        name for name in named - known - groups if name.rpartition(" ")[0] not in known - groups
+    )
 
 
 def test_nothing_names_the_machine_it_was_written_on() -> None:
