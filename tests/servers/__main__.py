@@ -1,4 +1,4 @@
-"""Two nanio pools to try things on by hand: ``python -m tests.servers [directory]``; Ctrl-C ends."""
+"""Two nanio pools to try things on by hand: ``python -m tests.servers [directory]``."""
 
 import asyncio
 import contextlib

@@ -196,7 +196,9 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _insert(table: str, page: list[ListedObject], connection: sqlite3.Connection) -> None:
-    rows = [(o.key, o.etag, o.size_bytes, o.modified) for o in page if not is_unfinished_write(o)]
+    if table == "source":  # a broken write of ours on the destination is to be removed
+        page = [listed for listed in page if not is_unfinished_write(listed)]
+    rows = [(listed.key, listed.etag, listed.size_bytes, listed.modified) for listed in page]
     statement = f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)"  # noqa: S608 a name of ours
     connection.executemany(statement, rows)
 

@@ -51,7 +51,7 @@ class ObjectCopier:
         on_progress: OnProgress | None = None,
         comparison: Comparison | None = None,
     ) -> None:
-        """``transfers``: keys at once in ``sync_many``; ``comparison`` remembers what was proved."""
+        """``transfers``: keys at once; ``comparison``: where it is remembered what was proved."""
         self.totals = CopyTotals()
         self._source, self._source_bucket = source, source_bucket
         self._destination, self._destination_bucket = destination, destination_bucket
@@ -90,7 +90,8 @@ class ObjectCopier:
     async def sync_many(self, keys: Iterable[str] | AsyncIterable[str]) -> SyncReport:
         """Sync keys, ``transfers`` at once.
 
-        A key that fails for itself is reported, and the others go on. Raises ``S3Unreachable`` as soon as a server is gone for good.
+        A key that fails for itself is reported, and the others go on. Raises ``S3Unreachable`` as
+        soon as a server is gone for good.
         """
         report = SyncReport()
         stream = _as_stream(keys)
@@ -116,6 +117,19 @@ class ObjectCopier:
             self._destination_bucket,
             by_folder=by_folder,
         )
+
+    async def abort_uploads(self) -> int:
+        """Throw away the uploads that were begun on the destination's bucket; returns how many.
+
+        For a start after a crash: until clients write there, only a copier can have left them.
+        """
+        pages = self._destination.list_uploads(self._destination_bucket)
+        uploads = [upload async for page in pages for upload in page]
+        for upload in uploads:
+            await self._destination.abort_multipart(
+                self._destination_bucket, upload.key, upload.upload_id
+            )
+        return len(uploads)
 
     async def flush(self) -> None:
         """Hand over what was proved."""

@@ -166,7 +166,7 @@ class PartsTransfer:
 
     async def _check_layout_kept(self, key: str, head: ObjectHead, etag: str) -> str:
         """The ETag that the copy has from now on: some servers answer otherwise at first."""
-        if self._keeps_layout is None or etag != head.etag:
+        if not self._keeps_layout or etag != head.etag:
             there = await self._ends.destination.head(self._ends.destination_bucket, key)
             self._keeps_layout = there.etag == head.etag
             return there.etag

@@ -29,6 +29,8 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 keys is 3 MiB.
 """
 READ_BUFFER_BYTES = 256 * 1024
+PIECE_BYTES = 256 * 1024
+"""Larger bodies are sent in pieces, so that others get their turn."""
 
 Body = bytes | AsyncIterator[bytes] | None
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -114,7 +116,10 @@ class S3Transport:
         """
         if self._session is None:
             raise RuntimeError("the S3 client is not open: use `async with`")
-        signed = self._signer.headers(method, path, query, headers or {}, payload=UNSIGNED)
+        headers = headers or {}
+        if isinstance(body, bytes) and len(body) > PIECE_BYTES:
+            headers, body = {**headers, "content-length": str(len(body))}, _pieces(body)
+        signed = self._signer.headers(method, path, query, headers, payload=UNSIGNED)
         url = URL(f"{self.endpoint}{path}?{query}" if query else self.endpoint + path, encoded=True)
         what = f"{method} {path}"
         try:
@@ -174,6 +179,11 @@ def _watched(body: Body, silence: asyncio.Timeout) -> Body:
     if body is None or isinstance(body, bytes):
         return body
     return _feed(body, lambda: silence.reschedule(now() + SILENCE_SECONDS))
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for first in range(0, len(body), PIECE_BYTES):
+        yield body[first : first + PIECE_BYTES]
 
 
 async def _feed(body: AsyncIterator[bytes], alive: Callable[[], None]) -> AsyncIterator[bytes]:
