@@ -175,6 +175,20 @@ POOLS = (
 
 
 @pytest.mark.real
+async def test_nginx_takes_a_generation_without_pools_and_vhosts(tmp_path: Path) -> None:
+    generations = Generations(tmp_path / "gw")
+    generations.ensure()
+    async with nginx_lab(tmp_path / "op") as lab:
+        nginx = Nginx(lab.command, generations.root)
+        lab.write_main(nginx.include_line)
+        ctx = RenderContext(nginx_dir=generations.root, control_port=nginx.control_port)
+        directory = str(generations.directory(generations.next_number()))
+        files = http_conf(ctx, generation=2, directory=directory, pools=())
+        tested = await nginx.test(generations.prepare(files, author="ann", reason="test"))
+        assert (tested.ok, "[warn]" in tested.output) == (True, False), tested.output
+
+
+@pytest.mark.real
 @pytest.mark.parametrize("kind", ["nanio", "http"])
 async def test_nginx_takes_a_vhost_that_uses_every_field(tmp_path: Path, kind: str) -> None:
     generations = Generations(tmp_path / "gw")
