@@ -1,0 +1,1 @@
+"""Ours against the bare tools, side by side in one run, as ratios: ``python -m benchmarks``."""
