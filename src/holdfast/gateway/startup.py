@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 
 from holdfast.gateway import queries, render
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.flag_change import FlagChange
-from holdfast.gateway.parse import flag_routes, parse_files
+from holdfast.gateway.parse import parse_files
 from holdfast.gateway.publish import render_context
-from holdfast.gateway.render_model import RouteSpec
-from holdfast.gateway.service.adopt import adopt, adopt_flags, drop_pools
+from holdfast.gateway.service.adopt import adopt, drop_pools
+from holdfast.gateway.service.follow import follow_flags
 from holdfast.gateway.tables import PublishedRow
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import AppError
@@ -97,7 +96,7 @@ async def _agree(work: Work, gateway: Gateway, published: PublishedRow, number: 
         published.generation = number
         await _reload(gateway, published, number)
     else:
-        told += await _adopt_flags(work, gateway)
+        told += await follow_flags(work, gateway)
     if told:
         work.audit("adopt_disk", "config", None, after={"differences": told})
         work.emit("gateway", "config.adopted", {"differences": len(told)})
@@ -111,43 +110,8 @@ async def _adopt_files(work: Work, gateway: Gateway) -> list[str]:
     if spec.warnings:
         return told  # half of the truth must not delete rows: the operator looks at the file first
     told += await adopt(work.session, spec)
-    told += await _adopt_flags(work, gateway)
+    told += await follow_flags(work, gateway)
     return told + await drop_pools(work.session, spec)
-
-
-async def _adopt_flags(work: Work, gateway: Gateway) -> list[str]:
-    """Rows follow flags that name a pool; other flags follow their rows, or go with their vhost."""
-    session = work.session
-    pools = {name for name, _ in (await queries.pool_names(session)).values()}
-    vhosts, _ = await queries.vhost_page(session, limit=2**31 - 1, offset=0)
-    names = {vhost.server_name for vhost in vhosts}
-    there = [(vhost, bucket) for vhost, bucket, _ in gateway.flags.list()]
-    routes: dict[str, list[RouteSpec]] = {
-        name: flag_routes(gateway.flags, name, pools) for name in names
-    }
-    readable = {(name, route.bucket) for name, specs in routes.items() for route in specs}
-    broken = {place for place in there if place[0] in names and place not in readable}
-    for route in await queries.routed_buckets(session):
-        if (route.vhost, route.bucket) in broken:  # the row knows a pool that is there
-            spec = RouteSpec(path_prefix=f"/{route.bucket}/", pool=route.pool)
-            routes[route.vhost].append(spec)
-    told = await adopt_flags(session, routes)
-    return told + await _write_flags(work, gateway, there)
-
-
-async def _write_flags(work: Work, gateway: Gateway, there: "list[tuple[str, str]]") -> list[str]:
-    """Flags that no row explains go; rows in files whose flag is missing or broken get one."""
-    rows = await queries.routed_buckets(work.session)
-    places = {(row.vhost, row.bucket) for row in rows} | set(there)
-    change = await FlagChange.plan(work.session, gateway, places, ())
-    work.on_rollback(change.undo)
-    await change.remove(lambda _: True)
-    await change.set(lambda _: True)
-    told = [f"flag {vhost}/{bucket}: removed" for vhost, bucket in sorted(change.removed)]
-    return told + [
-        f"flag {vhost}/{bucket}: set to {alias}"
-        for (vhost, bucket), alias in sorted(change.wanted.items())
-    ]
 
 
 async def _reload(gateway: Gateway, published: PublishedRow, number: int) -> None:
