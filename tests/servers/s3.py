@@ -1,10 +1,18 @@
 """Real S3 servers on loopback ports: nanio, and rclone's server as the second implementation.
 
-What they cannot do, found by running them (nanio 0.1.7, rclone 1.75):
+What they cannot do, found by running them:
 
-- nanio keeps Content-Type, Cache-Control, Content-Encoding, Content-Disposition and x-amz-meta-*;
-  it drops Content-Language, Expires and redirects. It refuses keys with empty, ``.`` or ``..``
-  segments, control characters, a leading slash, and keys below another object (``a`` and ``a/b``).
+- nanio 0.1.7 keeps Content-Type, Cache-Control, Content-Encoding, Content-Disposition and
+  x-amz-meta-*; it drops Content-Language, Expires and redirects. It refuses keys with empty, ``.``
+  or ``..`` segments or control characters, and does not verify signatures of keys that have a
+  percent sign and two hex digits, nor of header values outside ASCII. A write that broke off
+  stays in listings as ``.tmp.<32 hex>`` without an ETag. When it is killed while it writes the
+  metadata of a key, every later PUT of that key answers 500 until the leftover ``.json.tmp`` is
+  removed from its disk.
+- rclone 1.75 drops Expires. It lists ``folder/`` as ``folder`` and a tab or a newline as another
+  character. The copy of an object uploaded in parts shows the ETag of its parts once, in the
+  answer that completes it, and the MD5 of its content from then on.
+- Neither answers to ``partNumber`` in a HEAD, and neither has versions.
 """
 
 import asyncio

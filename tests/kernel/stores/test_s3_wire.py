@@ -47,6 +47,20 @@ class Scripted:
             await writer.wait_closed()
 
 
+class Hasty(Scripted):
+    """A server that answers before it has read the body."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _head(reader)
+        writer.write(self.answers[0])
+        await writer.drain()
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(1_000_000):
+                pass
+            writer.close()
+            await writer.wait_closed()
+
+
 async def _head(reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.readuntil(b"\r\n\r\n")
@@ -65,8 +79,10 @@ def an_error(status: str, code: str) -> bytes:
 
 
 @asynccontextmanager
-async def talking_to(*answers: bytes) -> AsyncIterator[tuple[Scripted, S3Client]]:
-    scripted = Scripted(list(answers))
+async def talking_to(
+    *answers: bytes, kind: type[Scripted] = Scripted
+) -> AsyncIterator[tuple[Scripted, S3Client]]:
+    scripted = kind(list(answers))
     async with await asyncio.start_server(scripted.accept, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         async with S3Client(f"http://127.0.0.1:{port}", "key", "secret") as client:
@@ -217,6 +233,19 @@ async def test_a_server_that_falls_silent_is_given_up(monkeypatch: pytest.Monkey
         with pytest.raises(S3Unreachable, match="in time") as silence:
             await s3.call("GET", "/", tries=1)
     assert silence.value.maybe_done
+
+
+async def test_a_refusal_in_the_middle_of_a_long_body_is_told() -> None:
+    async with talking_to(an_error("403 Forbidden", "AccessDenied"), kind=Hasty) as (_, s3):
+        with pytest.raises(S3Error, match="AccessDenied"):
+            await s3.put("b", "k", b"x" * 50_000_000)
+
+
+async def test_headers_that_could_not_be_sent_again_are_refused() -> None:
+    latin = an_answer(b"x").replace(b"\r\n\r\n", b"\r\nx-amz-meta-a: \xe9\r\n\r\n")
+    async with talking_to(latin) as (_, s3):
+        with pytest.raises(BadGateway, match="headers"):
+            await s3.read("b", "k")
 
 
 async def test_nobody_listening_is_certain(free_port: int) -> None:

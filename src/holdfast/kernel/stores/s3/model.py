@@ -115,7 +115,7 @@ def _http_time(text: str) -> int:
 
 
 def head_of(headers: Mapping[str, str]) -> ObjectHead:
-    """Read the headers of a GET or a HEAD."""
+    """Read the headers of a GET or a HEAD; raises ``ValueError`` for what cannot be sent again."""
     length = int(headers.get("Content-Length") or 0)
     _, _, total = headers.get("Content-Range", "").rpartition("/")
     kept = {name: headers[name] for name in KEPT_HEADERS if name in headers}
@@ -123,6 +123,9 @@ def head_of(headers: Mapping[str, str]) -> ObjectHead:
         low = name.lower()
         if low.startswith("x-amz-meta-"):
             kept[low] = value
+    for value in kept.values():
+        if not value.isascii():
+            value.encode()  # bytes that are not UTF-8 came in as surrogates, and cannot go out
     return ObjectHead(
         etag=bare_etag(headers.get("ETag", "")),
         size_bytes=int(total) if total.isdigit() else length,

@@ -194,4 +194,4 @@ def _head(headers: Mapping[str, str]) -> ObjectHead:
     try:
         return head_of(headers)
     except ValueError as error:
-        raise BadGateway("the server's answer has a length that is no number") from error
+        raise BadGateway("the server's answer has headers that cannot be read") from error
