@@ -17,7 +17,7 @@ CALL_SECONDS = 120.0
 CONNECT_SECONDS = 5.0
 QUIET_SECONDS = 60.0
 """A stream of events has a heartbeat every 15 s; silence for longer means that it is dead."""
-PAGE_SIZE = 1000
+PAGE_SIZE = 500
 TOTAL = "X-Total-Count"
 WARNING = "X-Holdfast-Warning"
 
