@@ -1,5 +1,6 @@
 """Requests as a client sends them: signed, sent once, never repeated, with their time taken."""
 
+import io
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -98,9 +99,10 @@ class Wire:
     ) -> Answer:
         assert self._session
         url = URL(self.endpoint + target, encoded=True)
+        data = io.BytesIO(body) if isinstance(body, bytes) else body
         try:
             async with self._session.request(
-                method, url, headers=headers, data=body, allow_redirects=False
+                method, url, headers=headers, data=data, allow_redirects=False
             ) as response:
                 try:
                     content = await response.read()
