@@ -37,15 +37,26 @@ quick: ## Run the tests that start no program.
 	@$(BOOTSTRAP)
 	$(BIN)/pytest -n $(WORKERS)
 
-.PHONY: check
-check: ## Formatting, lint, types, import contracts, dependencies, documentation.
-	@$(BOOTSTRAP)
+CHECKS := check-format check-lint check-types check-imports check-dependencies check-docs
+.PHONY: check $(CHECKS)
+check: $(CHECKS) ## Formatting, lint, types, import contracts, dependencies, documentation. -k goes on after a failure.
+$(CHECKS): bootstrapped
+check-format:
 	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+check-lint:
+	$(BIN)/ruff check --quiet .
+check-types:
 	$(BIN)/mypy
+check-imports:
 	$(BIN)/lint-imports --no-cache
+check-dependencies:
 	$(BIN)/deptry .
+check-docs:
 	$(BIN)/mkdocs build --strict --quiet
+
+.PHONY: bootstrapped
+bootstrapped:
+	@$(BOOTSTRAP)
 
 .PHONY: fix
 fix: ## Format, mend what ruff can mend, bring the tables of the reference up to date.
