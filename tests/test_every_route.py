@@ -1,0 +1,136 @@
+"""Every route of the API, from the outside: nobody passes the door without the right token."""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.servers.holdfast import API_KEY, Machine
+
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("every_route")]
+
+PUBLIC = {"/api/health", "/api/ready"}
+"""Liveness and readiness: who asks, a load balancer, has no token."""
+READING = {"GET", "HEAD", "OPTIONS"}
+FOR_ADMINS = {
+    ("GET", "/api/users"),
+    ("POST", "/api/users"),
+    ("POST", "/api/users/{name}/revoke"),
+    ("GET", "/api/tokens"),
+    ("POST", "/api/tokens"),
+    ("POST", "/api/tokens/{token_id}/revoke"),
+    ("POST", "/api/config/backup"),
+    ("GET", "/api/config/settings"),
+    ("PUT", "/api/config/settings/{key}"),
+    ("POST", "/api/config/settings/restart"),
+}
+LEAST_ROUTES = 60
+LIMIT_SECONDS = 30.0
+
+
+@dataclass
+class Door:
+    """A running server and the routes that it says it has."""
+
+    url: str
+    routes: list[tuple[str, str]]
+
+    def status(self, method: str, path: str, token: str | None) -> int:
+        """What a call without a body is answered."""
+        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        address = self.url + re.sub(r"\{\w+\}", "1", path)
+        with httpx.stream(method, address, headers=headers, timeout=LIMIT_SECONDS) as answer:
+            return answer.status_code
+
+    def wrongly_answered(
+        self, routes: list[tuple[str, str]], token: str | None, expected: int
+    ) -> list[str]:
+        """Routes that answer anything but ``expected`` to this token."""
+        found = ((m, p, self.status(m, p, token)) for m, p in routes)
+        return [f"{m} {p}: {status}" for m, p, status in found if status != expected]
+
+    def guarded(self) -> list[tuple[str, str]]:
+        """Routes that ask for a token."""
+        return [(method, path) for method, path in self.routes if path not in PUBLIC]
+
+    def new_token(self, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of the body
+        """A token made over the API."""
+        body = {"name": "sweep", **fields}
+        headers = {"Authorization": f"Bearer {API_KEY}"}
+        answer = httpx.post(f"{self.url}/api/tokens", json=body, headers=headers)
+        made: dict[str, Any] = answer.raise_for_status().json()
+        return made
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    machine = Machine(tmp_path_factory.mktemp("door"))
+    with machine.serving("--no-worker"):
+        paths = httpx.get(f"{machine.url}/api/openapi.json").json()["paths"]
+        routes = [(m.upper(), path) for path, methods in paths.items() for m in methods]
+        assert len(routes) >= LEAST_ROUTES
+        yield Door(machine.url, routes)
+
+
+def test_without_a_token_every_route_answers_401(door: Door) -> None:
+    assert not door.wrongly_answered(door.guarded(), None, 401)
+
+
+@pytest.mark.parametrize("token", ["holdfast_made-up", "x" * 5000, API_KEY[:-1], "*", "Bearer"])
+def test_with_a_token_that_nobody_made_every_route_answers_401(door: Door, token: str) -> None:
+    assert not door.wrongly_answered(door.guarded(), token, 401)
+
+
+def test_with_an_expired_token_every_route_answers_401(door: Door) -> None:
+    token = door.new_token(role="admin", expires_in=1)["token"]
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while door.status("GET", "/api/whoami", token) != 401 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not door.wrongly_answered(door.guarded(), token, 401)
+
+
+def test_with_a_revoked_token_every_route_answers_401(door: Door) -> None:
+    made = door.new_token(role="admin")
+    assert door.status("GET", "/api/whoami", made["token"]) == 200
+    assert door.status("POST", f"/api/tokens/{made['id']}/revoke", API_KEY) == 200
+    assert not door.wrongly_answered(door.guarded(), made["token"], 401)
+
+
+def test_a_viewer_may_write_nothing(door: Door) -> None:
+    token = door.new_token(role="viewer")["token"]
+    writes = [(method, path) for method, path in door.guarded() if method not in READING]
+    assert len(writes) > LEAST_ROUTES // 3
+    assert not door.wrongly_answered(writes, token, 403)
+
+
+def test_an_operator_gets_nothing_that_is_for_admins(door: Door) -> None:
+    token = door.new_token(role="operator")["token"]
+    assert set(door.routes) >= FOR_ADMINS
+    assert not door.wrongly_answered(sorted(FOR_ADMINS), token, 403)
+
+
+def test_a_path_that_does_not_exist_tells_nothing_without_a_token(door: Door) -> None:
+    assert door.status("GET", "/api/nothing/here", None) == 401
+    assert door.status("GET", "/nothing", None) == 401
+    assert door.status("GET", "/api/nothing/here", API_KEY) == 404
+
+
+def test_the_older_tools_header_carries_the_same_token(door: Door) -> None:
+    headers = {"X-Orchestrator-Key": API_KEY}
+    assert httpx.get(f"{door.url}/api/pools", headers=headers).status_code == 200
+    refused = httpx.get(f"{door.url}/api/pools", headers={"X-Orchestrator-Key": "no"})
+    assert refused.status_code == 401
+    assert refused.json()["detail"] == "Invalid or missing X-Orchestrator-Key"
+
+
+def test_public_routes_answer_anybody(door: Door) -> None:
+    assert not door.wrongly_answered([("GET", path) for path in sorted(PUBLIC)], None, 200)
+
+
+def test_a_path_that_only_looks_public_is_not(door: Door) -> None:
+    for path in ("/api/health/../pools", "/api/health/", "//api/health", "/api/Health"):
+        assert door.status("GET", path, None) == 401, path
