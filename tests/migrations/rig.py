@@ -39,7 +39,6 @@ class Notes:
     amounts_seen: Amounts = field(default_factory=Amounts)
     ended: Stage | None = None
     message: str = ""
-    has_switched: bool = False
     cancel: bool = False
     stop_at: Stage | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
@@ -66,9 +65,6 @@ class Notes:
 
     async def held(self, attempt: HoldAttempt) -> None:
         self.holds.append(attempt)
-
-    async def switched(self) -> None:
-        self.has_switched = True
 
     async def over(self, stage: Stage, message: str) -> None:
         self.ended, self.message = stage, message

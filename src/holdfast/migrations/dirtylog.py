@@ -264,9 +264,13 @@ class DirtyLog:
         """Stop collecting; the last one closes the files."""
         self._readers = [reader for reader in self._readers if reader is not dirty]
         if not self._readers:
-            for file in self._files:
-                file.close()
-            self._files = []
+            self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files:
+            file.close()
+        self._files = []
 
     async def read(self) -> None:
         """Read to the end as it is now: every line written before this call is noted when it returns."""

@@ -67,7 +67,7 @@ class Driver:
         tasks[0].result()
 
     async def _drive(self, running: _Running, move: Move, report: Report) -> None:
-        with _only_driver(move.folder / f"migration-{move.migration_id}.lock"):
+        with only_driver(move.folder / f"migration-{move.migration_id}.lock"):
             await Engine(move, report, running.nginx, self._flags).run()
 
     async def close(self) -> None:
@@ -116,7 +116,7 @@ async def _nginx(root: Path) -> AsyncIterator[Nginx]:
         yield Nginx(counters=NginxWatch(port), log=log, gate=gate)
 
 
-class _only_driver:  # noqa: N801 - reads as a statement
+class only_driver:  # noqa: N801 - reads as a statement
     """The kernel lets go of the lock when the process dies, however it dies."""
 
     def __init__(self, path: Path) -> None:
