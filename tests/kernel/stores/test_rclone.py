@@ -118,6 +118,22 @@ async def test_a_job_of_a_killed_daemon_fails_clearly(daemon: RcloneDaemon, tmp_
         await asyncio.wait_for(task, LIMIT_SECONDS)
 
 
+async def test_a_write_fails_clearly_when_the_daemon_dies_in_its_middle(
+    daemon: RcloneDaemon, tmp_path: Path
+) -> None:
+    store = await a_directory(daemon, tmp_path / "root")
+
+    async def content() -> AsyncIterator[bytes]:
+        yield b"x" * MEGABYTE
+        await kill(daemon)
+        for _ in range(20):
+            yield b"x" * MEGABYTE
+
+    with pytest.raises(RcloneDied):
+        await asyncio.wait_for(store.write("file", content()), LIMIT_SECONDS)
+    assert [entry async for entry in store.list()] == []
+
+
 async def test_a_job_is_not_mistaken_for_one_of_the_next_daemon(
     daemon: RcloneDaemon, tmp_path: Path
 ) -> None:

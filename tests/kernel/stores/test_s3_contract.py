@@ -64,7 +64,7 @@ async def keys_of(s3: S3Client, bucket: str, *, by_folder: bool) -> list[str]:
     return [o.key async for page in s3.list_objects(bucket, by_folder=by_folder) for o in page]
 
 
-def boto_client(server: S3Server) -> Any:  # noqa: ANN401 boto3 makes its clients at run time
+def boto_client(server: S3Server) -> Any:
     return boto3.client(
         "s3",
         endpoint_url=server.endpoint,

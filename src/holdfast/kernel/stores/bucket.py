@@ -44,7 +44,6 @@ class BucketStore:
         self.name = f"bucket {bucket} at {client.endpoint}"
         self.can = Powers(
             hashes=frozenset({HashKind.MD5}),
-            listed_hashes=frozenset({HashKind.MD5}),
             atomic_write=True,
             copies_among=f"s3 {client.endpoint}",
         )
@@ -141,6 +140,9 @@ class BucketStore:
         return await self._client.upload_part(
             self._bucket, path, upload, number, body, size_bytes=size_bytes
         )
+
+    async def hash_on_server(self, path: str, kind: HashKind) -> str | None:
+        raise NotImplementedError("a bucket declares no hashes_on_server")
 
     async def delete(self, path: str) -> None:
         await self._client.delete(self._bucket, checked_path(path))

@@ -1,5 +1,6 @@
 """Content on its way: counted and hashed while it passes."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable
 
@@ -29,7 +30,7 @@ class Measured:
         self._content = content
         self._announced_bytes = announced_bytes
         self.broke: BaseException | None = None
-        """Why the content did not come to its end."""
+        """What its source raised."""
         self._digests = {kind: hashlib.new(kind, usedforsecurity=False) for kind in kinds}
         self.size_bytes = 0
 
@@ -41,6 +42,8 @@ class Measured:
                     digest.update(chunk)
                 yield chunk
             self._compare_size()
+        except (GeneratorExit, asyncio.CancelledError):
+            raise  # the one who reads went away, not the source
         except BaseException as error:
             self.broke = error
             raise

@@ -15,6 +15,7 @@ from holdfast.kernel.errors import Invalid, NotFound, Unavailable
 from holdfast.kernel.stores.content import Measured
 from holdfast.kernel.stores.model import (
     Entry,
+    HashKind,
     Powers,
     Store,
     checked_path,
@@ -74,6 +75,9 @@ class DirectoryStore:
             with suppress(FileNotFoundError):
                 temporary.unlink()
         return await self.stat(path)
+
+    async def hash_on_server(self, path: str, kind: HashKind) -> str | None:
+        raise NotImplementedError("a directory declares no hashes_on_server")
 
     async def delete(self, path: str) -> None:
         await asyncio.to_thread(self._delete, path)

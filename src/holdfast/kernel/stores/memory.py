@@ -25,7 +25,6 @@ class MemoryStore:
     name = "memory"
     can = Powers(
         hashes=frozenset({HashKind.SHA256}),
-        listed_hashes=frozenset({HashKind.SHA256}),
         atomic_write=True,
         modification_times=True,
     )
@@ -61,6 +60,9 @@ class MemoryStore:
         received = b"".join([chunk async for chunk in measured])
         self._files[path] = (received, datetime.now(UTC))
         return await self.stat(path)
+
+    async def hash_on_server(self, path: str, kind: HashKind) -> str | None:
+        raise NotImplementedError("memory declares no hashes_on_server")
 
     async def delete(self, path: str) -> None:
         self._files.pop(checked_path(path), None)

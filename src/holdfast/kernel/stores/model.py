@@ -29,9 +29,9 @@ class Powers:
     """What a store can do besides; `transfer.py` has a slow way for the others."""
 
     hashes: frozenset[HashKind] = frozenset()
-    """Hashes that ``stat`` may give without anybody reading the content."""
-    listed_hashes: frozenset[HashKind] = frozenset()
-    """Those of them that a listing gives too."""
+    """Hashes that entries carry at no cost; a file without one is possible."""
+    hashes_on_server: frozenset[HashKind] = frozenset()
+    """Hashes that the place itself makes, by reading the content, when it is asked to."""
     atomic_write: bool = False
     """Who reads while a path is written again gets the old content or the new, never nothing."""
     modification_times: bool = False
@@ -95,6 +95,9 @@ class Store(Protocol):
         ``size_bytes``, when known, is compared with what came. ``BadGateway`` when what was stored
         is not what was sent.
         """
+
+    async def hash_on_server(self, path: str, kind: HashKind) -> str | None:
+        """A hash of ``can.hashes_on_server``; None if not of this file. For `hash_of` only."""
 
     async def delete(self, path: str) -> None:
         """Delete a file; that it is not there is no failure."""

@@ -59,9 +59,10 @@ class RcloneStore:
         features = info["Features"]
         hashes = frozenset(kind for kind in HashKind if kind.value in (info["Hashes"] or ()))
         flat = bool(features["BucketBased"])
+        slow = bool(features["SlowHash"])
         powers = Powers(
-            hashes=hashes,
-            listed_hashes=frozenset() if features["SlowHash"] else hashes,
+            hashes=frozenset() if slow else hashes,
+            hashes_on_server=hashes if slow else frozenset(),
             atomic_write=flat,
             modification_times=not features["SlowModTime"],
             copies_among=daemon.name,
@@ -117,10 +118,14 @@ class RcloneStore:
         folder = "" if str(parent) == "." else str(parent)
         sent_as = name if self._is_flat else temporary_name(secrets.token_hex(8))
         sent_to = f"{folder}/{sent_as}" if folder else sent_as
-        measured = Measured(content, self.can.hashes, announced_bytes=size_bytes)
+        checked = sorted(self.can.hashes | self.can.hashes_on_server)[:1]
+        measured = Measured(content, checked, announced_bytes=size_bytes)
         try:
             await self._daemon.upload(self._remote, folder, _form(sent_as, measured))
             stored = await self.stat(sent_to)
+            for kind in self.can.hashes_on_server.intersection(checked):
+                made = await self.hash_on_server(sent_to, kind)
+                measured.compare(replace(stored, hashes={kind: made} if made else {}), self.name)
             measured.compare(stored, self.name)
             if not self._is_flat:
                 await self._rename(sent_to, path)
@@ -136,6 +141,13 @@ class RcloneStore:
         if not self._is_flat or isinstance(error, DamagedOnTheWay):
             with suppress(AppError):  # what went wrong first is what counts
                 await self.delete(sent_to)
+
+    async def hash_on_server(self, path: str, kind: HashKind) -> str | None:
+        asked = {"fs": self._remote.fs, "remote": checked_path(path), "hashType": kind}
+        await self.stat(path)
+        command = "operations/hashsumfile"
+        answer = await self._daemon.call(command, asked, remotes=(self._remote,))
+        return answer["hash"] or None
 
     async def delete(self, path: str) -> None:
         asked = {"fs": self._remote.fs, "remote": checked_path(path)}
@@ -207,9 +219,9 @@ def _list_words(remote: Remote, can: Powers, folder: str) -> list[str]:
     words = [find_rclone(), "lsjson", "-R", "--files-only", "--no-mimetype", "--config="]
     if not can.modification_times:
         words.append("--no-modtime")
-    if can.listed_hashes:
+    if can.hashes:
         words.append("--hash")
-        words += [f"--hash-type={kind}" for kind in sorted(can.listed_hashes)]
+        words += [f"--hash-type={kind}" for kind in sorted(can.hashes)]
     root = f"{remote.root.rstrip('/')}/{folder}" if folder else remote.root
     return [*words, "--", f"hf:{root}"]
 

@@ -34,9 +34,11 @@ async def copy(
 
 
 async def hash_of(store: Store, path: str, kind: HashKind) -> str:
-    """A hash of a file: what the store knows, else by reading all of it."""
+    """A hash of a file: what its store knows or can find out, else by reading all of it here."""
     if kind in store.can.hashes and (known := (await store.stat(path)).hashes.get(kind)):
         return known
+    if kind in store.can.hashes_on_server and (made := await store.hash_on_server(path, kind)):
+        return made
     digest = hashlib.new(kind, usedforsecurity=False)
     async with store.open(path) as content:
         async for chunk in content:
