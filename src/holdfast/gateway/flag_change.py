@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -27,6 +28,8 @@ class FlagChange:
     """The alias of the pool that each bucket goes to."""
     removed: set[Place] = field(default_factory=set)
     before: dict[Place, Flag | None] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
+    """Vhosts that had no flag ever before."""
 
     def __bool__(self) -> bool:
         return bool(self.wanted or self.removed)
@@ -85,6 +88,7 @@ class FlagChange:
             self.flags.remove(*place)
 
     def _set_all(self, wanted: Mapping[Place, str]) -> None:
+        self.made |= {vhost for vhost, _ in wanted if not (self.flags.root / vhost).exists()}
         flags = [(*place, self._static(place, alias)) for place, alias in wanted.items()]
         if len(flags) == 1:
             self.flags.set_flag(*flags[0])
@@ -104,7 +108,9 @@ class FlagChange:
             else:
                 epoch = self.flags.next_epoch(*place)
                 self.flags.set_flag(*place, dataclasses.replace(flag, epoch=epoch))
-        self.before = {}
+        for vhost in self.made:
+            shutil.rmtree(self.flags.root / vhost, ignore_errors=True)
+        self.before, self.made = {}, set()
 
 
 async def _rows(

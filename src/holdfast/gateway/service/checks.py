@@ -1,7 +1,7 @@
 """Drafts that may be stored: every field that reaches nginx has passed its validator."""
 
 import dataclasses
-from urllib.parse import urlsplit
+import re
 
 from holdfast.gateway.model import (
     CredentialsDraft,
@@ -15,6 +15,9 @@ from holdfast.kernel.errors import BadRequest, Invalid
 from holdfast.kernel.nginx import validate
 
 _BREAKING = frozenset("{}\\")
+_ENDPOINT = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?P<port>:[0-9]{1,5})?/?"
+)
 
 
 def check_pool(draft: PoolDraft) -> PoolDraft:
@@ -51,18 +54,14 @@ def check_key(field: str, text: str) -> None:
 
 def check_endpoint(url: str) -> None:
     """Refuse what is not ``http(s)://host[:port]``. Raises ``Invalid``."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        validate.server_address(f"{host}:{port}", "endpoint_url")
-        plain = parts.username is None and not (parts.path.strip("/") or parts.query)
-    except ValueError:
-        plain = False
-    if not plain:
+    found = _ENDPOINT.fullmatch(url)
+    if found is None:
         raise Invalid(
             f"endpoint_url: {url!r} is not an S3 endpoint", hint="for example http://10.0.0.5:9000"
         )
+    default = {"http": ":80", "https": ":443"}[found["scheme"]]
+    address = found["host"] + (found["port"] or default)
+    validate.server_address(address, "endpoint_url")
 
 
 def check_vhost(draft: VhostDraft) -> VhostDraft:

@@ -1,6 +1,7 @@
 """Files for a server of a pool: nanio, nginx before it, or both. The keys are used and not kept."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from holdfast.kernel.nginx import validate
 from holdfast.kernel.work import Work
 
 SHOWN_CONFIGS = 5
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/-]*", re.ASCII)
 PLAIN_PORT = 80
 OPTIONS_PATH = "/etc/nanio/options.toml"
 UNIT_PATH = "/etc/systemd/system/nanio.service"
@@ -94,8 +96,11 @@ def node_config(member_address: str, wish: NodeWish) -> NodeConfig:
     validate.server_address(f"{host}:{wish.nanio_port}", "nanio_host")
     check_key("access_key", wish.access_key)
     check_key("secret_key", wish.secret_key)
-    if any(character in wish.data_dir for character in ' "\\%$'):
-        raise Invalid("data_dir may not hold spaces, quotes, backslashes, % or $")
+    if not _PLAIN_PATH.fullmatch(wish.data_dir):
+        raise Invalid(
+            f"data_dir: {wish.data_dir!r} cannot stand in every file that is made",
+            hint="use letters, digits and . _ - / only",
+        )
     makers = _MAKERS[wish.node_type]
     return NodeConfig(
         wish.node_type,

@@ -84,6 +84,7 @@ async def move_needed(
     route = await get_route(session, vhost_id, route_id)
     if pool_id is None or route.bucket is None or route.pool_id == pool_id:
         return None
+    _check_changeable(route)
     source = await pool_or_refuse(session, route.pool_id)
     target = await pool_or_refuse(session, pool_id)
     return (source, route.bucket) if {source.type, target.type} == {"nanio"} else None
