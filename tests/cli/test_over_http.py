@@ -15,7 +15,7 @@ from tests.servers.ports import free_port
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("cli_over_http")]
 
 
-def ok(machine: Machine, *words: str, stdin: str = "") -> Any:  # noqa: ANN401 - any JSON
+def ok(machine: Machine, *words: str, stdin: str = "") -> Any:
     """The result of a command that must succeed."""
     done = machine.run(*words, "--json", stdin=stdin)
     assert done.returncode == 0, done.stderr

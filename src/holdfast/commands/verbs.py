@@ -149,9 +149,14 @@ def carry_out(client: "HoldfastClient", verb: Verb, given: dict[str, Any]) -> No
             return
         owners[place] = row["id"]
     answer = _call(client, verb, verb.path.format(**owners), given)
-    if verb.follow and waits:
+    if waits and started(answer):
         answer = FOLLOWERS[verb.follow](client, answer, timeout)
     _show(verb, answer)
+
+
+def started(answer: dict[str, Any]) -> bool:
+    """Whether the call began something that can be waited for: a dry run did not."""
+    return bool({"id", "job_id", "migration_id"} & set(answer)) and not answer.get("dry_run")
 
 
 def parameter_name(field: Field) -> str:

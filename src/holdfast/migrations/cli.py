@@ -40,6 +40,14 @@ MIGRATIONS = (
             Field(name="src_pool_id", option="from", ref="pool", required=True, help="Its pool."),
             Field(name="dst_pool_id", option="to", ref="pool", required=True, help="The new pool."),
             Field(name="mode", help="copy, or sync: also delete what is only at the new pool."),
+            Field(name="verify", help="How both sides are compared at the end: see the reference."),
+            Field(name="confirm", help="The bucket's name: the new pool's copy may be replaced."),
+            Field(name="waive", kind="texts", help="A check that shall not stop it; repeatable."),
+            Field(name="max_hold_seconds", kind="decimal", help="Longest pause of writes."),
+            Field(name="probation_seconds", kind="decimal", help="How long the way back is kept."),
+            Field(
+                name="give_up_after_seconds", kind="decimal", help="When to give up before the end."
+            ),
             Field(name="bandwidth_limit", help="Bytes a second for its copies, like 50M."),
             Field(name="transfers", kind="number", help="Objects copied at once."),
             Field(name="checkers", kind="number", help="Objects compared at once."),

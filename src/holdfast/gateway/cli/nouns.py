@@ -244,11 +244,11 @@ BUCKETS = (
         name="promote",
         method="POST",
         path=f"{_OF_VHOST}/{{bucket}}/promote",
+        follow="migration",
         fields=(
             Field(name="pool_id", option="pool", ref="pool", required=True, help="Where it goes."),
             Field(name="migrate", kind="flag", help="Move its objects there live."),
             Field(name="allow_orphan", kind="flag", help="Leave objects behind on purpose."),
-            *WRITE,
         ),
         help="Give a bucket a route of its own.",
     ),
