@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import stat
-import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from holdfast.kernel.config import SECRET_SETTINGS, LoadedSettings, load_setting
 from holdfast.kernel.contributors import Finding, Verdict, contributors
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.nginx import Nginx
-from holdfast.kernel.process import SEARCH_PATH, run
 from holdfast.kernel.services import Services
+from holdfast.kernel.stores.doctor import rclone_findings
 from holdfast.kernel.web.system_api import database_problem, schema_problem, write_problem
 
 __all__ = ["Finding", "Verdict", "examine"]
@@ -150,13 +150,9 @@ async def _nginx(services: Services) -> Sequence[Finding]:
 
 
 async def _rclone(_: Services) -> Sequence[Finding]:
-    path = f"{Path(sys.executable).parent}:{SEARCH_PATH}"
-    try:
-        words = ["rclone", "version"]
-        found = await run(words, timeout_seconds=PROGRAM_SECONDS, env={"PATH": path})
-    except AppError as error:
-        return [_finding("rclone", Verdict.WARN, error.message, error.hint)]
-    return [_finding("rclone", Verdict.OK, found.stdout.split("\n")[0])]
+    # Not the directory of a process that runs: a second daemon would take its socket away.
+    with tempfile.TemporaryDirectory(prefix="holdfast-") as directory:
+        return await rclone_findings(Path(directory))
 
 
 async def _disk(services: Services) -> Sequence[Finding]:

@@ -281,5 +281,5 @@ async def test_doctor_tells_of_rclone(tmp_path: Path) -> None:
 async def test_doctor_tells_of_a_daemon_that_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "daemon").write_text("a file in the way")
     (finding,) = await rclone_findings(tmp_path / "daemon")
-    assert finding.verdict is Verdict.FAIL
+    assert finding.verdict is Verdict.WARN
     assert finding.remedy

@@ -56,7 +56,10 @@ def find_rclone() -> str:
 
 
 class RcloneDaemon:
-    """``rclone rcd`` in a directory of its own: ``async with RcloneDaemon(directory)``."""
+    """``rclone rcd`` in a directory of its own: ``async with RcloneDaemon(directory)``.
+
+    The directory belongs to one process: a second daemon there takes the first one's socket away.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
