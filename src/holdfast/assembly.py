@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 import holdfast.gateway.api
 import holdfast.gateway.context
+import holdfast.gateway.service.health
 import holdfast.gateway.startup
 import holdfast.gateway.timers
 import holdfast.kernel.identity.api
@@ -47,6 +48,7 @@ def assemble(loaded: LoadedSettings) -> Services:
     configure(settings.log_level, as_json=as_json)
     services = build_services(loaded)
     holdfast.gateway.context.build_gateway(services)
+    holdfast.gateway.service.health.contribute(services)
     holdfast.migrations.service.build_migrations(services)
     return services
 

@@ -1,12 +1,22 @@
 """What the gateway asks of those who move buckets; they register, it never calls upwards."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway.tables import PoolRow, VhostRow
 from holdfast.kernel.work import Work
+
+
+@dataclass(slots=True)
+class Restored:
+    """Migrations that records on disk tell of, and which of them could not be taken."""
+
+    active: int = 0
+    completed: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 class MigrationPort(Protocol):
@@ -29,6 +39,15 @@ class MigrationPort(Protocol):
         self, session: AsyncSession, bucket: str, pool_id: int
     ) -> int | None:
         """The unfinished migration of this bucket from or to this pool."""
+        ...
+
+    async def restore(
+        self, work: Work, *, folder: Path | None = None, only_ended: bool = False
+    ) -> Restored:
+        """Make rows of the records in ``folder`` (ours by default); unfinished ones go on.
+
+        Pools and vhosts are found by name. With ``only_ended`` unfinished ones are left out.
+        """
         ...
 
 

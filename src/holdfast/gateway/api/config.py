@@ -1,14 +1,16 @@
 """Routes about configuration: status, drift, test, reload, rebuild, history, settings."""
 
 import asyncio
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Path, Query
 from pydantic import BaseModel, Field
 
-from holdfast.gateway.api.deps import GatewayDep, GatewayRoute, GatewayWork
+from holdfast.gateway.api.deps import GatewayDep, GatewayRoute, GatewayWork, PathId
 from holdfast.gateway.publish import warning_of
-from holdfast.gateway.service import config, drift
+from holdfast.gateway.service import absorb, config, drift, preview, rollback, sync
+from holdfast.gateway.service import rebuild as from_disk
 from holdfast.gateway.startup import StartupDifferences
 from holdfast.kernel.backup import create_backup
 from holdfast.kernel.clock import iso_time
@@ -19,6 +21,7 @@ from holdfast.kernel.restart import Restarter
 from holdfast.kernel.web.deps import ADMIN, ReadDep, ServicesDep
 
 router = APIRouter(prefix="/api/config", tags=["config"], route_class=GatewayRoute)
+Force = Annotated[bool, Query(description="true: also when the database has data")]
 GenerationNumber = Annotated[int, Query(ge=1, le=2**31 - 1)]
 
 
@@ -111,6 +114,93 @@ async def rewrite_file(body: PathIn, work: GatewayWork, gateway: GatewayDep) -> 
     return {"ok": True, "output": "restored", "path": shown}
 
 
+@router.post("/absorb-file")
+async def absorb_file(body: PathIn, work: GatewayWork, gateway: GatewayDep) -> dict[str, Any]:
+    """Store what somebody edited in a file; 422 names the lines that could not be kept."""
+    done = await absorb.absorb_file(work, gateway, body.path)
+    return {
+        "ok": True,
+        "path": done.path,
+        "sha256": done.sha256,
+        "differences": done.differences,
+        "dry_run": work.dry_run,
+    }
+
+
+@router.post("/sync")
+async def sync_files(work: GatewayWork, gateway: GatewayDep) -> dict[str, Any]:
+    """Take over what was added or changed on disk; nothing is deleted."""
+    return {"ok": True, **asdict(await sync.sync(work, gateway)), "dry_run": work.dry_run}
+
+
+@router.post("/rebuild-from-disk", dependencies=[ADMIN])
+async def rebuild_from_disk(
+    work: GatewayWork, gateway: GatewayDep, *, force: Force = False
+) -> dict[str, Any]:
+    """Make the database anew from files, flags and records of migrations."""
+    found = await from_disk.rebuild_from_disk(work, gateway, force=force)
+    if work.dry_run:
+        return _found_on_disk(found)
+    return {
+        "pools_imported": len(found.spec.pools),
+        "members_imported": sum(len(pool.members) for pool in found.spec.pools),
+        "vhosts_imported": len(found.spec.vhosts),
+        "routes_imported": found.routes,
+        "migrations_imported": found.migrations,
+        "completed_migrations_imported": found.completed_migrations,
+        "credentials_recovered": found.credentials,
+        "warnings": found.warnings,
+    }
+
+
+def _found_on_disk(found: from_disk.FromDisk) -> dict[str, Any]:
+    ids = {pool.name: pool.id for pool in found.spec.pools}
+    return {
+        "dry_run": True,
+        "pools": [
+            {
+                "name": pool.name,
+                "members": len(pool.members),
+                "type": pool.type,
+                "has_credentials": bool(pool.credentials),
+                "has_sidecar": f"pools/{pool.name}.meta.json" in found.files,
+                "source_nanio_pool_id": ids.get(pool.source_pool or ""),
+            }
+            for pool in found.spec.pools
+        ],
+        "vhosts": [
+            {
+                "server_name": vhost.server_name,
+                "routes": found.routes_of.get(vhost.server_name, 0),
+                "has_default_pool": vhost.default_pool is not None,
+                "has_extra_blocks": bool(vhost.extra_blocks),
+                "has_ip_rules": bool(vhost.ip_rules),
+                "has_sidecar": f"vhosts/{vhost.server_name}.meta.json" in found.files,
+            }
+            for vhost in found.spec.vhosts
+        ],
+        "migrations": found.migrations,
+        "completed_migrations": found.completed_migrations,
+        "warnings": found.warnings,
+    }
+
+
+@router.get("/preview/pool/{pool_id}")
+async def preview_pool(pool_id: PathId, session: ReadDep, gateway: GatewayDep) -> dict[str, Any]:
+    """A pool's file as it would be written now."""
+    return _preview(await preview.preview_pool(session, gateway, pool_id))
+
+
+@router.get("/preview/vhost/{vhost_id}")
+async def preview_vhost(vhost_id: PathId, session: ReadDep, gateway: GatewayDep) -> dict[str, Any]:
+    """A vhost's file as it would be written now."""
+    return _preview(await preview.preview_vhost(session, gateway, vhost_id))
+
+
+def _preview(found: preview.Preview) -> dict[str, Any]:
+    return {"filepath": str(found.path), "content": found.content}
+
+
 @router.get("/generations")
 async def generations(gateway: GatewayDep) -> list[dict[str, Any]]:
     """The generations that are kept, newest first."""
@@ -139,12 +229,12 @@ async def generation_diff(
 
 
 @router.post("/rollback/{number}")
-async def rollback(
+async def roll_back(
     number: Annotated[int, Path(ge=1, le=2**31 - 1)], work: GatewayWork, gateway: GatewayDep
 ) -> dict[str, Any]:
     """Make an old generation live again; the database follows it."""
-    done = await config.roll_back(work, gateway, number)
-    return {"ok": True, "generation": done, "dry_run": work.dry_run}
+    told = await rollback.roll_back(work, gateway, number)
+    return {"ok": True, "generation": number, "differences": told, "dry_run": work.dry_run}
 
 
 @router.post("/backup", dependencies=[ADMIN])

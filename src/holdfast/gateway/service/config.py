@@ -11,19 +11,12 @@ from sqlalchemy import select
 
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.publish import mark_changed, refuse_if_bad
+from holdfast.gateway.publish import mark_changed
 from holdfast.gateway.service import drift
 from holdfast.gateway.tables import PoolRow, PublishedRow, VhostRow
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import NotFound
-from holdfast.kernel.nginx import (
-    Generation,
-    NginxStatus,
-    change_lock,
-    disk,
-    go_live,
-    take_back,
-)
+from holdfast.kernel.nginx import Generation, NginxStatus, change_lock, disk
 from holdfast.kernel.nginx.generations import MAIN
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import Work
@@ -149,23 +142,6 @@ async def rewrite_file(work: Work, gateway: Gateway, given: str) -> tuple[str, b
         raise NotFound(f"{given} is no pool's or vhost's file", hint="GET /api/config/status")
     work.audit("rewrite_file", "config", path)
     return path, not known
-
-
-async def roll_back(work: Work, gateway: Gateway, number: int) -> int:
-    """Make an old generation live again; the rows follow the disk. Gives the generation."""
-    generations, nginx = gateway.generations, gateway.nginx
-    async with change_lock(gateway.settings.nginx_root):
-        candidate = await asyncio.to_thread(generations.rollback, number)
-        if work.dry_run:
-            refuse_if_bad(await nginx.test(candidate))
-            return number
-        outcome = await go_live(generations, nginx, candidate, reload=work.reload)
-    work.on_rollback(lambda: take_back(generations, nginx, candidate))
-    published = await queries.published(work.session)
-    published.generation = number
-    published.last_reload_ok, published.last_reload_at = outcome.live, now()
-    work.audit("rollback", "config", number, before={"generation": candidate.previous})
-    return number
 
 
 async def history(gateway: Gateway) -> list[Generation]:

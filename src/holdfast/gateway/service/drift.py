@@ -1,6 +1,7 @@
 """Drift: the disk against what was written and what the rows say. Shown, never corrected."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,11 +27,17 @@ class Drifted:
     diff: str
 
 
+LOOKED_AGAIN_SECONDS = 10.0
+
+
 @dataclass(slots=True)
 class DriftWatch:
     """What the last look found, for health and metrics."""
 
+    told: int = 0
+    """How many differences were last told as an event."""
     alerts: int = 0
+    looked_at: float = float("-inf")
 
 
 async def find(session: AsyncSession, gateway: Gateway) -> list[Drifted]:
@@ -43,15 +50,34 @@ async def find(session: AsyncSession, gateway: Gateway) -> list[Drifted]:
 
 async def watch(services: Services) -> None:
     """Look now; tell when the number of differences is another one than the last time."""
-    gateway, seen = services.get(Gateway), services.get(DriftWatch)
-    async with services.database.read() as session:
-        found = await find(session, gateway)
-    if len(found) == seen.alerts:
+    seen = _seen(services)
+    found = await _look(services)
+    if len(found) == seen.told:
         return
-    seen.alerts = len(found)
+    seen.told = len(found)
     async with services.database.write(SYSTEM) as work:
         paths = [drifted.path for drifted in found[:20]]
         work.emit("gateway", "drift", {"alerts": len(found), "paths": paths})
+
+
+async def alerts(services: Services) -> int:
+    """How many differences there are; looked at anew after ``LOOKED_AGAIN_SECONDS``."""
+    seen = _seen(services)
+    if time.monotonic() - seen.looked_at > LOOKED_AGAIN_SECONDS:
+        await _look(services)
+    return seen.alerts
+
+
+async def _look(services: Services) -> list[Drifted]:
+    seen = _seen(services)
+    async with services.database.read() as session:
+        found = await find(session, services.get(Gateway))
+    seen.alerts, seen.looked_at = len(found), time.monotonic()
+    return found
+
+
+def _seen(services: Services) -> DriftWatch:
+    return services.find(DriftWatch) or services.add(DriftWatch())
 
 
 def flag_path(vhost: str, bucket: str) -> str:

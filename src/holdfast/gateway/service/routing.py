@@ -1,6 +1,8 @@
 """What migrations ask: who serves a bucket from a pool, and where it goes from now on."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,6 +14,44 @@ from holdfast.gateway.tables import RouteRow, VhostRow
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import BadRequest, Conflict
 from holdfast.kernel.work import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where clients reach a vhost."""
+
+    name: str
+    port: int
+    tls: bool
+    vhost_id: int
+
+    def as_json(self) -> dict[str, Any]:
+        """As a migration keeps it."""
+        return asdict(self)
+
+
+async def pool_ids(session: AsyncSession) -> dict[str, int]:
+    """The id of each pool by its name."""
+    return {name: pool_id for pool_id, (name, _) in (await queries.pool_names(session)).items()}
+
+
+async def entries(session: AsyncSession) -> dict[str, Entry]:
+    """Every enabled vhost by its name."""
+    vhosts, _ = await queries.vhost_page(session, limit=2**31 - 1, offset=0)
+    return {
+        v.server_name: Entry(v.server_name, v.listen_port, v.ssl, v.id) for v in vhosts if v.enabled
+    }
+
+
+async def claim_routes(
+    session: AsyncSession, *, vhost_ids: Collection[int], bucket: str, migration_id: int
+) -> int:
+    """Mark the routes of a bucket as a migration's, whatever pool they name; gives how many."""
+    routes = await queries.bucket_routes(session, vhost_ids, bucket)
+    for route in routes:
+        route.migration_id = migration_id
+    await session.flush()
+    return len(routes)
 
 
 async def vhosts_serving(session: AsyncSession, bucket: str, pool_id: int) -> Sequence[VhostRow]:

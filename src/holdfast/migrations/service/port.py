@@ -1,12 +1,15 @@
 """What the gateway asks of migrations."""
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from holdfast.gateway.ports import Restored
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import Work
 from holdfast.migrations import tables
+from holdfast.migrations.service.restoring import restore
 from holdfast.migrations.service.starting import Wish, default_options, put_in
 
 
@@ -41,3 +44,9 @@ class Port:
             if pool_id in {row.src_pool_id, row.dst_pool_id}:
                 return row.id
         return None
+
+    async def restore(
+        self, work: Work, *, folder: Path | None = None, only_ended: bool = False
+    ) -> Restored:
+        """Rows of what the records on disk tell; unfinished migrations go on."""
+        return await restore(work, self._services, folder=folder, only_ended=only_ended)
