@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.gateway.flags import FlagState
+from holdfast.gateway.render_model import RouteSpec
 from tests.gateway.data_plane import (
     VHOST,
     Gateway,
@@ -49,6 +50,14 @@ async def test_a_bucket_under_another_spelling_is_refused(
     gateway.flag(FlagState.STATIC, "pool_d")
     answer = await gateway.ask(method, path)
     assert (answer.status, "<Error>" in answer.body) == (400, True), answer
+
+
+async def test_a_fixed_route_is_no_way_into_another_bucket(tmp_path: Path) -> None:
+    route = RouteSpec(path_prefix="/team/a/", pool="pool_s")
+    async with running_gateway(tmp_path, routes=(route,), default_pool="pool_d") as gateway:
+        assert (await gateway.ask("PUT", "/team/a/k")).body == "S PUT /team/a/k"
+        for path in ("/bkt/../team/a/k", "/bkt/%2e%2e/team/a/k", "//team/a/k"):
+            assert (await gateway.ask("PUT", path)).status == 400
 
 
 async def test_a_path_above_the_root_is_refused(gateway: Gateway) -> None:

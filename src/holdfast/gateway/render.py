@@ -65,12 +65,13 @@ _HEADERS: Mapping[str, str] = {
     "Connection": '""',
 }
 """Sent to every pool, unless the operator's own directives set them. The port stays in ``Host``."""
-_BATCH_BODY: Mapping[str, str] = {
-    "client_body_buffer_size": "3m",
-    "client_body_in_single_buffer": "on",
-    "proxy_request_buffering": "on",
+_HOP: Mapping[str, str] = {
+    "Host": "holdfast-inner",
+    "X-HF-Vhost": "$hf_vhost",
+    "X-HF-Counted": "$hf_seen",
 }
-"""So that the keys of a batch delete are in memory when it is logged."""
+"""Sent to the inner server instead of ``Host``, which goes as ``X-HF-Host``."""
+_NOT_FOR_THE_HOP = frozenset({"proxy_set_header", "proxy_read_timeout", "proxy_http_version"})
 _FIXED = ("open_file_cache off", "recursive_error_pages on", "limit_conn_log_level info")
 
 
@@ -86,6 +87,7 @@ def render_http_conf(
 
     ``former``: old names of pools that were just renamed, while flags still name them.
     """
+    flags = f"{ctx.nginx_dir}/routes/$hf_inner_vhost/$hf_bucket"
     named = [(name, pool_alias(name)) for name in sorted(pools)]
     taken = {alias for _, alias in named}
     named += [(new, pool_alias(old)) for old, new in former.items() if pool_alias(old) not in taken]
@@ -99,6 +101,9 @@ def render_http_conf(
             aliases=[(name, alias) for name, alias in named if name != alias],
             auth=_AUTH,
             upload=_UPLOAD,
+            flag=_quoted_path(f"{flags}/cur"),
+            pins=_quoted_path(f"{flags}/pins/$hf_upload"),
+            dirty_log=_word(f"{ctx.nginx_dir}/log/dirty.log"),
         )
     )
 
@@ -127,7 +132,6 @@ def render_vhost(vhost: VhostSpec, ctx: RenderContext) -> str:
         "s3": vhost.type == "nanio",
         "default_pool": vhost.default_pool or "",
         "flag": _quoted_path(f"{flags}/cur"),
-        "pins": _quoted_path(f"{flags}/pins/$hf_upload"),
         "dirty_log": _word(f"{ctx.nginx_dir}/log/dirty.log"),
         "access_logs": _access_logs(_own_text(vhost), ctx),
         "headers": _headers(_own_text(vhost), ""),
@@ -146,8 +150,7 @@ def render_vhost(vhost: VhostSpec, ctx: RenderContext) -> str:
             settings=_settings(vhost),
             buckets=[(r, _route_view(r, vhost)) for r in routes if r.bucket is not None],
             static=[(r, _route_view(r, vhost)) for r in routes if r.bucket is None],
-            relay_headers=_headers(_own_text(vhost), "", repeat=True),
-            plain={"own": "", "headers": [], "batch_body": _lines(_BATCH_BODY, frozenset())},
+            plain=_route_view(None, vhost),
             **_ANSWERS,
         )
     )
@@ -275,14 +278,30 @@ def _own_text(vhost: VhostSpec) -> str:
     return "\n".join([vhost.extra_directives, *(block.content for block in vhost.extra_blocks)])
 
 
-def _route_view(route: RouteSpec, vhost: VhostSpec) -> dict[str, Any]:
+def _route_view(route: RouteSpec | None, vhost: VhostSpec) -> dict[str, Any]:
     """The raw text of a route, and what nginx would no longer inherit because of it."""
-    own = route.extra_directives.strip()
+    server, own = _own_text(vhost), route.extra_directives.strip() if route else ""
+    kept = [n for n in parse(own) if not n.comment and n.name not in _NOT_FOR_THE_HOP]
     return {
         "own": own,
-        "headers": _headers(_own_text(vhost), own, repeat=True) if own else [],
-        "batch_body": _lines(_BATCH_BODY, directive_names(own)),
+        "headers": _headers(server, own, repeat=True) if own else [],
+        "hop_own": [own[node.start : node.end] for node in kept],
+        "hop_headers": _hop_headers(server, own),
     }
+
+
+def _hop_headers(server: str, location: str) -> list[str]:
+    """All headers, for the way through the inner server, and the ``Host`` that the pool gets."""
+    every = _headers(server, location, repeat=True)
+    every += [_text(location, node) for node in _named(location, "proxy_set_header")]
+    hosts = [line.split(None, 2)[2] for line in every if line.split()[1].lower() == "host"]
+    lines = [line for line in every if line.split()[1].lower() != "host"]
+    lines += [f"proxy_set_header X-HF-Host {host}" for host in hosts[-1:]]
+    return lines + [f"proxy_set_header {name} {value}" for name, value in _HOP.items()]
+
+
+def _text(source: str, node: Node) -> str:
+    return source[node.start : node.end].rstrip(";").rstrip()
 
 
 def _headers(server: str, location: str, *, repeat: bool = False) -> list[str]:
@@ -298,7 +317,7 @@ def _headers(server: str, location: str, *, repeat: bool = False) -> list[str]:
         lines.insert(0, "proxy_http_version 1.1")
     if repeat:
         kept = [node for node in outer if node.arguments[0].lower() not in inner]
-        lines += [server[node.start : node.end].rstrip(";") for node in kept]
+        lines += [_text(server, node) for node in kept]
     return lines
 
 
@@ -313,10 +332,6 @@ def _access_logs(server: str, ctx: RenderContext) -> tuple[str, ...]:
 
 def _named(text: str, name: str) -> list[Node]:
     return [n for n in parse(text) if not n.comment and n.name == name and n.arguments]
-
-
-def _lines(directives: Mapping[str, str], given: frozenset[str]) -> list[str]:
-    return [f"{name} {value}" for name, value in directives.items() if name not in given]
 
 
 def directive_names(text: str) -> frozenset[str]:
