@@ -36,7 +36,7 @@ def is_running(pid: int) -> bool:
 
 async def until(condition: Callable[[], bool], *, limit_seconds: float = LIMIT_SECONDS) -> None:
     async with asyncio.timeout(limit_seconds):
-        while not condition():  # noqa: ASYNC110 - another process does not set our events
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -154,13 +154,15 @@ class RcloneDaemon:
         # BwLimit is ignored here; BwLimitFile limits each transfer of the job.
         config = {"BwLimitFile": f"{bytes_per_second}B"} if bytes_per_second else {}
         asked = {**parameters, "_async": True, "_group": group, "_config": config}
-        begun = await self.call(command, asked, remotes=remotes)
+        starting = asyncio.ensure_future(self.call(command, asked, remotes=remotes))
         try:
-            await self._until_finished(begun, group, on_progress)
+            # Cancelled right now, rclone may have begun all the same: its answer has the job's id.
+            await self._until_finished(await asyncio.shield(starting), group, on_progress)
         except RcloneFailed as error:
             raise RcloneFailed(_hidden(error.message, remotes)) from None
         except asyncio.CancelledError:
-            await self._quietly("job/stop", {"jobid": begun["jobid"]})
+            with suppress(RcloneFailed, Unavailable):
+                await self._quietly("job/stop", {"jobid": (await starting)["jobid"]})
             raise
         finally:
             await self._quietly("core/stats-delete", {"group": group})
