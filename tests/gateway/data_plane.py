@@ -22,6 +22,10 @@ from tests.servers.ports import free_port
 
 VHOST = "s3.local"
 SLOW_PATH_SECONDS = 2
+SAW = (
+    ' add_header X-Saw "$http_host $http_x_real_ip $http_x_forwarded_for $http_x_forwarded_proto";'
+)
+"""What a pool is shown of a request."""
 
 
 @dataclass(slots=True)
@@ -97,7 +101,7 @@ async def running_gateway(tmp_path: Path, **fields: object) -> AsyncIterator[Gat
     async with nginx_lab(tmp_path / "op") as lab:
         names = {"pool_s": "S", "pool_d": "D", "dotted.pool": "P"}
         backends = "".join(
-            f"server {{ listen 127.0.0.1:{port}; location / {{ client_max_body_size 0;"
+            f"server {{ listen 127.0.0.1:{port}; location / {{ client_max_body_size 0;{SAW}"
             f' return 200 "{names[pool]} $request_method $request_uri"; }} }}\n'
             for pool, port in pools.items()
         )
@@ -161,13 +165,13 @@ async def gate(gateway: Gateway, handler: Handler) -> AsyncIterator[list[str]]:
 
 async def wait_in_flight(gateway: Gateway, flag: Flag | None, bucket: str = "bkt") -> None:
     async with asyncio.timeout(10):
-        while not await gateway.in_flight(flag, bucket):  # noqa: ASYNC110 - nginx tells nobody
+        while not await gateway.in_flight(flag, bucket):
             await asyncio.sleep(0.002)
 
 
 async def wait_not_in_flight(gateway: Gateway, flag: Flag | None, bucket: str = "bkt") -> None:
     async with asyncio.timeout(10):
-        while await gateway.in_flight(flag, bucket):  # noqa: ASYNC110 - nginx tells nobody
+        while await gateway.in_flight(flag, bucket):
             await asyncio.sleep(0.002)
 
 

@@ -68,6 +68,27 @@ async def test_the_path_reaches_the_pool_as_it_was_sent(gateway: Gateway) -> Non
     assert (await gateway.ask("PUT", part)).body == f"D PUT {part}"
 
 
+@pytest.mark.parametrize("state", [FlagState.STATIC, FlagState.HOLD, FlagState.DST])
+async def test_a_pool_is_shown_the_same_of_every_request(
+    gateway: Gateway, state: FlagState
+) -> None:
+    """Also of one that goes through the inner server, and whatever the client pretends."""
+    gateway.flag(state)
+    pool = "D" if state is FlagState.DST else "S"
+    forged = "X-HF-Vhost: x\r\nX-HF-Counted: x\r\nX-HF-Host: x\r\nX-Forwarded-For: 9.9.9.9\r\n"
+    for method, path in (
+        ("GET", "/bkt/k"),
+        ("PUT", "/bkt/k"),
+        ("POST", "/bkt?delete"),
+        ("POST", "/bkt/k?uploadId=u"),
+        ("PUT", "/bkt/k?partNumber=1&uploadId=u"),
+        ("PUT", "/free/k"),
+    ):
+        answer = await gateway.ask(method, path, b"x", host="s3.local:8443", headers=forged)
+        saw = "s3.local:8443 127.0.0.1 9.9.9.9, 127.0.0.1 http"
+        assert (answer.body[0], answer.header("X-Saw")) == (pool if "/bkt" in path else "S", saw)
+
+
 async def test_deleting_a_bucket_is_refused_while_it_moves(gateway: Gateway) -> None:
     gateway.flag(FlagState.STATIC)
     assert (await gateway.ask("DELETE", "/bkt")).status == 200
