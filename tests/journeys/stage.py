@@ -18,7 +18,9 @@ from holdfast.kernel.stores.s3.client import S3Client
 
 LIMIT_SECONDS = 120.0
 TERMINAL = {"done", "error", "cancelled"}
-LIGHT = Load(writers=4, readers=2, uploaders=1, slow_writers=1, pause_seconds=0.12)
+LIGHT = Load(
+    writers=4, readers=2, uploaders=1, slow_writers=1, pause_seconds=0.12, part_bytes=65_536
+)
 
 
 @dataclass(slots=True)

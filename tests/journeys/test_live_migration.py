@@ -10,7 +10,7 @@ from holdfast.demo.history import Fault
 from tests.journeys.stage import Stage, faults, judged, staged
 
 pytestmark = pytest.mark.real
-SLOWLY = {"bandwidth_limit": "60K", "transfers": 4}
+SLOWLY = {"bandwidth_limit": "100K", "transfers": 4}
 
 
 async def test_no_client_sees_that_a_bucket_moves(tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ class Load:
     uploaders: int = 2
     slow_writers: int = 1
     pause_seconds: float = 0.06
+    part_bytes: int = 5 * MIB
+    """Size of an upload's first part; S3 itself takes no smaller one, many servers do."""
     tolerate_slow_down: bool = False
 
 
@@ -291,7 +293,7 @@ class Traffic:
             self.tally.fault(Fault.FAILED, f"begin upload {key}: {begun.status}")
             return
         upload = begun.text("UploadId")
-        first = f"{key}|{version}|".encode().ljust(5 * MIB, b"x")
+        first = f"{key}|{version}|".encode().ljust(self.load.part_bytes, b"x")
         etags: list[str] = []
         for number, body in enumerate((first, self._random.randbytes(70_000)), 1):
             query = {"partNumber": str(number), "uploadId": upload}
