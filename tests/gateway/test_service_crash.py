@@ -1,5 +1,6 @@
 """A process that dies in the middle of a change leaves a disk and a database that come to agree."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -83,6 +84,7 @@ async def test_a_crash_at_any_step_ends_in_agreement(
         await run(
             [sys.executable, *words, *room.lab.command],
             timeout_seconds=60,
+            env={"PYTHONPATH": os.pathsep.join(sys.path)},
             accept=frozenset({DIED}),
             cwd=CHECKOUT,
         )

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from holdfast.gateway import queries, render
 from holdfast.gateway.context import Gateway
@@ -44,9 +44,11 @@ class Change:
     flags_of: set[str] = field(default_factory=set)
     renamed: dict[str, str] = field(default_factory=dict)
     warning: str = ""
+    done: bool = False
 
 
 _changes: "WeakKeyDictionary[Work, Change]" = WeakKeyDictionary()
+_holding: "WeakSet[Work]" = WeakSet()
 
 
 def mark_changed(
@@ -64,8 +66,8 @@ def mark_changed(
     ``renamed``: old and new names of pools, so that no request fails while flags are rewritten.
     """
     change = _changes.get(work)
-    if change is None:
-        change = _changes[work] = Change(gateway)
+    if change is None or change.done:
+        change = _changes[work] = Change(gateway, warning=change.warning if change else "")
         work.before_commit("gateway", lambda: _publish(work, change))
     change.pools.update(pools)
     change.vhosts.update(vhosts)
@@ -117,8 +119,9 @@ class Files:
 
 
 async def _publish(work: Work, change: Change) -> None:
+    change.done = True
     await work.session.flush()
-    await _take_lock(work, change.gateway)
+    await hold_lock(work, change.gateway)
     published = await queries.published(work.session)
     files = await _files(work, change) if change.pools or change.vhosts else Files()
     flags = await FlagChange.plan(work.session, change.gateway, change.flags, change.flags_of)
@@ -139,7 +142,11 @@ async def _publish(work: Work, change: Change) -> None:
     await flags.remove(lambda vhost: vhost in files.gone_vhosts)
 
 
-async def _take_lock(work: Work, gateway: Gateway) -> None:
+async def hold_lock(work: Work, gateway: Gateway) -> None:
+    """Take the lock of nginx's directory until this transaction has ended; once is enough."""
+    if work in _holding:
+        return
+    _holding.add(work)
     stack = AsyncExitStack()
     await stack.enter_async_context(change_lock(gateway.settings.nginx_root))
     work.on_rollback(stack.aclose)

@@ -34,6 +34,7 @@ class RoutedBucket:
     bucket: str
     pool: str
     migration_id: int | None
+    plain: bool
 
 
 async def lock_gateway(session: AsyncSession) -> None:
@@ -288,7 +289,13 @@ async def routed_buckets(
 ) -> list[RoutedBucket]:
     """What routing flags have to say, of these vhosts and buckets; None: of all."""
     query = (
-        select(VhostRow.server_name, RouteRow.bucket, PoolRow.name, RouteRow.migration_id)
+        select(
+            VhostRow.server_name,
+            RouteRow.bucket,
+            PoolRow.name,
+            RouteRow.migration_id,
+            RouteRow.plain,
+        )
         .join(VhostRow, VhostRow.id == RouteRow.vhost_id)
         .join(PoolRow, PoolRow.id == RouteRow.pool_id)
         .where(RouteRow.bucket.is_not(None), RouteRow.enabled)
@@ -302,8 +309,8 @@ async def routed_buckets(
             if bucket_part is not None:
                 narrow = narrow.where(RouteRow.bucket.in_(bucket_part))
             found += [
-                RoutedBucket(vhost, bucket or "", pool, migration_id)
-                for vhost, bucket, pool, migration_id in await session.execute(narrow)
+                RoutedBucket(vhost, bucket or "", pool, migration_id, plain)
+                for vhost, bucket, pool, migration_id, plain in await session.execute(narrow)
             ]
     return found
 

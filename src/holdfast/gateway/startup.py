@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from holdfast.gateway import queries, render
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.parse import parse_files
-from holdfast.gateway.publish import render_context
+from holdfast.gateway.publish import hold_lock, render_context
 from holdfast.gateway.service.adopt import adopt, drop_pools
 from holdfast.gateway.service.follow import follow_flags
 from holdfast.gateway.tables import PublishedRow
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.logging import get_logger
-from holdfast.kernel.nginx import Candidate, change_lock, go_live, take_back
+from holdfast.kernel.nginx import Candidate, go_live, take_back
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM, Work
 
@@ -38,14 +38,14 @@ async def start(services: Services) -> None:
     told = services.add(StartupDifferences())
     async with services.database.write(SYSTEM) as work:
         await queries.lock_gateway(work.session)
-        async with change_lock(gateway.settings.nginx_root):
-            number = await asyncio.to_thread(gateway.generations.ensure)
-            await asyncio.to_thread(gateway.flags.ensure)
-            published = await queries.published(work.session)
-            if await _is_new(work, published):
-                told.texts = await _begin(work, gateway, published, number)
-            else:
-                told.texts = await _agree(work, gateway, published, number)
+        await hold_lock(work, gateway)
+        number = await asyncio.to_thread(gateway.generations.ensure)
+        await asyncio.to_thread(gateway.flags.ensure)
+        published = await queries.published(work.session)
+        if await _is_new(work, published):
+            told.texts = await _begin(work, gateway, published, number)
+        else:
+            told.texts = await _agree(work, gateway, published, number)
     for text in told.texts:
         log.warning("database and disk differed", difference=text)
 
@@ -110,7 +110,7 @@ async def _adopt_files(work: Work, gateway: Gateway) -> list[str]:
     if spec.warnings:
         return told  # half of the truth must not delete rows: the operator looks at the file first
     told += await adopt(work.session, spec)
-    told += await follow_flags(work, gateway)
+    told += await follow_flags(work, gateway, files_won=True)
     return told + await drop_pools(work.session, spec)
 
 

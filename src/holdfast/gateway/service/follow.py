@@ -6,15 +6,20 @@ from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.flag_change import FlagChange, Place
 from holdfast.gateway.parse import flag_routes
+from holdfast.gateway.publish import mark_changed
 from holdfast.gateway.render_model import RouteSpec
 from holdfast.gateway.service.adopt import adopt_flags
 from holdfast.kernel.work import Work
 
 
-async def follow_flags(work: Work, gateway: Gateway) -> list[str]:
-    """Rows follow flags that name a pool; other flags follow their rows, or go with their vhost."""
+async def follow_flags(work: Work, gateway: Gateway, *, files_won: bool = False) -> list[str]:
+    """Rows follow flags that name a pool; other flags follow their rows, or go with their vhost.
+
+    ``files_won``: the rows were just taken from files that are newer than the database. A change
+    sets flags after its files, so a flag that is not as its file says is older than both.
+    """
     there = flag_places(gateway)
-    told = await rows_follow_flags(work, gateway)
+    told = await rows_follow_flags(work, gateway, files_won=files_won)
     return told + await flags_follow_rows(work, gateway, there)
 
 
@@ -23,8 +28,11 @@ def flag_places(gateway: Gateway) -> list[Place]:
     return [(vhost, bucket) for vhost, bucket, _ in gateway.flags.list()]
 
 
-async def rows_follow_flags(work: Work, gateway: Gateway) -> list[str]:
-    """Bucket routes as the flags have them; a broken flag changes no row."""
+async def rows_follow_flags(work: Work, gateway: Gateway, *, files_won: bool = False) -> list[str]:
+    """Bucket routes as the flags have them; a broken flag changes no row.
+
+    The file of a route with directives is written again when its flag names another pool.
+    """
     session = work.session
     pools = {name for name, _ in (await queries.pool_names(session)).values()}
     vhosts, _ = await queries.vhost_page(session, limit=2**31 - 1, offset=0)
@@ -35,9 +43,14 @@ async def rows_follow_flags(work: Work, gateway: Gateway) -> list[str]:
     readable = {(name, route.bucket) for name, specs in routes.items() for route in specs}
     broken = set(flag_places(gateway)) - readable
     for route in await queries.routed_buckets(session):
-        if route.vhost in names and (route.vhost, route.bucket) in broken:
+        there = {spec.bucket: spec.pool for spec in routes[route.vhost]}
+        is_broken = (route.vhost, route.bucket) in broken
+        if is_broken or (files_won and not route.plain):  # the row knows a pool that is there
+            routes[route.vhost] = [s for s in routes[route.vhost] if s.bucket != route.bucket]
             spec = RouteSpec(path_prefix=f"/{route.bucket}/", pool=route.pool)
-            routes[route.vhost].append(spec)  # the row knows a pool that is there
+            routes[route.vhost].append(spec)
+        elif not route.plain and there.get(route.bucket, route.pool) != route.pool:
+            mark_changed(work, gateway, vhosts=[route.vhost])
     return await adopt_flags(session, routes)
 
 

@@ -5,7 +5,6 @@ References on disk are names. Ids are kept where they are free, so that clients 
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,12 +14,11 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.model import ROOT_PREFIX
 from holdfast.gateway.parse import parse_files
 from holdfast.gateway.ports import Restored
-from holdfast.gateway.render_model import GatewaySpec, PoolSpec, VhostSpec, pool_alias
+from holdfast.gateway.publish import hold_lock
+from holdfast.gateway.render_model import GatewaySpec, pool_alias
 from holdfast.gateway.service.adopt import adopt, drop_pools
 from holdfast.gateway.service.follow import flags_follow_rows, rows_follow_flags
-from holdfast.gateway.service.rollback import hold_lock
 from holdfast.gateway.tables import MemberRow, PoolRow, RouteRow, VhostRow
-from holdfast.kernel.clock import now, parse_time
 from holdfast.kernel.errors import Conflict
 from holdfast.kernel.secrets import CannotUnseal
 from holdfast.kernel.work import Work
@@ -67,6 +65,7 @@ async def rebuild_from_disk(work: Work, gateway: Gateway, *, force: bool) -> Fro
         )
     await keep_ids(session, spec)
     await adopt(session, spec)
+    await keep_times(session, spec)
     await rows_follow_flags(work, gateway)
     restored = await _restore_migrations(work, gateway)
     result.migrations, result.completed_migrations = restored.active, restored.completed
@@ -97,7 +96,7 @@ async def keep_ids(session: AsyncSession, spec: GatewaySpec) -> None:
     taken = {row.id for row in pools.values()}
     for pool in spec.pools:
         if pool.id and pool.id not in taken and pool.name not in pools:
-            row = PoolRow(name=pool.name, created_at=_moment(pool), updated_at=_moment(pool))
+            row = PoolRow(name=pool.name, created_at=moment_of(pool), updated_at=moment_of(pool))
             row.id = pool.id
             taken.add(pool.id)
             session.add(row)
@@ -105,7 +104,7 @@ async def keep_ids(session: AsyncSession, spec: GatewaySpec) -> None:
     taken = {row.id for row in vhosts.values()}
     for vhost in spec.vhosts:
         if vhost.id and vhost.id not in taken and vhost.server_name not in vhosts:
-            moment = _moment(vhost)
+            moment = moment_of(vhost)
             host = VhostRow(server_name=vhost.server_name, created_at=moment, updated_at=moment)
             host.id = vhost.id
             taken.add(vhost.id)
@@ -126,7 +125,7 @@ async def _keep_member_ids(session: AsyncSession, spec: GatewaySpec) -> None:
         for member in pool.members if row else ():
             place = (row.id if row else 0, member.address)
             if member.id and member.id not in taken and place not in places:
-                moment = _moment(pool)
+                moment = moment_of(pool)
                 made = MemberRow(
                     pool_id=place[0], address=place[1], created_at=moment, updated_at=moment
                 )
@@ -196,10 +195,3 @@ async def _believe(session: AsyncSession, gateway: Gateway, number: int) -> None
     published = await queries.published(session)
     published.generation = number
     published.reload_pending = status.live and status.loaded_generation != number
-
-
-def _moment(spec: PoolSpec | VhostSpec) -> datetime:
-    try:
-        return parse_time(spec.updated_at) or now()
-    except ValueError:
-        return now()

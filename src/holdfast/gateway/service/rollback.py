@@ -1,7 +1,6 @@
 """Back to an old generation: nginx's files first, and the rows follow them."""
 
 import asyncio
-from contextlib import AsyncExitStack
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,14 +8,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.parse import parse_files
-from holdfast.gateway.publish import refuse_if_bad
+from holdfast.gateway.publish import hold_lock, refuse_if_bad
 from holdfast.gateway.render_model import GatewaySpec, pool_alias
 from holdfast.gateway.service.adopt import adopt, drop_pools
 from holdfast.gateway.service.follow import follow_flags
+from holdfast.gateway.service.reading import keep_times
 from holdfast.gateway.tables import RouteRow
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import Conflict
-from holdfast.kernel.nginx import Candidate, change_lock, go_live, take_back
+from holdfast.kernel.nginx import Candidate, go_live, take_back
 from holdfast.kernel.work import Work
 
 
@@ -34,6 +34,7 @@ async def roll_back(work: Work, gateway: Gateway, number: int) -> list[str]:
     spec = await asyncio.to_thread(_read, gateway, candidate)
     _check_flags(gateway, spec)
     told = await adopt(work.session, spec)
+    await keep_times(work.session, spec)
     if work.dry_run:
         refuse_if_bad(await nginx.test(candidate))
         return told + await drop_pools(work.session, spec)
@@ -49,14 +50,6 @@ async def roll_back(work: Work, gateway: Gateway, number: int) -> list[str]:
     work.audit("rollback", "config", number, before=before, after={"differences": told})
     work.emit("gateway", "config.rolled_back", {"generation": number})
     return told
-
-
-async def hold_lock(work: Work, gateway: Gateway) -> None:
-    """Take the lock of nginx's directory until this transaction has ended, either way."""
-    stack = AsyncExitStack()
-    await stack.enter_async_context(change_lock(gateway.settings.nginx_root))
-    work.on_rollback(stack.aclose)
-    work.after_commit(stack.aclose)
 
 
 async def _check_nothing_moves(session: AsyncSession) -> None:
