@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -16,6 +17,7 @@ from holdfast.gateway.render_model import GatewaySpec, PoolSpec, RenderContext, 
 from holdfast.gateway.service import rows
 from holdfast.gateway.service.checks import check_member, check_pool, check_route, check_vhost
 from holdfast.gateway.tables import PoolRow, VhostRow
+from holdfast.kernel.clock import now, parse_time
 from holdfast.kernel.errors import Invalid
 from holdfast.kernel.nginx.syntax import Node, parse
 
@@ -35,6 +37,27 @@ async def stored(session: AsyncSession) -> GatewaySpec:
         pools=tuple(await rows.pool_specs(session, pools)),
         vhosts=tuple(await rows.vhost_specs(session, vhosts)),
     )
+
+
+async def keep_times(session: AsyncSession, spec: GatewaySpec) -> None:
+    """Rows get the times that their files have, so that the files are as they would be written."""
+    pools = {pool.name: pool for pool in spec.pools}
+    for pool in await session.scalars(select(PoolRow)):
+        if pool.name in pools:
+            pool.updated_at = moment_of(pools[pool.name])
+    vhosts = {vhost.server_name: vhost for vhost in spec.vhosts}
+    for vhost in await session.scalars(select(VhostRow)):
+        if vhost.server_name in vhosts:
+            vhost.updated_at = moment_of(vhosts[vhost.server_name])
+    await session.flush()
+
+
+def moment_of(spec: PoolSpec | VhostSpec) -> datetime:
+    """When its file says that it was changed; now when it says nothing."""
+    try:
+        return parse_time(spec.updated_at) or now()
+    except ValueError:
+        return now()
 
 
 def read_pool(gateway: Gateway, name: str) -> PoolSpec:
