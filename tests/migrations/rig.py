@@ -2,16 +2,16 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.gateway.flags import Flag, FlagState, RouteFlags, pool_alias
 from holdfast.gateway.render import http_conf, pool_files, vhost_files
 from holdfast.gateway.render_model import MemberSpec, PoolSpec, RenderContext, VhostSpec
 from holdfast.kernel.nginx.disk import control_port
-from holdfast.kernel.nginx.master import loaded_generation, master_of
+from holdfast.kernel.nginx.master import loaded_generation
 from holdfast.kernel.process import Child, start
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.migrations.dirtylog import DirtyLog
@@ -40,8 +40,7 @@ class Notes:
     ended: Stage | None = None
     message: str = ""
     cancel: bool = False
-    stop_at: Stage | None = None
-    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    cancel_at: Stage | None = None
 
     @property
     def cancelled(self) -> bool:
@@ -50,9 +49,7 @@ class Notes:
     async def stage(self, stage: Stage, message: str) -> None:
         self.stages.append(stage)
         self.lines.append(message)
-        if stage is self.stop_at:
-            self.reached.set()
-            await asyncio.Event().wait()
+        self.cancel = self.cancel or stage is self.cancel_at
 
     async def note(self, message: str) -> None:
         self.lines.append(message)
@@ -224,5 +221,21 @@ async def contents(server: S3Server) -> dict[str, tuple[str, int]]:
         }
 
 
-__all__ = ["BUCKET", "DESTINATION", "QUICK", "SOURCE", "Notes", "Rig", "contents", "running_rig"]
-_ = (master_of, replace, suppress)
+async def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Wait for it."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+__all__ = [
+    "BUCKET",
+    "DESTINATION",
+    "QUICK",
+    "SOURCE",
+    "Notes",
+    "Rig",
+    "contents",
+    "running_rig",
+    "until",
+]

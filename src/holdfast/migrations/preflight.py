@@ -9,7 +9,6 @@ from dataclasses import replace
 from holdfast.kernel.errors import BadGateway, Invalid
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.errors import S3Error
-from holdfast.kernel.stores.s3.model import ListPage
 from holdfast.kernel.stores.s3.signing import quote_path
 from holdfast.kernel.stores.s3.xml import read_xml
 from holdfast.migrations.compare import ComparisonTotals
@@ -133,27 +132,30 @@ def destination_problem(move: Move, found: ComparisonTotals) -> str:
 async def check_tokens(parts: Parts) -> None:
     """A listing that a client began on the source must go on at the destination. Raises `Hopeless`."""
     move = parts.move
-    first = await parts.source.list_page(move.bucket, max_keys=TOKEN_PAGE_KEYS)
+    size = TOKEN_PAGE_KEYS
+    first = await parts.source.list_page(move.bucket, max_keys=size)
     if not first.next_token:
-        first = await parts.source.list_page(move.bucket, max_keys=1)
+        size = 1
+        first = await parts.source.list_page(move.bucket, max_keys=size)
     if not first.next_token:
         return
-    following: ListPage | None = None
-    start: ListPage | None = None
     try:
-        start = await parts.destination.list_page(move.bucket, max_keys=1)
         following = await parts.destination.list_page(
-            move.bucket, max_keys=1, token=first.next_token
+            move.bucket, max_keys=size, token=first.next_token
         )
     except S3Error as error:
         if error.status >= 500:  # noqa: PLR2004 HTTP
             raise
-    restarted = bool(start and following and start.objects and following.objects == start.objects)
-    if following is None or restarted:
+        again = True
+    else:
+        seen = {listed.key for listed in first.objects}
+        again = any(listed.key in seen for listed in following.objects)
+    if again:
         _refuse(
             move.options,
             "tokens",
-            "the destination does not understand the source's page tokens: a listing begun before the switch would fail",
+            "the destination does not understand the source's page tokens: "
+            "a listing begun before the switch would fail",
         )
 
 

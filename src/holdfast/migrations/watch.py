@@ -92,5 +92,7 @@ def _children(master: int) -> dict[int, str]:
             raw = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue
-        found[int(pid)] = raw.replace(b"\0", b" ").decode(errors="replace").strip()
+        title = raw.replace(b"\0", b" ").decode(errors="replace").strip()
+        if title:  # none: it has died, and its parent does not know yet
+            found[int(pid)] = title
     return found
