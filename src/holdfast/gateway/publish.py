@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from hashlib import sha256
 from types import MappingProxyType
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -170,9 +171,12 @@ async def _files(work: Work, change: Change) -> Files:
         wanted |= render.vhost_files(vhost, context)
     on_disk = {path: generations.read(path) for path in possible}
     known = {name for name in change.vhosts if on_disk[render.vhost_paths(name)[0]] is not None}
+    # An edit by hand may be what we would write: the record must say it too.
+    written = generations.record().files
+    digests = {path: sha256(text.encode()).hexdigest() for path, text in wanted.items()}
     return Files(
-        {path: text for path, text in wanted.items() if on_disk[path] != text},
-        {path for path in possible - wanted.keys() if on_disk[path] is not None},
+        {p: t for p, t in wanted.items() if on_disk[p] != t or written.get(p) != digests[p]},
+        {p for p in possible - wanted.keys() if on_disk[p] is not None or p in written},
         frozenset(change.vhosts - known),
         frozenset(change.vhosts - {vhost.server_name for vhost in specs}),
     )

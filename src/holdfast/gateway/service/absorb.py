@@ -121,6 +121,20 @@ def _touch(row: PoolRow | VhostRow | None, moment: datetime) -> None:
 
 
 async def _absorb_flag(work: Work, gateway: Gateway, given: str, parts: list[str]) -> Absorbed:
+    told = await take_flag(work, gateway, given, parts)
+    path = drift.flag_path(parts[0], parts[1])
+    work.audit("absorb_drift", "config", path, after={"differences": told})
+    await work.settle()
+    flag = gateway.flags.get(parts[0], parts[1])
+    digest = sha256((flag.name if flag else "").encode()).hexdigest()
+    return Absorbed(shown_path(gateway, path), digest, told)
+
+
+async def take_flag(work: Work, gateway: Gateway, given: str, parts: list[str]) -> list[str]:
+    """Make a flag's route what the flag says; gives what was otherwise.
+
+    Raises ``NotFound``, ``Conflict`` during a migration, ``Invalid`` when it names nothing we have.
+    """
     flag = _flag_of(gateway, parts)
     if flag is None:
         raise NotFound(f"{given} is no routing flag", hint="GET /api/config/drift")
@@ -141,12 +155,7 @@ async def _absorb_flag(work: Work, gateway: Gateway, given: str, parts: list[str
     routes[vhost].append(RouteSpec(path_prefix=f"/{bucket}/", pool=pool))
     told = await adopt_flags(work.session, routes)
     mark_changed(work, gateway, flags=[(vhost, bucket)])
-    path = drift.flag_path(vhost, bucket)
-    work.audit("absorb_drift", "config", path, after={"differences": told})
-    await work.settle()
-    now_there = gateway.flags.get(vhost, bucket)
-    digest = sha256((now_there or flag).name.encode()).hexdigest()
-    return Absorbed(shown_path(gateway, path), digest, told)
+    return told
 
 
 async def _pool_of(work: Work, flag: Flag) -> str | None:

@@ -18,6 +18,7 @@ from holdfast.gateway.publish import hold_lock
 from holdfast.gateway.render_model import GatewaySpec, pool_alias
 from holdfast.gateway.service.adopt import adopt, drop_pools
 from holdfast.gateway.service.follow import flags_follow_rows, rows_follow_flags
+from holdfast.gateway.service.reading import keep_times, moment_of
 from holdfast.gateway.tables import MemberRow, PoolRow, RouteRow, VhostRow
 from holdfast.kernel.errors import Conflict
 from holdfast.kernel.secrets import CannotUnseal

@@ -8,7 +8,7 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.publish import render_context
 from holdfast.gateway.render_model import GatewaySpec, PoolSpec, VhostSpec
 from holdfast.gateway.service import drift, reading
-from holdfast.gateway.service.absorb import absorb_file, take_over, with_pool, with_vhost
+from holdfast.gateway.service.absorb import take_flag, take_over, with_pool, with_vhost
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.nginx.generations import MAIN
 from holdfast.kernel.work import Work
@@ -64,7 +64,7 @@ async def sync(work: Work, gateway: Gateway) -> Synced:
 async def _flags(work: Work, gateway: Gateway, paths: list[str], result: Synced) -> None:
     for path in paths:
         try:
-            await absorb_file(work, gateway, path)
+            await take_flag(work, gateway, path, path.split("/")[1:])
         except AppError as error:
             result.warnings.append(f"{path}: {error.message}")
         else:
