@@ -6,11 +6,9 @@ from typing import Any
 
 from sqlalchemy import and_, func, insert, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 
 from holdfast.gateway.model import ROOT_PREFIX
 from holdfast.gateway.tables import (
-    CredentialRow,
     MemberRow,
     NodeConfigRow,
     PoolRow,
@@ -191,7 +189,7 @@ async def rows_by_id(
 ) -> dict[int, Any]:
     """Rows of one table by their ids; those that do not exist are left out."""
     found = {}
-    for part in _parts(ids):
+    for part in parts_of(ids):
         for row in await session.scalars(select(kind).where(kind.id.in_(part))):
             found[row.id] = row
     return found
@@ -206,7 +204,7 @@ async def taken_places(
         by_vhost.setdefault(vhost_id, []).extend({place, place + "/"})
     found = {}
     for vhost_id, prefixes in by_vhost.items():
-        for part in _parts(prefixes):
+        for part in parts_of(prefixes):
             query = select(RouteRow).where(
                 RouteRow.vhost_id == vhost_id, RouteRow.path_prefix.in_(part)
             )
@@ -222,57 +220,6 @@ async def insert_routes(
     filled = [{"migration_id": None, **row, **derived_columns(**row)} for row in columns]
     statement = insert(RouteRow).returning(RouteRow)
     return (await session.scalars(statement, filled)).all()
-
-
-async def pools_for_files(session: AsyncSession, names: Collection[str]) -> Sequence[PoolRow]:
-    """Pools of these names as they are now, whatever the session has seen before."""
-    return await _fresh(session, PoolRow, PoolRow.name, names)
-
-
-async def vhosts_for_files(session: AsyncSession, names: Collection[str]) -> Sequence[VhostRow]:
-    """Vhosts of these server names as they are now, whatever the session has seen before."""
-    return await _fresh(session, VhostRow, VhostRow.server_name, names)
-
-
-async def members_by_pool(
-    session: AsyncSession, pool_ids: Collection[int]
-) -> dict[int, list[MemberRow]]:
-    """The members of several pools."""
-    found: dict[int, list[MemberRow]] = {pool_id: [] for pool_id in pool_ids}
-    for part in _parts(pool_ids):
-        query = select(MemberRow).where(MemberRow.pool_id.in_(part)).order_by(MemberRow.id)
-        for member in await session.scalars(query):
-            found[member.pool_id].append(member)
-    return found
-
-
-async def credentials_by_pool(
-    session: AsyncSession, pool_ids: Collection[int]
-) -> dict[int, CredentialRow]:
-    """The credentials of several pools."""
-    found = {}
-    for part in _parts(pool_ids):
-        query = select(CredentialRow).where(CredentialRow.pool_id.in_(part))
-        found.update({row.pool_id: row for row in await session.scalars(query)})
-    return found
-
-
-async def file_routes_by_vhost(
-    session: AsyncSession, vhost_ids: Collection[int]
-) -> dict[int, list[RouteRow]]:
-    """Routes that stand in the vhosts' files: all but plain bucket routes and ``/``."""
-    found: dict[int, list[RouteRow]] = {vhost_id: [] for vhost_id in vhost_ids}
-    for part in _parts(vhost_ids):
-        query = (
-            select(RouteRow)
-            .where(
-                RouteRow.vhost_id.in_(part), ~RouteRow.plain, RouteRow.path_prefix != ROOT_PREFIX
-            )
-            .order_by(RouteRow.path_prefix)
-        )
-        for route in await session.scalars(query):
-            found[route.vhost_id].append(route)
-    return found
 
 
 async def pool_names(session: AsyncSession) -> dict[int, tuple[str, str]]:
@@ -301,8 +248,8 @@ async def routed_buckets(
         .where(RouteRow.bucket.is_not(None), RouteRow.enabled)
     )
     found = []
-    for vhost_part in _parts(vhosts) if vhosts is not None else [None]:
-        for bucket_part in _parts(buckets) if buckets is not None else [None]:
+    for vhost_part in parts_of(vhosts) if vhosts is not None else [None]:
+        for bucket_part in parts_of(buckets) if buckets is not None else [None]:
             narrow = query
             if vhost_part is not None:
                 narrow = narrow.where(VhostRow.server_name.in_(vhost_part))
@@ -349,25 +296,8 @@ async def _count(session: AsyncSession, kind: type[Base]) -> int:
     return await session.scalar(select(func.count()).select_from(kind)) or 0
 
 
-async def _fresh(
-    session: AsyncSession,
-    kind: type[Any],
-    column: InstrumentedAttribute[str],
-    names: Collection[str],
-) -> list[Any]:
-    found: list[Any] = []
-    for part in _parts(names):
-        query = (
-            select(kind)
-            .where(column.in_(part))
-            .order_by(column)
-            .execution_options(populate_existing=True)
-        )
-        found += await session.scalars(query)
-    return found
-
-
-def _parts(values: Collection[Any]) -> Iterator[list[Any]]:
+def parts_of(values: Collection[Any]) -> Iterator[list[Any]]:
+    """Values in lists short enough for one ``IN``."""
     rest = list(values)
     for start in range(0, len(rest), MOST_PARAMETERS):
         yield rest[start : start + MOST_PARAMETERS]

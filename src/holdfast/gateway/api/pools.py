@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from holdfast.gateway import queries
 from holdfast.gateway.api.deps import GatewayDep, GatewayRoute, GatewayWork, PathId
+from holdfast.gateway.api.out import member_out, node_config_out, pool_out
 from holdfast.gateway.api.schemas import (
     CredentialsIn,
     CredentialsOut,
@@ -20,9 +21,6 @@ from holdfast.gateway.api.schemas import (
     PoolCreate,
     PoolOut,
     PoolUpdate,
-    member_out,
-    node_config_out,
-    pool_out,
 )
 from holdfast.gateway.service import credentials, members, nodeconfig, pools
 from holdfast.kernel.clock import row_time

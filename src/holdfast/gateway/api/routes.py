@@ -6,13 +6,12 @@ from fastapi import APIRouter, Depends, Response
 
 from holdfast.gateway import queries
 from holdfast.gateway.api.deps import GatewayDep, GatewayRoute, GatewayWork, PathId
+from holdfast.gateway.api.out import route_created, route_out
 from holdfast.gateway.api.schemas import (
     RouteCreate,
     RouteCreated,
     RouteOut,
     RouteUpdate,
-    route_created,
-    route_out,
 )
 from holdfast.gateway.service import moves, routes
 from holdfast.gateway.service.vhosts import get_vhost, pool_or_refuse

@@ -4,13 +4,13 @@ from fastapi import APIRouter, Response
 
 from holdfast.gateway import queries
 from holdfast.gateway.api.deps import GatewayDep, GatewayRoute, GatewayWork, PathId
+from holdfast.gateway.api.out import vhost_out
 from holdfast.gateway.api.schemas import (
     PreviewOut,
     VhostCreate,
     VhostDraftIn,
     VhostOut,
     VhostUpdate,
-    vhost_out,
 )
 from holdfast.gateway.service import preview, vhosts
 from holdfast.kernel.web.deps import PageDep, ReadDep

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway import queries
+from holdfast.gateway import file_queries, queries
 from holdfast.gateway.model import MemberDraft, PoolDraft, RouteDraft, VhostDraft, as_directives
 from holdfast.gateway.render_model import (
     BlockSpec,
@@ -26,19 +26,19 @@ PoolNames = dict[int, tuple[str, str]]
 
 async def pool_specs(session: AsyncSession, names: Collection[str]) -> list[PoolSpec]:
     """The pools of these names as the rows have them now; names without a row are left out."""
-    pools = await queries.pools_for_files(session, names)
+    pools = await file_queries.pools_for_files(session, names)
     ids = [pool.id for pool in pools]
-    members = await queries.members_by_pool(session, ids)
-    credentials = await queries.credentials_by_pool(session, ids)
+    members = await file_queries.members_by_pool(session, ids)
+    credentials = await file_queries.credentials_by_pool(session, ids)
     known = await queries.pool_names(session) if any(p.source_nanio_pool_id for p in pools) else {}
     return [pool_spec(p, members[p.id], credentials.get(p.id), known) for p in pools]
 
 
 async def vhost_specs(session: AsyncSession, names: Collection[str]) -> list[VhostSpec]:
     """The vhosts of these server names as the rows have them now, without plain bucket routes."""
-    vhosts = await queries.vhosts_for_files(session, names)
+    vhosts = await file_queries.vhosts_for_files(session, names)
     ids = [vhost.id for vhost in vhosts]
-    routes = await queries.file_routes_by_vhost(session, ids)
+    routes = await file_queries.file_routes_by_vhost(session, ids)
     known = await queries.pool_names(session) if vhosts else {}
     types = await queries.pool_types_of_vhosts(session, ids)
     return [vhost_spec(v, routes[v.id], known, types[v.id]) for v in vhosts]

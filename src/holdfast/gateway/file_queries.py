@@ -1,0 +1,81 @@
+"""Named queries for rendering: a few statements, whatever the number of pools and vhosts."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from holdfast.gateway.model import ROOT_PREFIX
+from holdfast.gateway.queries import parts_of
+from holdfast.gateway.tables import CredentialRow, MemberRow, PoolRow, RouteRow, VhostRow
+
+
+async def pools_for_files(session: AsyncSession, names: Collection[str]) -> Sequence[PoolRow]:
+    """Pools of these names as they are now, whatever the session has seen before."""
+    return await _fresh(session, PoolRow, PoolRow.name, names)
+
+
+async def vhosts_for_files(session: AsyncSession, names: Collection[str]) -> Sequence[VhostRow]:
+    """Vhosts of these server names as they are now, whatever the session has seen before."""
+    return await _fresh(session, VhostRow, VhostRow.server_name, names)
+
+
+async def members_by_pool(
+    session: AsyncSession, pool_ids: Collection[int]
+) -> dict[int, list[MemberRow]]:
+    """The members of several pools."""
+    found: dict[int, list[MemberRow]] = {pool_id: [] for pool_id in pool_ids}
+    for part in parts_of(pool_ids):
+        query = select(MemberRow).where(MemberRow.pool_id.in_(part)).order_by(MemberRow.id)
+        for member in await session.scalars(query):
+            found[member.pool_id].append(member)
+    return found
+
+
+async def credentials_by_pool(
+    session: AsyncSession, pool_ids: Collection[int]
+) -> dict[int, CredentialRow]:
+    """The credentials of several pools."""
+    found = {}
+    for part in parts_of(pool_ids):
+        query = select(CredentialRow).where(CredentialRow.pool_id.in_(part))
+        found.update({row.pool_id: row for row in await session.scalars(query)})
+    return found
+
+
+async def file_routes_by_vhost(
+    session: AsyncSession, vhost_ids: Collection[int]
+) -> dict[int, list[RouteRow]]:
+    """Routes that stand in the vhosts' files: all but plain bucket routes and ``/``."""
+    found: dict[int, list[RouteRow]] = {vhost_id: [] for vhost_id in vhost_ids}
+    for part in parts_of(vhost_ids):
+        query = (
+            select(RouteRow)
+            .where(
+                RouteRow.vhost_id.in_(part), ~RouteRow.plain, RouteRow.path_prefix != ROOT_PREFIX
+            )
+            .order_by(RouteRow.path_prefix)
+        )
+        for route in await session.scalars(query):
+            found[route.vhost_id].append(route)
+    return found
+
+
+async def _fresh(
+    session: AsyncSession,
+    kind: type[Any],
+    column: InstrumentedAttribute[str],
+    names: Collection[str],
+) -> list[Any]:
+    found: list[Any] = []
+    for part in parts_of(names):
+        query = (
+            select(kind)
+            .where(column.in_(part))
+            .order_by(column)
+            .execution_options(populate_existing=True)
+        )
+        found += await session.scalars(query)
+    return found
