@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.config import SECRET_SETTINGS, LoadedSettings, load_settings
@@ -58,8 +59,14 @@ async def _checked(check: Check, services: Services) -> Sequence[Finding]:
     try:
         return await check(services)
     except AppError as error:
-        name = getattr(check, "__name__", "check").strip("_")
-        return [_finding(name, Verdict.FAIL, error.message, error.hint)]
+        return [_finding(_name(check), Verdict.FAIL, error.message, error.hint)]
+    except (SQLAlchemyError, OSError) as error:
+        remedy = "mend what is named above first, or start the server once"
+        return [_finding(_name(check), Verdict.WARN, f"not checked: {error}", remedy)]
+
+
+def _name(check: Check) -> str:
+    return getattr(check, "__name__", "check").strip("_").removeprefix("check_")
 
 
 def _rights(loaded: LoadedSettings) -> list[Finding]:

@@ -71,6 +71,12 @@ async def migration_page(
     return (await session.scalars(page)).all(), total
 
 
+async def phase_counts(session: AsyncSession) -> dict[Phase, int]:
+    """How many migrations there are in each phase that any is in."""
+    query = select(MigrationRow.phase, func.count()).group_by(MigrationRow.phase)
+    return {Phase(phase): count for phase, count in await session.execute(query)}
+
+
 async def active_migrations(session: AsyncSession) -> Sequence[MigrationRow]:
     """Those that have not ended, oldest first."""
     query = select(MigrationRow).where(MigrationRow.phase.in_(ACTIVE_PHASES))

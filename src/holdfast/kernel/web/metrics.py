@@ -77,7 +77,11 @@ async def exposition(services: Services, session: AsyncSession) -> bytes:
         Gauge(name="holdfast_info", help="This server.", value=1, labels={"version": __version__})
     ]
     gauges += await _job_gauges(session)
-    for contribute in contributors(services).gauges:
+    told = contributors(services)
+    if told.drift_alerts:
+        alerts = sum([await count() for count in told.drift_alerts])
+        gauges.append(Gauge(name="holdfast_drift_alerts", help="Drifted files.", value=alerts))
+    for contribute in told.gauges:
         gauges += await contribute(session)
     registry.register(_Gauges(gauges))
     return generate_latest(_figures(services).registry) + generate_latest(registry)

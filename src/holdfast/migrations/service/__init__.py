@@ -1,8 +1,10 @@
 """What a person or another slice may ask of migrations, and how a process gets its parts."""
 
 from holdfast.gateway.context import Gateway
+from holdfast.kernel.contributors import contributors
 from holdfast.kernel.services import Services
 from holdfast.migrations.driver import Driver
+from holdfast.migrations.service.figures import gauges
 from holdfast.migrations.service.port import Port
 
 __all__ = ["build_migrations", "start", "stop"]
@@ -12,6 +14,7 @@ def build_migrations(services: Services) -> None:
     """Register with the gateway, and make the part that drives migrations; nothing runs yet."""
     gateway = services.get(Gateway)
     gateway.ports.migrations = Port(services)
+    contributors(services).gauges.append(gauges)
     services.add(Driver(services.settings.nginx_root, gateway.flags))
 
 
