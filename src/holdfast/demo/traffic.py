@@ -144,7 +144,8 @@ class Traffic:
         if fault and how == "head" and not quiet:
             self.tally.server_torn += 1  # nanio replaces data first, metadata second
         elif fault:
-            self.tally.fault(fault, f"{how} {key}: version {seen}")
+            allowed = [o.version for o in self.history.allowed(key, started, ended)]
+            self.tally.fault(fault, f"{how} {key}: version {seen} instead of {allowed}")
 
     async def _send_read(self, key: str, how: str) -> Answer:
         if how == "presigned get":
@@ -272,7 +273,8 @@ class Traffic:
                 self.tally.fault(Fault.FAILED, f"list: {listed.status} {listed.body[:120]!r}")
             else:
                 for key in self.history.judge_listing(listed, started, ended, self.prefix):
-                    self.tally.fault(Fault.LISTING, key)
+                    allowed = self.history.allowed(key, started, ended)
+                    self.tally.fault(Fault.LISTING, f"{key}: {listed.get(key)} not {allowed}")
             await self._pause(self.load.pause_seconds * 3)
 
     async def _uploader(self, key: str) -> None:
@@ -295,7 +297,7 @@ class Traffic:
         upload = begun.text("UploadId")
         first = f"{key}|{version}|".encode().ljust(self.load.part_bytes, b"x")
         etags: list[str] = []
-        for number, body in enumerate((first, self._random.randbytes(70_000)), 1):
+        for number, body in enumerate((first, self._random.randbytes(50_000)), 1):
             query = {"partNumber": str(number), "uploadId": upload}
             part = await self._timed(
                 "upload part", self.wire.send("PUT", self.bucket, key, query=query, body=body)

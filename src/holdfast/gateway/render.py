@@ -327,7 +327,8 @@ def _access_logs(server: str, ctx: RenderContext) -> tuple[str, ...]:
         server[node.start : node.end].rstrip(";").split(None, 1)[1]
         for node in _named(server, "access_log")
     ]
-    return tuple(own) or ctx.access_logs
+    # "off" beside the dirty log would silence that too.
+    return tuple(log for log in own or ctx.access_logs if log.split()[0] != "off")
 
 
 def _named(text: str, name: str) -> list[Node]:

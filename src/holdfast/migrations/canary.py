@@ -1,4 +1,4 @@
-"""A write through nginx that changes nothing, to prove that writes are counted, logged and stopped at the gate."""
+"""Writes through nginx that change nothing: they prove that counter, log and gate work."""
 
 import asyncio
 import hashlib
@@ -22,7 +22,7 @@ LOOK_SECONDS = 0.005
 
 
 class Canary:
-    """Batch deletes of a key that nobody has, sent to nginx on this machine for each virtual host."""
+    """Deletes of a key that nobody has, sent to nginx on this machine for each virtual host."""
 
     def __init__(self, bucket: str, source: Side) -> None:
         self._bucket, self._source = bucket, source
@@ -31,31 +31,45 @@ class Canary:
     async def prove(
         self, entrance: Entrance, flag: Flag, counters: Counters, log: DirtyLog, dirty: Dirty
     ) -> None:
-        """The write is counted while it is in flight, answered, and stands in the dirty log after. Raises `Unavailable`."""
-        body = delete_body([self.key])
+        """Both kinds of writes are counted, answered, and in the dirty log. Raises `Unavailable`."""
         counter = counter_key(entrance.name, self._bucket, flag)
+        for plain in (False, True):
+            await self._write(entrance, counters, counter, plain=plain)
+            while await counters.busy(counter):
+                await asyncio.sleep(LOOK_SECONDS)
+            await log.read()
+            if self.key not in dirty.keys:
+                raise Unavailable(
+                    f"a write through {entrance.name} does not show in the dirty log",
+                    hint="can nginx's workers write to the log folder, and does nginx run with "
+                    "these files?",
+                )
+            dirty.keys.discard(self.key)
+
+    async def _write(
+        self, entrance: Entrance, counters: Counters, counter: str, *, plain: bool
+    ) -> None:
+        """Delete the key by name, or in a batch that is slow enough to be seen in flight."""
+        body = b"" if plain else delete_body([self.key])
+        head = (
+            self._head(entrance, "DELETE", self.key, {}, b"")
+            if plain
+            else self._head(entrance, "POST", "", {"delete": ""}, body)
+        )
         async with asyncio.timeout(ANSWER_SECONDS), self._connected(entrance) as (reader, writer):
-            writer.write(self._head(entrance, "POST", "", {"delete": ""}, body) + body[:-1])
+            writer.write(head + body[:-1])
             await writer.drain()
-            await _until_busy(counters, counter, entrance)
-            writer.write(body[-1:])
-            await writer.drain()
+            if body:
+                await _until_busy(counters, counter, entrance)
+                writer.write(body[-1:])
+                await writer.drain()
             status = (await reader.readline()).split(b" ")
-        if len(status) < 2 or not status[1].startswith(b"2"):  # noqa: PLR2004 version and status
+        if len(status) < 2 or not status[1].startswith((b"2", b"404")):  # noqa: PLR2004 - HTTP
             shown = status[1].decode("latin-1") if len(status) > 1 else "nothing"
             raise Unavailable(
                 f"a write through {entrance.name} was answered with {shown}",
                 hint="do the pool's credentials work through nginx, and may this machine connect?",
             )
-        while await counters.busy(counter):
-            await asyncio.sleep(LOOK_SECONDS)
-        await log.read()
-        if self.key not in dirty.keys:
-            raise Unavailable(
-                f"a write through {entrance.name} does not show in the dirty log",
-                hint="can nginx's workers write to the log folder, and does nginx run with these files?",
-            )
-        dirty.keys.discard(self.key)
 
     async def knock(self, entrance: Entrance, seen: Awaitable[None]) -> None:
         """A write that must arrive at the gate. Raises `Unavailable` when nginx lets it pass or does not come."""

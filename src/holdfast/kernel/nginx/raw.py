@@ -122,6 +122,8 @@ def _why_not(node: Node, place: Place, *, inside: bool) -> str:
         return "variables that begin with hf_ belong to the gateway"
     if name.startswith(_CODE) or name.endswith(_CODE_BLOCKS):
         return "it runs code inside nginx"
+    if name == "access_log" and place == "location" and node.arguments[:1] == ("off",):
+        return "it would silence the log by which buckets are moved"
     if name in {"access_log", "error_log"}:
         allowed = not node.arguments or _LOG.fullmatch(node.arguments[0])
         return "" if allowed else "logs go to /var/log, or to logs/ below nginx's prefix"
