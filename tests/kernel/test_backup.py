@@ -29,6 +29,7 @@ from holdfast.kernel.jobs.durable import SCHEMA
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM
 from tests.kernel.api import services_for
+from tests.servers.postgres import TEMPLATE, Cluster
 
 
 @pytest.fixture
@@ -244,18 +245,22 @@ async def test_a_backup_is_found_by_name_path_and_latest(services: Services) -> 
         backup_named(services.settings, "yesterday")
 
 
+@pytest.mark.real
 async def test_a_backup_of_the_other_kind_of_database_is_refused(
-    services: Services, tmp_path: Path
+    postgres_cluster: Cluster, tmp_path: Path
 ) -> None:
-    if services.database.is_sqlite:
-        pytest.skip("needs both kinds")
-    other = Database(f"sqlite+aiosqlite:///{tmp_path}/other.db")
-    await other.upgrade()
-    backup = await create_backup(services_for(other, tmp_path / "other"))
-    await other.close()
-    await services.database.close()
-    with pytest.raises(Invalid):
-        await restore_backup(services.loaded, backup.path)
+    ours = services_for(Database(postgres_cluster.create(TEMPLATE)), tmp_path / "ours")
+    theirs = services_for(Database(f"sqlite+aiosqlite:///{tmp_path}/db"), tmp_path / "theirs")
+    await theirs.database.upgrade()
+    for source, target in ((ours, theirs), (theirs, ours)):
+        backup = await create_backup(source)
+        await source.database.close()
+        await target.database.close()
+        with pytest.raises(Invalid):
+            await restore_backup(target.loaded, backup.path)
+        await source.database.close()
+        await target.database.close()
+    postgres_cluster.drop(ours.database.url)
 
 
 class _PowerCut(Exception):
