@@ -140,6 +140,14 @@ async def _nothing_beside(_: FastAPI) -> AsyncIterator[None]:
     yield
 
 
+def client_of(services: Services) -> httpx.AsyncClient:
+    """A client of the gateway's API over these services."""
+    app = build_app(services, holdfast.gateway.api.routers, _nothing_beside)
+    headers = {"Authorization": f"Bearer {KEY}"}
+    transport = httpx.ASGITransport(app=app)
+    return httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers)
+
+
 @asynccontextmanager
 async def open_room(
     url: str, directory: Path, *, running: bool = True, include: bool = True, **settings: Json
@@ -152,11 +160,6 @@ async def open_room(
         await start(services)
         if running:
             await lab.start()
-        app = build_app(services, holdfast.gateway.api.routers, _nothing_beside)
-        transport = httpx.ASGITransport(app=app)
-        headers = {"Authorization": f"Bearer {KEY}"}
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://api", headers=headers
-        ) as client:
+        async with client_of(services) as client:
             yield Room(services, client, lab)
         await services.database.close()

@@ -48,7 +48,7 @@ async def bucket_routes(
         query = query.where(RouteRow.vhost_id == vhost_id)
     if bucket is not None:
         query = query.where(RouteRow.bucket == bucket)
-    return [BucketRoute(*row) for row in (await session.execute(query)).tuples()]  # type: ignore[arg-type] # the bucket is not null here
+    return [BucketRoute(*row) for row in await session.execute(query)]  # type: ignore[arg-type] # the bucket is not null here
 
 
 async def seen_buckets(session: AsyncSession, vhost_id: int) -> Sequence[BucketRow]:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.model import ROOT_PREFIX
+from holdfast.gateway.model import ROOT_PREFIX, same_place
 from holdfast.gateway.parse import parse_files
 from holdfast.gateway.ports import Restored
 from holdfast.gateway.publish import hold_lock
@@ -112,7 +112,8 @@ async def keep_ids(session: AsyncSession, spec: GatewaySpec) -> None:
             session.add(host)
     await session.flush()
     await _keep_member_ids(session, spec)
-    for table in ("pool", "vhost", "pool_member"):
+    await _keep_route_ids(session, spec)
+    for table in ("pool", "vhost", "pool_member", "route"):
         await _advance_ids(session, table)
 
 
@@ -132,6 +133,32 @@ async def _keep_member_ids(session: AsyncSession, spec: GatewaySpec) -> None:
                 )
                 made.id = member.id
                 taken.add(member.id)
+                session.add(made)
+    await session.flush()
+
+
+async def _keep_route_ids(session: AsyncSession, spec: GatewaySpec) -> None:
+    """Of routes that stand in files; the others are only flags, and have no id there."""
+    pools = {row.name: row.id for row in await session.scalars(select(PoolRow))}
+    vhosts = {row.server_name: row.id for row in await session.scalars(select(VhostRow))}
+    routes = list(await session.scalars(select(RouteRow)))
+    taken = {row.id for row in routes}
+    places = {(row.vhost_id, same_place(row.path_prefix)) for row in routes}
+    for vhost in spec.vhosts:
+        for route in vhost.routes:
+            place = (vhosts.get(vhost.server_name, 0), same_place(route.path_prefix))
+            is_free = route.id and route.id not in taken and place not in places
+            if is_free and place[0] and route.pool in pools and not route.is_plain_bucket:
+                moment = moment_of(vhost)
+                made = RouteRow(
+                    vhost_id=place[0],
+                    path_prefix=route.path_prefix,
+                    pool_id=pools[route.pool],
+                    created_at=moment,
+                    updated_at=moment,
+                )
+                made.id = route.id or 0
+                taken.add(made.id)
                 session.add(made)
     await session.flush()
 
@@ -172,7 +199,7 @@ async def _routes_of(session: AsyncSession) -> dict[str, int]:
         .where(RouteRow.path_prefix != ROOT_PREFIX)
         .group_by(VhostRow.server_name)
     )
-    return dict((await session.execute(query)).tuples().all())
+    return {name: count for name, count in await session.execute(query)}  # noqa: C416 - rows, not pairs
 
 
 def _recovered(gateway: Gateway, spec: GatewaySpec, warnings: list[str]) -> int:
