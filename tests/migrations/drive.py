@@ -55,6 +55,9 @@ class Lines:
     async def note(self, message: str) -> None:
         self._say(note=message)
 
+    async def warn(self, message: str) -> None:
+        self._say(warning=message)
+
     async def trouble(self, message: str | None) -> None:
         self._say(trouble=message)
 

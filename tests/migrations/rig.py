@@ -54,6 +54,9 @@ class Notes:
     async def note(self, message: str) -> None:
         self.lines.append(message)
 
+    async def warn(self, message: str) -> None:
+        self.lines.append(f"warning: {message}")
+
     async def trouble(self, message: str | None) -> None:
         self.troubles.append(message)
 

@@ -16,7 +16,9 @@ from holdfast.demo.wire import Wire
 from holdfast.gateway.flags import FlagState
 from holdfast.kernel.stores.s3.signing import Signer, quote_path
 from holdfast.migrations import copying
+from holdfast.migrations.contents import compare_contents
 from holdfast.migrations.model import Mode, Stage, Verify
+from holdfast.migrations.move import Parts
 from holdfast.migrations.watch import NginxWatch
 from tests.migrations.rig import BUCKET, QUICK, Notes, Rig, contents, running_rig, until
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, nanio_server
@@ -338,21 +340,19 @@ async def test_different_keys_are_refused_unless_waived(tmp_path: Path) -> None:
         assert "waive" in notes.message
 
 
-async def test_contents_are_compared_when_asked_for(rig: Rig) -> None:
+async def test_contents_are_compared_when_asked_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await rig.fill([("k", b"right"), ("other", b"x")])
     notes = Notes()
     options = replace(QUICK, verify=Verify.HASH)
-    original = copying.compare_contents
 
-    async def after_bit_rot(parts: copying.Parts) -> None:
+    async def after_bit_rot(parts: Parts) -> None:
         (rig.destination.data_dir / BUCKET / "k").write_bytes(b"wrong")
-        await original(parts)
+        await compare_contents(parts)
 
-    copying.compare_contents = after_bit_rot
-    try:
-        await rig.run(notes, options)
-    finally:
-        copying.compare_contents = original
+    monkeypatch.setattr(copying, "compare_contents", after_bit_rot)
+    await rig.run(notes, options)
     assert notes.ended is Stage.DONE, notes.message
     async with rig.destination.client() as client:
         assert (await client.read(BUCKET, "k"))[1] == b"right"

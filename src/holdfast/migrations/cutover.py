@@ -46,6 +46,8 @@ class Cutover:
         """Return when every virtual host has the flag ``dst``. Raises `Cancelled` while the source serves."""
         parts = self._parts
         await parts.report.stage(Stage.CUTOVER, "both sides agree; switching")
+        for warning in warnings_of(parts):
+            await parts.report.warn(warning)
         number = 0
         while True:
             parts.check_cancelled()
@@ -188,3 +190,22 @@ class Cutover:
         if not attempt.drained:
             return f"waiting for an upload running since before the hold (longer than {limit:g} s)"
         return f"the last keys took longer than {limit:g} s"
+
+
+def warnings_of(parts: Parts) -> list[str]:
+    """What clients may notice after the switch, as far as the copy has shown it."""
+    totals = parts.copier.totals
+    found = [
+        f"the destination does not keep the header {header} (for example of {key!r})"
+        for header, key in sorted(totals.headers_lost.items())
+    ]
+    if totals.layout_unknown:
+        found.append(
+            f"{len(totals.layout_unknown)} objects get another ETag: their part layout is unknown "
+            f"(for example {totals.layout_unknown[0]!r})"
+        )
+    found.extend(
+        f"clients copy from bucket {name!r}: that works only while both are on one pool"
+        for name in sorted(parts.dirty.foreign_sources)
+    )
+    return found

@@ -21,6 +21,8 @@ MAX_LINE_BYTES = 40 * 1024 * 1024
 MAX_DIRTY_KEYS = 200_000
 """More than that are forgotten for a full pass, which costs less then."""
 MIN_FREE_BYTES = 4 * 1024 * 1024
+KEPT_BYTES = 64 * 1024 * 1024
+"""A larger log is emptied when no migration reads it any more."""
 KEPT_FILES = 3
 """The live file and those it was rotated from: workers may go on writing to them for a while."""
 _REFUSED = range(400, 500)
@@ -264,7 +266,14 @@ class DirtyLog:
         """Stop collecting; the last one closes the files."""
         self._readers = [reader for reader in self._readers if reader is not dirty]
         if not self._readers:
+            self._shorten()
             self.close()
+
+    def _shorten(self) -> None:
+        """Nobody needs what it holds. A reader in another process sees that it was cut."""
+        with suppress(OSError):
+            if self._path.stat().st_size > KEPT_BYTES:
+                os.truncate(self._path, 0)
 
     def close(self) -> None:
         """Close the files."""

@@ -151,6 +151,9 @@ class _Bridge:
     async def note(self, message: str) -> None:
         await self._there(lambda: self._report.note(message))
 
+    async def warn(self, message: str) -> None:
+        await self._there(lambda: self._report.warn(message))
+
     async def trouble(self, message: str | None) -> None:
         await self._there(lambda: self._report.trouble(message))
 

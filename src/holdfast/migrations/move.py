@@ -85,6 +85,10 @@ class Report(Protocol):
         """A line for its log."""
         ...
 
+    async def warn(self, message: str) -> None:
+        """Something that clients may notice after the switch."""
+        ...
+
     async def trouble(self, message: str | None) -> None:
         """It waits for something to mend itself; None: that is over."""
         ...

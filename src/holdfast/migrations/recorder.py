@@ -59,6 +59,14 @@ class Recorder:
         """A line for its log."""
         await self._change(lambda _: None, message)
 
+    async def warn(self, message: str) -> None:
+        """Something that clients may notice after the switch."""
+
+        def change(row: MigrationRow) -> None:
+            row.cascade_warnings = "\n".join(filter(None, [row.cascade_warnings, message]))
+
+        await self._change(change, f"warning: {message}")
+
     async def trouble(self, message: str | None) -> None:
         """It waits for something; None: that is over."""
 

@@ -3,9 +3,12 @@
 from holdfast.gateway.context import Gateway
 from holdfast.kernel.contributors import contributors
 from holdfast.kernel.services import Services
+from holdfast.kernel.work import SYSTEM
 from holdfast.migrations.driver import Driver
 from holdfast.migrations.service.figures import gauges
 from holdfast.migrations.service.port import Port
+from holdfast.migrations.service.starting import adopt
+from holdfast.migrations.tables import active_migrations
 
 __all__ = ["build_migrations", "start", "stop"]
 
@@ -19,8 +22,10 @@ def build_migrations(services: Services) -> None:
 
 
 async def start(services: Services) -> None:
-    """Nothing to do: the job engine begins unfinished migrations again, and the first starts the thread."""
-    del services
+    """Give a job to unfinished migrations that have lost theirs; the job engine goes on with the others."""
+    async with services.database.write(SYSTEM) as work:
+        for row in await active_migrations(work.session):
+            await adopt(work, row.id)
 
 
 async def stop(services: Services) -> None:

@@ -16,6 +16,7 @@ from holdfast.kernel.clock import now
 from holdfast.kernel.config import Settings
 from holdfast.kernel.errors import AppError, BadRequest, Conflict, NotFound, TooMany, Unavailable
 from holdfast.kernel.jobs import service as jobs
+from holdfast.kernel.jobs.model import FINAL
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.work import Actor, Work
@@ -117,6 +118,24 @@ async def put_in(
     work.audit("create_migration", "migration", row.id, after=after)
     work.emit("migration", "created", {"id": row.id, "bucket": row.bucket, "phase": row.phase})
     return row
+
+
+async def adopt(work: Work, migration_id: int) -> None:
+    """Give an unfinished migration a job when none of its own is left (its job's row was lost, say)."""
+    row = await work.session.get(MigrationRow, migration_id, with_for_update=True)
+    if row is None or is_over(Stage(row.stage)):
+        return
+    try:
+        job = await jobs.show_job(work.session, row.job_id or "")
+    except NotFound:
+        pass
+    else:
+        if job.state not in FINAL:
+            return
+    args = {"migration_id": row.id}
+    row.job_id = jobs.submit(
+        work, MOVE, args, locks=[f"buckets/{row.bucket}"], title=f"move {row.bucket}"
+    )
 
 
 async def check_wish(session: AsyncSession, services: Services, wish: Wish) -> None:
