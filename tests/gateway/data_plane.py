@@ -114,6 +114,7 @@ async def running_gateway(tmp_path: Path, **fields: object) -> AsyncIterator[Gat
             gate_timeout_seconds=SLOW_PATH_SECONDS,
         )
         flags = RouteFlags(root)
+        flags.ensure()
         gateway = Gateway(
             lab, root, free_port(), free_port(), flags, nginx, generations, ctx, pools
         )

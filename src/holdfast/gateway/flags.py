@@ -22,6 +22,10 @@ __all__ = ["DEFAULT_KEY", "Flag", "FlagState", "RouteFlags", "counter_key", "poo
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_~%=+.-]{1,255}", re.ASCII)
 _NEW = ".cur.new"
 _EPOCH = "epoch"
+READY = ".ready"
+"""A file beside the flags: without it nginx cannot read them and answers 503, never a default."""
+_MADE = ".routes-made"
+"""Beside the folder: it was ready once, so that one without its marker is another folder."""
 
 
 class RouteFlags:
@@ -31,8 +35,23 @@ class RouteFlags:
         self.root = nginx_dir / "routes"
 
     def ensure(self) -> None:
-        """Make the folder, readable by nginx's workers whatever the umask is."""
+        """Make the folder, readable by nginx's workers whatever the umask is.
+
+        A folder that lost its marker (not mounted, say) stays without: see `lost`.
+        """
         disk.make_dir(self.root)
+        if not (self.root.parent / _MADE).exists():
+            self.make_ready()
+
+    def make_ready(self) -> None:
+        """Let nginx answer by the flags that are here."""
+        disk.replace_file(self.root / READY, "nginx answers 503 without this file\n")
+        disk.replace_file(self.root.parent / _MADE, "")
+
+    @property
+    def lost(self) -> bool:
+        """Whether this is not the folder that was made: what is missing in it means nothing."""
+        return (self.root.parent / _MADE).exists() and not (self.root / READY).exists()
 
     def bucket_dir(self, vhost: str, bucket: str) -> Path:
         """The folder of one bucket. Raises `Invalid` for names that would leave their place."""
@@ -83,7 +102,7 @@ class RouteFlags:
 
     def list(self, vhost: str | None = None) -> Iterator[tuple[str, str, Flag]]:
         """``(vhost, bucket, flag)`` of every routed bucket, by name; without links not ours."""
-        for host in _names(self.root) if vhost is None else [vhost]:
+        for host in self._hosts() if vhost is None else [vhost]:
             for bucket in _names(self._vhost_dir(host)):
                 try:
                     flag = self.get(host, bucket)
@@ -94,7 +113,7 @@ class RouteFlags:
 
     def strange(self) -> Iterator[tuple[Path, str]]:
         """Entries that nobody here wrote, and why they are not read: part of drift."""
-        for host in _names(self.root):
+        for host in self._hosts():
             for bucket in _names(self._vhost_dir(host)):
                 link = self._vhost_dir(host) / bucket / "cur"
                 try:
@@ -166,6 +185,9 @@ class RouteFlags:
 
     def _pins(self, vhost: str, bucket: str) -> Path:
         return self.bucket_dir(vhost, bucket) / "pins"
+
+    def _hosts(self) -> Sequence[str]:
+        return [name for name in _names(self.root) if not name.startswith(".")]
 
     def _vhost_dir(self, vhost: str) -> Path:
         if not vhost or vhost.startswith(".") or "/" in vhost or "\0" in vhost:

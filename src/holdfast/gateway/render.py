@@ -49,6 +49,7 @@ _ANSWERS = {
     "no_bucket": _s3_error("NoSuchBucket", "The specified bucket does not exist"),
     "migrating": _s3_error("OperationAborted", "The bucket is being migrated"),
     "slowdown": _s3_error("SlowDown", "The bucket is being switched over, please retry"),
+    "unreadable": _s3_error("ServiceUnavailable", "The gateway cannot read its routes"),
     "outside": _s3_error("InvalidURI", "The bucket in the path must be sent unescaped"),
 }
 _SETTINGS: Mapping[str, str] = {
@@ -132,6 +133,7 @@ def render_vhost(vhost: VhostSpec, ctx: RenderContext) -> str:
         "s3": vhost.type == "nanio",
         "default_pool": vhost.default_pool or "",
         "flag": _quoted_path(f"{flags}/cur"),
+        "ready": _quoted_path(f"{ctx.nginx_dir}/routes/.ready"),
         "dirty_log": _word(f"{ctx.nginx_dir}/log/dirty.log"),
         "access_logs": _access_logs(_own_text(vhost), ctx),
         "headers": _headers(_own_text(vhost), ""),

@@ -109,6 +109,8 @@ async def rebuild(work: Work, gateway: Gateway) -> Rebuilt:
 
     work.audit("rebuild", "config", None)
     await work.settle()
+    if gateway.flags.lost:
+        await asyncio.to_thread(gateway.flags.make_ready)
     after = await asyncio.to_thread(_snapshot, gateway)
     result.written = sorted(path for path, text in after.items() if before.get(path) != text)
     result.removed = sorted(before.keys() - after.keys())

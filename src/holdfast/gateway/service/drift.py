@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.flags import Flag, FlagState
+from holdfast.gateway.flags import READY, Flag, FlagState
 from holdfast.gateway.render_model import pool_alias
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM
@@ -99,6 +99,8 @@ def _flags(gateway: Gateway, routed: list[queries.RoutedBucket]) -> list[Drifted
         _flag_drift(flag_path(vhost, bucket), "extra", "", flag.name)
         for (vhost, bucket), flag in on_disk.items()
     ]
+    if gateway.flags.lost:
+        found.append(_flag_drift(f"{ROUTES}/{READY}", "missing", "the marker of the folder", ""))
     root = gateway.settings.nginx_root
     for link, why in gateway.flags.strange():
         found.append(_flag_drift(str(link.relative_to(root)), "changed", "a routing flag", why))

@@ -11,6 +11,11 @@ from holdfast.gateway.render_model import RouteSpec
 from holdfast.gateway.service.adopt import adopt_flags
 from holdfast.kernel.work import Work
 
+LOST = (
+    "this is not the folder that was written, and nginx answers 503: mount it again, or write "
+    "every flag anew: holdfast config rebuild"
+)
+
 
 async def follow_flags(work: Work, gateway: Gateway, *, files_won: bool = False) -> list[str]:
     """Rows follow flags that name a pool; other flags follow their rows, or go with their vhost.
@@ -18,6 +23,8 @@ async def follow_flags(work: Work, gateway: Gateway, *, files_won: bool = False)
     ``files_won``: the rows were just taken from files that are newer than the database. A change
     sets flags after its files, so a flag that is not as its file says is older than both.
     """
+    if gateway.flags.lost:
+        return [f"{gateway.flags.root}: {LOST}"]
     there = flag_places(gateway)
     told = await rows_follow_flags(work, gateway, files_won=files_won)
     return told + await flags_follow_rows(work, gateway, there)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.service import drift
+from holdfast.gateway.service.follow import LOST
 from holdfast.kernel.contributors import Finding, Verdict, contributors
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.nginx.syntax import parse
@@ -44,6 +45,10 @@ async def check_flags(services: Services) -> Sequence[Finding]:
     gateway = services.get(Gateway)
     if not gateway.flags.root.is_dir():
         return []
+    if gateway.flags.lost:
+        detail = f"{gateway.flags.root}: {LOST}"
+        remedy = "mount it again, or: holdfast config rebuild"
+        return [Finding(check="flags", verdict=Verdict.FAIL, detail=detail, remedy=remedy)]
     try:
         user = await worker_user(gateway)
     except AppError as error:

@@ -17,7 +17,7 @@ from holdfast.gateway.ports import Restored
 from holdfast.gateway.publish import hold_lock
 from holdfast.gateway.render_model import GatewaySpec, pool_alias
 from holdfast.gateway.service.adopt import adopt, drop_pools
-from holdfast.gateway.service.follow import flags_follow_rows, rows_follow_flags
+from holdfast.gateway.service.follow import LOST, flags_follow_rows, rows_follow_flags
 from holdfast.gateway.service.reading import keep_times, moment_of
 from holdfast.gateway.tables import MemberRow, PoolRow, RouteRow, VhostRow
 from holdfast.kernel.errors import Conflict
@@ -178,6 +178,8 @@ def _flag_warnings(gateway: Gateway, spec: GatewaySpec) -> list[str]:
     pools = [pool.name for pool in spec.pools]
     aliases = {pool_alias(name) for name in pools}
     hosts = {vhost.server_name for vhost in spec.vhosts}
+    if gateway.flags.lost:
+        return [f"{gateway.flags.root}: {LOST}"]
     told = [f"{link}: {why}" for link, why in gateway.flags.strange()]
     for vhost, bucket, flag in gateway.flags.list():
         if vhost not in hosts:
