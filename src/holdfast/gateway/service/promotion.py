@@ -119,6 +119,7 @@ async def migrate_leftovers(services: Services, actor: Actor, vhost_id: int, buc
         route = await _route(work.session, vhost_id, bucket)
         back = {"pool_id": source.id}
         _ = await routes.update_route(work, gateway, vhost_id, route.route_id, back)
+        await work.settle()  # a migration must find the flag at its source
         migration_id = await _start(work, gateway, _Wish(vhost, source, target, bucket))
         work.audit("start_migration", "migration", migration_id, after={"bucket": bucket})
         return migration_id

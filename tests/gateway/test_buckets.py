@@ -1,0 +1,337 @@
+"""Buckets: discovered, promoted, ignored, orphaned, purged; on real S3 servers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+import holdfast.migrations.service
+from holdfast.gateway.service import orphans
+from holdfast.gateway.tables import BucketRow, RouteRow
+from holdfast.kernel.errors import Conflict
+from holdfast.kernel.stores.s3.client import S3Client
+from holdfast.kernel.work import SYSTEM
+from tests.gateway.room import Json, Room
+from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server, nanio_server, two_servers
+
+pytestmark = pytest.mark.real
+
+
+@dataclass(slots=True)
+class Scene:
+    """A vhost whose default pool is ``old``, beside a pool ``new``."""
+
+    room: Room
+    old_server: S3Server
+    new_server: S3Server
+    old: int
+    new: int
+    vhost: int
+
+    async def call(
+        self, method: str, path: str, body: Json = None, *, status: int = 200, **query: Json
+    ) -> Json:
+        """A call about the vhost's buckets."""
+        path = f"/vhosts/{self.vhost}{path}"
+        answer = await self.room.call(method, path, body, **query)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    async def on_pool(self, path: str, body: Json = None, *, status: int = 200) -> Json:
+        """A call about the old pool's buckets."""
+        method = "GET" if body is None else "POST"
+        path = f"/pools/{self.old}/buckets{path}"
+        answer = await self.room.call(method, path, body)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    async def statuses(self) -> dict[str, str]:
+        shown = await self.call("GET", "/buckets")
+        return {bucket["name"]: bucket["status"] for bucket in shown["buckets"]}
+
+
+async def fill(server: S3Server, bucket: str, objects: int = 2) -> None:
+    async with server.client() as client:
+        await client.create_bucket(bucket)
+        for number in range(objects):
+            await client.put(bucket, f"folder/{number}", b"content")
+
+
+async def keys(server: S3Server, bucket: str) -> int:
+    async with server.client() as client:
+        return (await client.totals(bucket)).objects
+
+
+@pytest.fixture
+async def scene(room: Room, tmp_path: Path) -> AsyncIterator[Scene]:
+    async with two_servers(tmp_path / "s3", nanio_server, nanio_server) as (old, new):
+        pools = {}
+        for name, server in (("old", old), ("new", new)):
+            pools[name] = await room.pool(name, server.address)
+            path = f"/pools/{pools[name]}/credentials"
+            await room.ok("PUT", path, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
+        vhost = await room.vhost(pools["old"])
+        holdfast.migrations.service.build_migrations(room.services)
+        yield Scene(room, old, new, pools["old"], pools["new"], vhost)
+
+
+async def test_a_discovery_keeps_what_it_saw(scene: Scene) -> None:
+    await fill(scene.old_server, "alpha", 3)
+    await fill(scene.old_server, "beta", 0)
+    assert (await scene.call("GET", "/buckets"))["last_synced_at"] is None
+    found = await scene.call("POST", "/buckets/sync")
+    assert (found["vhost_id"], found["buckets_found"]) == (scene.vhost, 2)
+    assert found["synced_at"]
+    shown = await scene.call("GET", "/buckets", fetch_counts="true")
+    assert shown["last_synced_at"] == found["synced_at"]
+    counts = {bucket["name"]: bucket["object_count"] for bucket in shown["buckets"]}
+    assert counts == {"alpha": 3, "beta": 0}
+    async with scene.old_server.client() as client:
+        await client.delete_bucket("beta")
+    await scene.call("POST", "/buckets/sync")
+    assert await scene.statuses() == {"alpha": "unrouted", "beta": "deleted"}
+    await scene.call("POST", "/buckets/beta/promote", {"pool_id": scene.new}, status=400)
+
+
+async def test_a_discovery_without_an_answer_is_told_and_changes_nothing(scene: Scene) -> None:
+    await fill(scene.old_server, "alpha")
+    await scene.call("POST", "/buckets/sync")
+    before = await scene.call("GET", "/buckets")
+    await scene.old_server.kill()
+    told = await scene.call("POST", "/buckets/sync")
+    assert told["vhost_id"] == scene.vhost
+    assert "old" in told["error"]
+    assert await scene.call("GET", "/buckets") == before
+
+
+async def test_a_routed_bucket_that_is_nowhere_loses_its_route(scene: Scene) -> None:
+    await fill(scene.new_server, "alpha")
+    await scene.call("POST", "/buckets/alpha/promote", {"pool_id": scene.new})
+    async with scene.new_server.client() as client:
+        for key in ("folder/0", "folder/1"):
+            await client.delete("alpha", key)
+        await client.delete_bucket("alpha")
+    told = await scene.call("POST", "/buckets/sync")
+    assert told["auto_unrouted"] == [
+        {"bucket": "alpha", "action": "auto_unrouted", "target_member": "new"}
+    ]
+    assert scene.room.flags() == {}
+
+
+async def test_a_bucket_missing_on_its_pool_but_on_the_default_keeps_its_route(
+    scene: Scene,
+) -> None:
+    await fill(scene.old_server, "alpha")
+    body = {"pool_id": scene.new, "allow_orphan": True}
+    await scene.call("POST", "/buckets/alpha/promote", body)
+    async with scene.new_server.client() as client:
+        await client.delete_bucket("alpha")
+    told = await scene.call("POST", "/buckets/sync")
+    assert "auto_unrouted" not in told
+    assert "alpha" in told["warnings"][0]
+    assert scene.room.flags() == {"s3.local/alpha": "new"}
+
+
+async def test_promote_hides_no_objects_unless_told_to(scene: Scene) -> None:
+    await fill(scene.old_server, "full")
+    await fill(scene.old_server, "empty", 0)
+    refused = await scene.call("POST", "/buckets/full/promote", {"pool_id": scene.new}, status=400)
+    assert "allow_orphan" in str(refused)
+    assert scene.room.flags() == {}
+    done = await scene.call("POST", "/buckets/empty/promote", {"pool_id": scene.new})
+    assert (done["ok"], done["pool"], done["route"]) == (True, "new", "/empty/")
+    assert done["migration_started"] is False
+    body = {"pool_id": scene.new, "allow_orphan": True}
+    await scene.call("POST", "/buckets/full/promote", body)
+    await scene.call("POST", "/buckets/full/promote", body, status=409)
+    assert scene.room.flags() == {"s3.local/empty": "new", "s3.local/full": "new"}
+    assert await scene.statuses() == {"empty": "routed", "full": "routed"}
+
+
+async def test_promote_refuses_what_makes_no_sense(scene: Scene) -> None:
+    await fill(scene.old_server, "full")
+    for body in ({"pool_id": 999}, {"pool_id": scene.old, "migrate": True}):
+        await scene.call("POST", "/buckets/full/promote", body, status=400)
+    await scene.call("POST", "/buckets/.bad/promote", {"pool_id": scene.new}, status=422)
+    answer = await scene.room.call(
+        "POST", "/vhosts/999/buckets/bkt/promote", {"pool_id": scene.new}
+    )
+    assert answer.status_code == 404
+
+
+async def test_promote_with_migrate_keeps_the_source_until_the_switch(scene: Scene) -> None:
+    await fill(scene.old_server, "full")
+    done = await scene.call(
+        "POST", "/buckets/full/promote", {"pool_id": scene.new, "migrate": True}
+    )
+    assert done["migration_started"] is True
+    assert scene.room.flags() == {"s3.local/full": "old"}
+    (shown,) = (await scene.call("GET", "/buckets"))["buckets"]
+    assert (shown["status"], shown["migration_id"]) == ("migrating", done["migration_id"])
+    await scene.call("DELETE", "/buckets/full/route", status=409)
+
+
+async def test_leftovers_are_moved_only_when_the_target_is_empty(scene: Scene) -> None:
+    await scene.call("POST", "/buckets/full/migrate", status=400)
+    await fill(scene.old_server, "full")
+    body = {"pool_id": scene.new, "allow_orphan": True}
+    await scene.call("POST", "/buckets/full/promote", body)
+    await fill(scene.new_server, "full", 1)
+    await scene.call("POST", "/buckets/full/migrate", status=409)
+    async with scene.new_server.client() as client:
+        await client.delete("full", "folder/0")
+    done = await scene.call("POST", "/buckets/full/migrate")
+    assert (done["ok"], done["bucket"]) == (True, "full")
+    assert scene.room.flags() == {"s3.local/full": "old"}
+
+
+async def test_an_ignored_bucket_stays_ignored_and_a_routed_one_is_not(scene: Scene) -> None:
+    await fill(scene.old_server, "alpha")
+    await scene.call("POST", "/buckets/alpha/ignore", status=404)
+    await scene.call("POST", "/buckets/sync")
+    told = await scene.call("POST", "/buckets/alpha/ignore")
+    assert told == {"ok": True, "bucket": "alpha", "status": "ignored"}
+    await scene.call("POST", "/buckets/sync")
+    assert await scene.statuses() == {"alpha": "ignored"}
+    body = {"pool_id": scene.new, "allow_orphan": True}
+    await scene.call("POST", "/buckets/alpha/promote", body)
+    await scene.call("POST", "/buckets/alpha/ignore", status=400)
+    told = await scene.call("DELETE", "/buckets/alpha/route")
+    assert told == {"ok": True, "bucket": "alpha", "route_removed": "/alpha/"}
+    await scene.call("DELETE", "/buckets/alpha/route", status=404)
+
+
+async def an_orphan(scene: Scene, objects: int = 2) -> None:
+    await fill(scene.old_server, "bkt", objects)
+    body = {"pool_id": scene.new, "allow_orphan": True}
+    await scene.call("POST", "/buckets/bkt/promote", body)
+
+
+async def test_an_orphan_is_listed_and_purged_when_its_name_is_typed(scene: Scene) -> None:
+    await an_orphan(scene)
+    await fill(scene.new_server, "bkt", 1)
+    shown = await scene.call("GET", "/buckets/orphans")
+    assert shown["checked"] == 1
+    assert [(o["bucket"], o["objects"]) for o in shown["orphans"]] == [("bkt", 2)]
+    for body in (None, {"confirm": "bucket"}):
+        await scene.call("POST", "/buckets/bkt/purge-orphan", body, status=422)
+    tried = await scene.call("POST", "/buckets/bkt/purge-orphan", dry_run="true")
+    assert (tried["total"], tried["deleted"], tried["dry_run"]) == (2, 0, True)
+    assert await keys(scene.old_server, "bkt") == 2
+    done = await scene.call("POST", "/buckets/bkt/purge-orphan", {"confirm": "bkt"})
+    assert (done["ok"], done["deleted"], done["errors"]) == (True, 2, [])
+    assert (await keys(scene.old_server, "bkt"), await keys(scene.new_server, "bkt")) == (0, 1)
+    assert (await scene.call("GET", "/buckets/orphans"))["orphans"] == []
+
+
+async def test_a_copy_that_clients_reach_is_never_purged(scene: Scene, echo_one: str) -> None:
+    room, purge = scene.room, "/bkt/purge"
+    await an_orphan(scene)
+    shared = await room.pool("shared", scene.old_server.address)
+    reached_by: list[tuple[str, Json]] = [
+        ("a route of another vhost", {"route": ("/bkt/", scene.old)}),
+        ("a disabled route", {"route": ("/bkt/", scene.old, {"enabled": False})}),
+        ("a pool on the same server", {"route": ("/bkt/", shared)}),
+        ("a path below it", {"route": ("/bkt/deep/", scene.old)}),
+        ("a key prefix in it", {"route": ("/other/", scene.old, {"key_prefix": "bkt/x"})}),
+        ("a default pool", {"default": scene.old}),
+        ("a default pool on the same server", {"default": shared}),
+    ]
+    elsewhere = await room.pool("elsewhere", echo_one)
+    for what, how in reached_by:
+        vhost = await room.vhost(how.get("default", elsewhere), "other.local")
+        if "route" in how:
+            prefix, pool, *fields = how["route"]
+            await room.route(vhost, prefix, pool, **(fields[0] if fields else {}))
+        refused = await scene.on_pool(purge, {"confirm": "bkt"}, status=409)
+        assert "live" in refused["detail"], what
+        await room.ok("DELETE", f"/vhosts/{vhost}", 204)
+    assert await keys(scene.old_server, "bkt") == 2
+    assert (await scene.on_pool(purge, {"confirm": "bkt"}))["deleted"] == 2
+
+
+async def test_a_purge_stops_when_the_copy_becomes_live(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await an_orphan(scene, 3)
+    delete_many = S3Client.delete_many
+    first = asyncio.Event()
+
+    async def slow(self: S3Client, bucket: str, names: list[str]) -> dict[str, str]:
+        if not first.is_set():
+            first.set()
+            async with scene.room.services.database.write(SYSTEM) as work:
+                query = select(RouteRow).where(RouteRow.bucket == "bkt")
+                route = (await work.session.scalars(query)).one()
+                route.pool_id = scene.old
+            return await delete_many(self, bucket, names[:1])
+        return await delete_many(self, bucket, names)
+
+    monkeypatch.setattr(S3Client, "delete_many", slow)
+    with pytest.raises(Conflict):
+        await orphans.purge_copy(
+            scene.room.services,
+            SYSTEM,
+            scene.old,
+            "bkt",
+            confirm="bkt",
+            dry_run=False,
+            action="purge_orphan",
+        )
+    assert await keys(scene.old_server, "bkt") == 2
+
+
+async def test_only_what_was_routed_away_is_an_orphan(scene: Scene) -> None:
+    await fill(scene.old_server, "bkt")
+    await scene.call("POST", "/buckets/sync")
+    body = {"confirm": "bkt"}
+    await scene.call("POST", "/buckets/bkt/purge-orphan", body, status=400)
+    await scene.on_pool("/bkt/purge", body, status=409)
+    assert await keys(scene.old_server, "bkt") == 2
+
+
+async def test_the_buckets_of_a_pool_are_told_with_who_reaches_them(scene: Scene) -> None:
+    for name in ("by-default", "bkt"):
+        await fill(scene.old_server, name)
+    await fill(scene.old_server, "here", 1)
+    body = {"pool_id": scene.new, "allow_orphan": True}
+    await scene.call("POST", "/buckets/bkt/promote", body)
+    await scene.call("POST", "/buckets/here/promote", {"pool_id": scene.old})
+    shown = await scene.on_pool("/status")
+    assert (shown["pool_name"], shown["member_address"]) == ("old", scene.old_server.address)
+    found = {bucket["bucket"]: bucket["status"] for bucket in shown["buckets"]}
+    assert list(found.items()) == [
+        ("bkt", "orphaned"),
+        ("by-default", "via_default"),
+        ("here", "routed"),
+    ]
+    assert shown["all_vhosts"] == [{"id": scene.vhost, "server_name": "s3.local"}]
+    keys_ = await scene.on_pool("/here/objects")
+    assert (keys_["objects"], keys_["count"]) == (["folder/0"], 1)
+    await scene.old_server.kill()
+    await scene.on_pool("/status", status=502)
+
+
+async def test_bucket_routes_over_an_http_pool(scene: Scene) -> None:
+    room = scene.room
+    await scene.call("GET", "/http-bucket-routes", status=400)
+    web = await room.pool("web", type="http", source_nanio_pool_id=scene.old)
+    host = await room.vhost(web, "web.local")
+    await scene.call("POST", "/buckets/linked/promote", {"pool_id": scene.old})
+    path = f"/vhosts/{host}/http-bucket-routes"
+    made = await room.ok("POST", f"{path}/linked", 201)
+    assert made == {"ok": True, "bucket": "linked", "route": "/linked/", "pool_id": web}
+    assert (await room.call("POST", f"{path}/linked")).status_code == 409
+    shown = await room.ok("GET", path)
+    assert (shown["source_nanio_pool_id"], shown["source_nanio_pool_name"]) == (scene.old, "old")
+    assert [(r["bucket"], r["pool_name"]) for r in shown["routes"]] == [("linked", "web")]
+    assert shown["linked_nanio_buckets"] == [{"bucket": "linked", "has_route": True}]
+    gone = await room.ok("DELETE", f"{path}/linked")
+    assert gone == {"ok": True, "bucket": "linked", "route_removed": "/linked/"}
+    assert (await room.call("DELETE", f"{path}/linked")).status_code == 404
+    assert (await room.ok("POST", f"/vhosts/{host}/buckets/sync"))["skipped"] is True
+    async with room.services.database.read() as session:
+        assert not list(await session.scalars(select(BucketRow).where(BucketRow.vhost_id == host)))
