@@ -39,6 +39,7 @@ class Stage:
             "src_pool_id": self.pools[OLD],
             "dst_pool_id": self.pools[NEW],
             "probation_seconds": 0.5,
+            "upload_idle_seconds": 5,
             **options,
         }
         answer = await self.api.post("/api/migrations", json=body)

@@ -46,6 +46,7 @@ class MigrationIn(BaseModel):
     max_hold_seconds: float | None = Field(None, gt=0.1, le=60)
     probation_seconds: float | None = Field(None, ge=0, le=86_400)
     give_up_after_seconds: float | None = Field(None, ge=1, le=30 * 86_400)
+    upload_idle_seconds: float | None = Field(None, ge=1, le=30 * 86_400)
 
 
 class ConfirmIn(BaseModel):
@@ -129,6 +130,7 @@ def wish_of(body: MigrationIn, services: Services) -> Wish:
         "max_hold_seconds": body.max_hold_seconds,
         "probation_seconds": body.probation_seconds,
         "give_up_after_seconds": body.give_up_after_seconds,
+        "upload_idle_seconds": body.upload_idle_seconds,
         "waived": frozenset(body.waive),
         "adopt": body.confirm == body.bucket,
     }

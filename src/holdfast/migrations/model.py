@@ -149,6 +149,8 @@ class Options:
     probation_seconds: float = 2.0
     give_up_after_seconds: float = 3600.0
     """How long an outage of a part may last until the migration ends in ``error``."""
+    upload_idle_seconds: float = 900.0
+    """An upload begun before the switch of which no part came for so long is taken for abandoned."""
     adopt: bool = False
     """Objects on the destination may be overwritten by the source's, and deleted when it has none."""
     waived: frozenset[str] = field(default_factory=frozenset)

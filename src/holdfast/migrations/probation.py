@@ -10,8 +10,6 @@ from holdfast.migrations.model import probation_is_over
 from holdfast.migrations.move import Parts
 from holdfast.migrations.patience import patiently, pause
 
-UPLOAD_IDLE_SECONDS = 3600.0
-"""An upload of which no part came for so long is taken for abandoned."""
 FIRST_LOOK_SECONDS = 0.1
 LONGEST_LOOK_SECONDS = 15.0
 
@@ -36,6 +34,7 @@ class Probation:
         pinned = parts.switch.pins()
         had_pins = bool(pinned)
         look = FIRST_LOOK_SECONDS
+        longest = min(LONGEST_LOOK_SECONDS, parts.move.options.upload_idle_seconds / 4)
         if pinned:
             await parts.report.note(f"waiting for {len(pinned)} uploads begun before the switch")
         while True:
@@ -51,7 +50,7 @@ class Probation:
                 return
             pinned = frozenset(live)
             await pause(parts.report, look, cancellable=False)
-            look = min(2 * look, LONGEST_LOOK_SECONDS) if live else FIRST_LOOK_SECONDS
+            look = min(2 * look, longest) if live else FIRST_LOOK_SECONDS
 
     async def _live(self, pinned: frozenset[str]) -> set[str]:
         """Pinned uploads that somebody still works on."""
@@ -76,10 +75,10 @@ class Probation:
         if seen is None or seen.parts != parts:
             self._seen[upload] = _Seen(parts, now)
             return True
-        if now - seen.changed_at < UPLOAD_IDLE_SECONDS:
+        if now - seen.changed_at < self._parts.move.options.upload_idle_seconds:
             return True
         await self._parts.report.note(
-            f"an upload of {there[upload]!r} was idle for an hour: it is left on the source"
+            f"an upload of {there[upload]!r} has been idle for long: it is left on the source"
         )
         return False
 
