@@ -48,6 +48,11 @@ MIGRATIONS = (
             Field(
                 name="give_up_after_seconds", kind="decimal", help="When to give up before the end."
             ),
+            Field(
+                name="upload_idle_seconds",
+                kind="decimal",
+                help="How long an upload in parts may rest after the switch.",
+            ),
             Field(name="bandwidth_limit", help="Bytes a second for its copies, like 50M."),
             Field(name="transfers", kind="number", help="Objects copied at once."),
             Field(name="checkers", kind="number", help="Objects compared at once."),
