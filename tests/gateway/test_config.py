@@ -111,9 +111,13 @@ async def test_a_second_rebuild_changes_nothing(room: Room, echo_one: str) -> No
 async def test_a_rebuild_that_is_tried_only_tells(quick_room: Room) -> None:
     await quick_room.pool("one", "127.0.0.1:9001")
     edit(quick_room, POOL, "keepalive 32", "keepalive 33")
+    edit(quick_room, "http.conf", "server_names_hash_max", "# by hand\nserver_names_hash_max")
     before = await quick_room.everything()
     told = (await quick_room.call("POST", "/config/rebuild", dry_run="true")).json()
-    assert [Path(path).name for path in told["written"]] == ["one.conf"]
+    assert [Path(path).name for path in told["written"]] == ["http.conf", "one.conf"]
+    body = {"path": "http.conf"}
+    answer = await quick_room.call("POST", "/config/rewrite-file", body, dry_run="true")
+    assert answer.status_code == 200
     assert await quick_room.everything() == before
 
 

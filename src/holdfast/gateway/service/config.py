@@ -92,7 +92,8 @@ async def rebuild(work: Work, gateway: Gateway) -> Rebuilt:
     before = await asyncio.to_thread(_snapshot, gateway)
     pools = set(await session.scalars(select(PoolRow.name)))
     vhosts = set(await session.scalars(select(VhostRow.server_name)))
-    await asyncio.to_thread(_restore_main, gateway)
+    if not work.dry_run:
+        await asyncio.to_thread(_restore_main, gateway)
     mark_changed(
         work,
         gateway,
@@ -123,7 +124,8 @@ async def rewrite_file(work: Work, gateway: Gateway, given: str) -> tuple[str, b
     kind, _, rest = path.partition("/")
     name = rest.removesuffix(".meta.json").removesuffix(".conf")
     if path == MAIN:
-        await asyncio.to_thread(_restore_main, gateway)
+        if not work.dry_run:
+            await asyncio.to_thread(_restore_main, gateway)
         work.audit("rewrite_file", "config", path)
         return path, False
     if kind == drift.ROUTES and len(rest.split("/")) == len(("vhost", "bucket", "cur")):
