@@ -63,11 +63,14 @@ class Pairs:
         special, bare_special = await self._routes("special", DIRECTIVES)
         new, bare_new = await self._vhosts()
         of = f"{vhosts} vhosts"
-        return [
+        results = [
             compared(f"new bucket route, {of}", plain, bare_plain, reach=REACH_PLAIN),
             compared(f"route with directives, {of}", special, bare_special, reach=REACH_RELOAD),
             compared(f"new vhost, {of}", new, bare_new, reach=REACH_RELOAD),
         ]
+        for result in results:
+            tell(f"{result.what}: {result.ours} against {result.against}, {result.ratio}")
+        return results
 
     async def _routes(self, prefix: str, directives: str) -> tuple[Times, Times]:
         buckets = [f"{prefix}-{number}" for number in range(ROUNDS)]

@@ -12,7 +12,7 @@ from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.signing import Signer, quote_path
 
 TERMINAL = {"done", "error", "cancelled"}
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 1800.0
 OBJECT = "object"
 
