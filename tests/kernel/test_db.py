@@ -1,0 +1,49 @@
+"""The schema: revisions make what the tables say, on both databases."""
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from holdfast.kernel.db import Database
+from holdfast.schema import metadata
+
+
+def differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection)
+    return list(compare_metadata(context, metadata))
+
+
+async def test_the_revisions_make_exactly_what_the_tables_say(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
+    await database.upgrade()
+    async with database.engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await database.close()
+
+
+async def test_an_upgrade_of_an_upgraded_database_changes_nothing(database: Database) -> None:
+    async with database.engine.connect() as connection:
+        before = await connection.run_sync(lambda c: set(inspect(c).get_table_names()))
+    await database.upgrade()
+    async with database.engine.connect() as connection:
+        after = await connection.run_sync(lambda c: set(inspect(c).get_table_names()))
+    assert before == after
+    assert {"pool", "migration", "job", "audit"} <= after
+
+
+async def test_what_is_read_is_not_kept(database: Database) -> None:
+
+    async with database.read() as session:
+        await session.execute(text("DELETE FROM published"))
+        await session.execute(
+            text("INSERT INTO published (id, generation, reload_pending) VALUES (9, 1, FALSE)")
+        )
+    async with database.read() as session:
+        found = await session.scalar(text("SELECT count(*) FROM published WHERE id = 9"))
+    assert found == 0
+
+
+@pytest.mark.parametrize("url", ["sqlite+aiosqlite:///x", "postgresql+psycopg://h/x"])
+def test_the_kind_of_database_follows_from_its_url(url: str) -> None:
+    assert Database(url).is_sqlite == url.startswith("sqlite")
