@@ -17,7 +17,7 @@ from holdfast.kernel.process import SEARCH_PATH, ProcessFailed, run
 
 _TEST_SECONDS = 120.0
 _FIRST_WAIT_SECONDS = 0.002
-_LONGEST_WAIT_SECONDS = 0.05
+_LONGEST_WAIT_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
