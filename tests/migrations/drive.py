@@ -1,6 +1,9 @@
-"""A process that drives one move and may kill itself at a named moment: ``python -m tests.migrations.drive config.json``.
+"""A process that drives one move and may kill itself at a named moment.
 
-Moments: ``stage:<stage>``, ``before:<flag>`` and ``after:<flag>``, ``complete``. It writes one JSON line for each stage.
+``python -m tests.migrations.drive config.json``.
+
+Moments: ``stage:<stage>``, ``before:<flag>``, ``after:<flag>``, ``complete``. It tells in
+JSON lines.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""Two real S3 servers behind a real nginx with our own files, and one process that drives moves: no API, no database."""
+"""Two real S3 servers behind a real nginx with our own files, and one process that drives moves.
+
+No API, no database.
+"""
 
 import asyncio
 import os
@@ -183,7 +186,8 @@ def write_nginx(
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     (nginx_dir / "nginx.conf").write_text(
-        f"{'user root;' if os.geteuid() == 0 else ''} worker_processes {workers}; pid {nginx_dir}/pid;"
+        f"{'user root;' if os.geteuid() == 0 else ''} worker_processes {workers};"
+        f"pid {nginx_dir}/pid;"
         f"error_log {nginx_dir}/error.log info; events {{ worker_connections 2048; }}"
         f"http {{ access_log off; {temps} include {nginx_dir}/live/http.conf; }}\n"
     )

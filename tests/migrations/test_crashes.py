@@ -1,4 +1,7 @@
-"""The driving process is killed at every step while clients work; the next one goes on, and nobody sees a fault."""
+"""The driving process is killed at every step while clients work.
+
+The next one goes on, and nobody sees a fault.
+"""
 
 import asyncio
 import contextlib

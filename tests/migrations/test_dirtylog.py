@@ -72,7 +72,7 @@ def test_a_batch_tells_all_its_keys(keys: set[str]) -> None:
         (b"<Delete><Object><Key>a&amp;b&#x20;&#228;</Key></Object></Delete>", "a&b ä"),
         (b"<Delete><Object><Key><![CDATA[a<b]]></Key></Object></Delete>", "a<b"),
         (
-            b'<Delete xmlns="urn:s3"><Object><VersionId>1</VersionId><Key>v</Key></Object></Delete>',
+            b'<Delete xmlns="u"><Object><VersionId>1</VersionId><Key>v</Key></Object></Delete>',
             "v",
         ),
         (b'<x:Delete xmlns:x="u"><x:Object><x:Key>n</x:Key></x:Object></x:Delete>', "n"),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from holdfast.migrations.gate import Gate, Hold
 from holdfast.migrations.switch import drain_in_hold
@@ -162,9 +163,7 @@ async def test_a_complete_is_answered_by_the_relay_of_its_bucket(
     gate.relay([PLACE], relay)
     headers = {"X-Holdfast-Vhost": PLACE[0], "X-Holdfast-Bucket": PLACE[1]}
     url = f"http://127.0.0.1:{gate.port}/photos/a%2Fb?uploadId=u"
-    async with session.post(
-        aiohttp.client.URL(url, encoded=True), headers=headers, data="x"
-    ) as got:
+    async with session.post(URL(url, encoded=True), headers=headers, data="x") as got:
         assert await got.text() == "/photos/a%2Fb?uploadId=u x"
 
 

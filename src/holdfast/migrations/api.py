@@ -134,7 +134,7 @@ def wish_of(body: MigrationIn, services: Services) -> Wish:
         "waived": frozenset(body.waive),
         "adopt": body.confirm == body.bucket,
     }
-    options = with_limits(default_options(services.settings), **asked)
+    options = with_limits(default_options(services.settings), asked)
     if body.bandwidth_limit is not None:
         limit = bytes_per_second(body.bandwidth_limit)
         options = dataclasses.replace(options, bandwidth_bytes_per_second=limit)

@@ -31,7 +31,10 @@ class Canary:
     async def prove(
         self, entrance: Entrance, flag: Flag, counters: Counters, log: DirtyLog, dirty: Dirty
     ) -> None:
-        """Both kinds of writes are counted, answered, and in the dirty log. Raises `Unavailable`."""
+        """Both kinds of writes are counted, answered, and in the dirty log.
+
+        Raises `Unavailable`.
+        """
         counter = counter_key(entrance.name, self._bucket, flag)
         for plain in (False, True):
             await self._write(entrance, counters, counter, plain=plain)
@@ -79,7 +82,10 @@ class Canary:
             )
 
     async def knock(self, entrance: Entrance, seen: Awaitable[None]) -> None:
-        """A write that must arrive at the gate. Raises `Unavailable` when nginx lets it pass or does not come."""
+        """A write that must arrive at the gate.
+
+        Raises `Unavailable` when nginx lets it pass or does not come.
+        """
         async with self._connected(entrance) as (_, writer):
             writer.write(self._head(entrance, "DELETE", self.key, {}, b""))
             await writer.drain()
@@ -126,7 +132,8 @@ class Canary:
             )
         except OSError as error:
             raise Unavailable(
-                f"nginx does not answer for {entrance.name} on port {entrance.port}: {error.strerror}"
+                f"nginx does not answer for {entrance.name} on port {entrance.port}: "
+                f"{error.strerror}"
             ) from error
         try:
             yield reader, writer
@@ -139,7 +146,7 @@ class Canary:
 async def _until_busy(counters: Counters, counter: str, entrance: Entrance) -> None:
     try:
         async with asyncio.timeout(ARRIVE_SECONDS):
-            while not await counters.busy(counter):
+            while not await counters.busy(counter):  # noqa: ASYNC110 - nginx tells when asked
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError:
         raise Unavailable(

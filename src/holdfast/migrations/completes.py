@@ -1,8 +1,8 @@
 """Completes of uploads that were begun on the source and end after the switch.
 
-The helper completes on the source (the client's signature is for its request, so that is passed on as it came), copies
-the object with the same part layout, so that its ETag stays, and only then answers. A journal on disk makes it safe to
-be asked twice, and to die in between.
+The helper completes on the source (the client's signature is for its request, so that is passed on
+as it came), copies the object with the same part layout, so that its ETag stays, and only then
+answers. A journal on disk makes it safe to be asked twice, and to die in between.
 """
 
 import asyncio
@@ -147,7 +147,10 @@ class Completer:
         return _xml(entry.status, entry.body.encode())
 
     async def _begin(self, key: str, upload: str, body: bytes) -> Entry:
-        """Note the layout while the upload is still there; empty when it cannot be told (the copier finds out then)."""
+        """Note the layout while the upload is still there.
+
+        Empty when it cannot be told (the copier finds out then).
+        """
         try:
             parts = await self._source.list_parts(self._bucket, key, upload)
             wanted = [

@@ -150,6 +150,8 @@ class ObjectCopier:
                 raise
             except AppError as error:
                 report.failed[key] = error.message
+                if not _passes(error):
+                    report.refused.add(key)
                 if len(report.failed) > MAX_FAILED_KEYS:
                     raise CopyFailed(
                         f"more than {MAX_FAILED_KEYS} objects cannot be copied",

@@ -46,6 +46,8 @@ class SyncReport:
     same: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     """Keys that could not be made equal, with the reason."""
+    refused: set[str] = field(default_factory=set)
+    """Those of them that trying again will not help."""
 
     def count(self, outcome: Outcome) -> None:
         """Add one key."""

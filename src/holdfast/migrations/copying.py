@@ -1,12 +1,15 @@
-"""Copy and converge: full passes over both listings, then rounds over what clients change meanwhile."""
+"""Copy, then rounds over what clients change meanwhile, until both sides are nearly equal."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import NoReturn
 
+from holdfast.kernel.errors import AppError, Unavailable
 from holdfast.migrations.compare import Comparison
 from holdfast.migrations.contents import compare_contents
+from holdfast.migrations.copier_model import SyncReport
 from holdfast.migrations.model import Verify, may_hold, seconds_per_key
 from holdfast.migrations.move import Amounts, Hopeless, Parts, failed_keys
 from holdfast.migrations.patience import pause
@@ -16,6 +19,7 @@ from holdfast.migrations.switch import drained, first_busy
 SETTLE_SECONDS = 1.0
 """What a dead copier had sent has arrived or is lost after this."""
 LOOK_SECONDS = 0.2
+MOST_REFUSALS = 3
 SLOW_ROUNDS = 20
 """After so many rounds that do not get shorter, clients write faster than is copied."""
 
@@ -27,6 +31,7 @@ class Copying:
         self._parts, self._comparison = parts, comparison
         self._passes = 0
         self._last_differed = 0
+        self._refusals = 0
 
     async def first_pass(self) -> None:
         """Copy everything, then make sure that nothing begun before the tracking is missed.
@@ -43,7 +48,7 @@ class Copying:
             parts.dirty.owe("writes begun before the tracking are over only now")
 
     async def verify(self) -> None:
-        """See that the pass left both sides equal (but for what clients change meanwhile), and what listings do not show."""
+        """See that both sides are equal, but for what clients change meanwhile."""
         if self._last_differed:
             await self.full_pass()
         await check_tokens(self._parts)
@@ -79,11 +84,10 @@ class Copying:
             )
             self._last_differed = found.to_copy.objects + found.to_delete.objects
             report = await parts.copier.sync_many(self._different())
-        self._passes += 1
         if report.failed:
             parts.dirty.owe("some objects could not be copied")
-            await parts.report.note(failed_keys(report.failed))
-            await pause(parts.report, SETTLE_SECONDS)
+            await self._failed(report)
+        self._passes += 1
 
     async def converge(self) -> None:
         """Rounds until the last one is predicted to be short, and nothing but it is owed."""
@@ -127,13 +131,33 @@ class Copying:
         seconds = time.monotonic() - started
         parts.per_key_seconds = seconds_per_key(len(keys), seconds, parts.per_key_seconds)
         parts.dirty.put_back(report.failed)
-        if report.failed:
-            await parts.report.note(failed_keys(report.failed))
-            await pause(parts.report, SETTLE_SECONDS)
         parts.tell_amounts()
+        if report.failed:
+            await self._failed(report)
+
+    async def _failed(self, report: SyncReport) -> NoReturn:
+        """Raises `Hopeless` for what is refused again and again, else ``Unavailable``.
+
+        It is tried again.
+
+        What cannot be overwritten (a crash may leave an object half written) is deleted first:
+        nobody reads it there.
+        """
+        parts = self._parts
+        words = failed_keys(report.failed)
+        self._refusals += bool(report.refused)
+        if self._refusals >= MOST_REFUSALS:
+            raise Hopeless(words)
+        for key in report.failed:
+            with suppress(AppError):
+                await parts.destination.delete(parts.move.bucket, key)
+        raise Unavailable(words)
 
     async def _forget_uncertain(self) -> None:
-        """Writes whose answer was lost may still land: wait for that, and copy these keys once more."""
+        """Writes whose answer was lost may still land.
+
+        Wait for that, and copy these keys once more.
+        """
         uncertain = self._parts.copier.totals.uncertain_keys
         if uncertain:
             await pause(self._parts.report, SETTLE_SECONDS)
@@ -147,7 +171,7 @@ class Copying:
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """Meanwhile read the log, tell how far it is, and stop when somebody wants the end (`Cancelled`)."""
+        """Meanwhile read the log and tell how far it is. Raises `Cancelled`."""
         async with alongside(self._watch):
             yield
 

@@ -1,6 +1,9 @@
-"""The switch: writes wait, what is in flight drains, the last keys are copied, the flags turn. Or it steps back.
+"""The switch: writes wait, what is in flight drains, the last keys are copied, the flags turn.
 
-Nothing but the flags on disk says who serves, so nothing is written to the database while a hold is open.
+Or it steps back.
+
+Nothing but the flags on disk says who serves, so nothing is written to the database while a hold is
+open.
 """
 
 import asyncio
@@ -25,7 +28,7 @@ log = get_logger(__name__)
 
 
 class StepBack(Exception):
-    """This attempt is over; writes go on at the source."""
+    """The attempt is over; writes go on at the source."""
 
 
 @dataclass(slots=True)
@@ -43,7 +46,10 @@ class Cutover:
         self._parts, self._copying, self._canary = parts, copying, canary
 
     async def run(self) -> None:
-        """Return when every virtual host has the flag ``dst``. Raises `Cancelled` while the source serves."""
+        """Return when every virtual host has the flag ``dst``.
+
+        Raises `Cancelled` while the source serves.
+        """
         parts = self._parts
         await parts.report.stage(Stage.CUTOVER, "both sides agree; switching")
         for warning in warnings_of(parts):
@@ -62,7 +68,10 @@ class Cutover:
             await self._copying.converge()
 
     async def _let_long_uploads_end(self) -> None:
-        """Never hold for what cannot drain: turn to a new epoch and let everything before it end by itself."""
+        """Never hold for what cannot drain.
+
+        Turn to a new epoch and let everything before it end by itself.
+        """
         parts = self._parts
         counters = parts.switch.older_counters(with_current=True)
         if await first_busy(parts.nginx.counters, counters) is None:
@@ -126,7 +135,10 @@ class Cutover:
         parts.check_cancelled()
 
     async def _reach_gate(self, hold: Hold) -> None:
-        """A write through each virtual host must arrive at our gate: else nginx would let writes pass the hold."""
+        """A write through each virtual host must arrive at our gate.
+
+        Else nginx would let writes pass the hold.
+        """
         if self._canary is None:
             return
         await together(
@@ -164,7 +176,10 @@ class Cutover:
         attempt.pins = len(uploads)
 
     async def _commit(self, attempt: _Attempt) -> None:
-        """Reads turn on every virtual host; only then may a write reach the destination on any of them."""
+        """Reads turn on every virtual host.
+
+        Only then may a write reach the destination on any of them.
+        """
         parts = self._parts
         await parts.switch.set(FlagState.HOLDD)
         attempt.committed = True
@@ -173,7 +188,8 @@ class Cutover:
         try:
             await parts.switch.set(FlagState.DST)
         except OSError as error:
-            # Open gate and holdd mean the destination, so writes go on; the flag is set as soon as it can be.
+            # Open gate and holdd mean the destination, so writes go on; the flag is set as soon as
+            # it can be.
             log.warning("the flag could not be set yet", error=worded(error))
 
     async def _step_back(self) -> None:
@@ -182,7 +198,8 @@ class Cutover:
             await parts.switch.set(FlagState.SRC)
             await parts.switch.unpin_all()
         except OSError as error:
-            # An open gate and hold mean the source, counted and logged: safe until the next try sets a flag.
+            # An open gate and hold mean the source, counted and logged: safe until the next try
+            # sets a flag.
             log.warning("the hold's flag stays for now", error=worded(error))
 
     def _why_too_long(self, attempt: _Attempt) -> str:

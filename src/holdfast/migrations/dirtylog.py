@@ -1,7 +1,8 @@
 """The dirty log: which keys were changed while a bucket is tracked, as nginx wrote it down.
 
-One line a finished mutation, in JSON, unbuffered; the format is specified in docs/reference/nginx-files.md.
-Whatever cannot be understood for certain owes a full pass: it never loses a key.
+One line a finished mutation, in JSON, unbuffered; the format is specified in
+docs/reference/nginx-files.md. Whatever cannot be understood for certain owes a full pass: it never
+loses a key.
 """
 
 import asyncio
@@ -282,7 +283,10 @@ class DirtyLog:
         self._files = []
 
     async def read(self) -> None:
-        """Read to the end as it is now: every line written before this call is noted when it returns."""
+        """Read to the end as it is now.
+
+        Every line written before this call is noted when it returns.
+        """
         async with self._turn:
             await self._read()
 

@@ -1,6 +1,7 @@
-"""Where migrations run: one thread with an event loop of its own for the gate and every engine of this process.
+"""Where migrations run: a thread with a loop of its own for the gate and every engine.
 
-So a request or a job that keeps the main loop busy never lets a held write wait. Reports go back to the loop that asked.
+So a request or a job that keeps the main loop busy never lets a held write wait. Reports go back to
+the loop that asked.
 """
 
 import asyncio
@@ -43,7 +44,9 @@ class Driver:
         self._starting = asyncio.Lock()
 
     async def run(self, move: Move, report: Report) -> None:
-        """`Engine.run` in the thread. Raises what it raises, and ``Unavailable`` when another process drives it.
+        """`Engine.run` in the thread.
+
+        Raises what it raises, and ``Unavailable`` when another process drives it.
 
         Cancelled, it returns only when the engine has let go: no hold is open then.
         """
@@ -57,11 +60,14 @@ class Driver:
             task.add_done_callback(lambda _: home.call_soon_threadsafe(ended.set))
             tasks.append(task)
 
+        def end() -> None:
+            tasks[0].cancel()  # begun before: calls keep their order
+
         running.loop.call_soon_threadsafe(begin)
         try:
             await ended.wait()
         except asyncio.CancelledError:
-            running.loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+            running.loop.call_soon_threadsafe(end)
             await ended.wait()
             raise
         tasks[0].result()

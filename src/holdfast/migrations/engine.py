@@ -1,6 +1,7 @@
 """Drives one migration from where its flags say that it stands to its end.
 
-``kill -9`` at any line is safe: the flags on disk are the truth, and `recovery_of` tells what they mean.
+``kill -9`` at any line is safe: the flags on disk are the truth, and `recovery_of` tells what they
+mean.
 """
 
 import asyncio
@@ -45,8 +46,8 @@ class Engine:
     async def run(self) -> None:
         """Return when it is done, cancelled, or ended in error; `Report.over` was told which.
 
-        When this task is cancelled the migration stays where its flags say, no hold is left open, and a later run
-        goes on with it.
+        When this task is cancelled the migration stays where its flags say, no hold is left open,
+        and a later run goes on with it.
         """
         async with self._opened() as (parts, copying):
             todo = recovery_of(
@@ -68,7 +69,10 @@ class Engine:
             await self._after_switch(parts, finished=todo is Recovery.FINISH)
 
     async def _taken_over(self, parts: Parts, todo: Recovery) -> bool:
-        """Bring flags that a dead process left into a state that this one drives; tells whether the move is made."""
+        """Bring flags that a dead process left into a state that this one drives.
+
+        Tells whether the move is made.
+        """
         match todo:
             case Recovery.START:
                 return False
@@ -141,7 +145,10 @@ class Engine:
         await asyncio.to_thread(parts.completer.forget)
 
     async def _end(self, stage: Stage, message: str, *, on_destination: bool) -> None:
-        """Record the end and make the flags static; whoever records it may have set them already."""
+        """Record the end and make the flags static.
+
+        Whoever records it may have set them already.
+        """
         await self._surely(lambda: self._report.over(stage, message))
         if not self._switch.is_static(on_destination=on_destination):
             await self._surely(
@@ -230,7 +237,7 @@ def _client(side: Side, transfers: int) -> S3Client:
 
 
 async def _scratch_file(path: Path) -> Comparison:
-    """What was proved before a restart is worth keeping, but a file that a crash has spoilt is not."""
+    """What was proved before a restart is kept, unless a crash has spoilt the file."""
 
     def usable() -> bool:
         with closing(sqlite3.connect(path)) as file:
@@ -239,8 +246,11 @@ async def _scratch_file(path: Path) -> Comparison:
             except sqlite3.DatabaseError:
                 return False
 
-    if path.exists() and not await asyncio.to_thread(usable):
-        path.unlink()
+    def discard_if_spoilt() -> None:
+        if path.exists() and not usable():
+            path.unlink()
+
+    await asyncio.to_thread(discard_if_spoilt)
     return Comparison(path)
 
 

@@ -1,4 +1,7 @@
-"""A migration's record on disk, in the format of docs/reference/migrations.md: enough to rebuild its row."""
+"""A migration's record on disk, in the format of docs/reference/migrations.md.
+
+Enough to rebuild its row.
+"""
 
 import contextlib
 import json

@@ -1,7 +1,8 @@
-"""The gate: where nginx lets mutations wait while a hold is open, and who answers a pinned Complete.
+"""The gate: where nginx lets mutations wait while a hold is open.
 
-One small HTTP server on a loopback port for all migrations that a process drives; routing flags name the port. When
-the process dies the connection is refused, and nginx lets the write go to the pool that the flag names.
+It answers Completes of pinned uploads too. One small HTTP server on a loopback port for all
+migrations that a process drives; routing flags name the port. When the process dies the connection
+is refused, and nginx lets the write go to the pool that the flag names.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from holdfast.kernel.logging import get_logger
 from holdfast.migrations.model import GateAnswer, gate_answer
 
 PORTS = range(20_000, 32_768)
-"""Below the range that outgoing connections take theirs from, so that nobody gets a dead driver's port by chance."""
+"""Below those of outgoing connections: nobody gets a dead driver's port by chance."""
 BACKLOG = 4096
 MAX_COMPLETE_BYTES = 8 * 1024 * 1024
 """A Complete of 10,000 parts is 1.5 MB."""
@@ -37,7 +38,7 @@ class Hold:
     """One pause of the writes of a bucket, on all its virtual hosts."""
 
     def __init__(self, draining: Iterable[str]) -> None:
-        """``draining``: counters whose requests still go through, because the drain waits for them."""
+        """``draining``: counters whose requests still go on, as the drain waits for them."""
         self.held_requests = 0
         self.seen_vhosts: set[str] = set()
         """Where nginx has asked from since the hold began: proof that it reaches this process."""
@@ -46,8 +47,10 @@ class Hold:
         self._changed = asyncio.Event()
 
     def close_for(self, counter: str) -> None:
-        """From now on requests under this counter wait. Call it *before* looking whether the counter is 0:
-        one that is counted after that look must not slip through.
+        """From now on requests under this counter wait.
+
+        Call it *before* looking whether the counter is 0: one that is counted after that look must
+        not slip through.
         """
         self._draining.discard(counter)
 
@@ -117,12 +120,18 @@ class Gate:
             self._runner = None
 
     def close(self, places: Iterable[Place], hold: Hold) -> None:
-        """Requests of these buckets wait by the rules of ``hold``. Call it before the flags say so."""
+        """Requests of these buckets wait by the rules of ``hold``.
+
+        Call it before the flags say so.
+        """
         for place in places:
             self._holds[place] = hold
 
     def open(self, places: Iterable[Place]) -> None:
-        """Forget the hold of these buckets, and let everybody go. Call it after the flags say so."""
+        """Forget the hold of these buckets, and let everybody go.
+
+        Call it after the flags say so.
+        """
         for place in places:
             hold = self._holds.pop(place, None)
             if hold is not None:
@@ -158,7 +167,10 @@ class Gate:
 
 def slow_down(why: str) -> web.Response:
     """S3's way of asking a client to try again."""
-    text = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>SlowDown</Code><Message>{why}</Message></Error>'
+    text = (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        f"<Error><Code>SlowDown</Code><Message>{why}</Message></Error>"
+    )
     return web.Response(
         status=503, text=text, content_type="application/xml", headers={"Retry-After": "1"}
     )

@@ -1,4 +1,4 @@
-"""The job that drives a migration: one step, which may die anywhere and goes on from the flags on disk."""
+"""The job that drives a migration: one step, which goes on from the flags on disk."""
 
 import json
 
@@ -22,7 +22,7 @@ from holdfast.migrations.tables import MigrationRow
 
 MOVE = "migrations.move"
 GRACE_SECONDS = 30 * 86_400.0
-"""A cancel is never forced: it is either carried out in order, or the switch is over and it comes too late."""
+"""A cancel is never forced: it is carried out in order, or it comes too late."""
 
 
 @job(MOVE, cancel_grace_seconds=GRACE_SECONDS)
@@ -81,7 +81,7 @@ async def side_of(session: AsyncSession, gateway: Gateway, pool_id: int) -> Side
 
 @on_job_end(MOVE)
 async def leave_nothing_half_done(work: Work, ended: EndedJob) -> None:
-    """A job that ended without ending its migration (cancelled while it waited, or failed) is followed by one that does."""
+    """A job that ended without ending its migration is followed by one that does."""
     row = await work.session.get(MigrationRow, ended.args["migration_id"])
     if row is None or is_over(Stage(row.stage)):
         return

@@ -1,7 +1,10 @@
-"""After a machine died between two renames: some virtual hosts serve the destination, others the source.
+"""After a machine died between two renames.
 
-Both sides were equal before the first of them turned. So what is missing on the destination is what was written since
-through the others, and the dirty log names it: writes wait on all, these keys are copied, and all turn.
+Some virtual hosts serve the destination, others the source.
+
+Both sides were equal before the first of them turned. So what is missing on the destination is what
+was written since through the others, and the dirty log names it: writes wait on all, these keys are
+copied, and all turn.
 """
 
 import asyncio
@@ -17,7 +20,10 @@ MEND_SECONDS = 50.0
 
 
 async def bring_all_over(parts: Parts) -> None:
-    """Return when every virtual host serves the destination. Raises as copying does: then nothing has changed."""
+    """Return when every virtual host serves the destination.
+
+    Raises as copying does: then nothing has changed.
+    """
     switch = parts.switch
     flags = switch.flags()
     behind = [is_behind(flag, parts.move.destination.alias) for flag in flags]

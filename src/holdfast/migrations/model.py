@@ -150,9 +150,9 @@ class Options:
     give_up_after_seconds: float = 3600.0
     """How long an outage of a part may last until the migration ends in ``error``."""
     upload_idle_seconds: float = 900.0
-    """An upload begun before the switch of which no part came for so long is taken for abandoned."""
+    """An upload begun on the source that rests for so long is taken for abandoned."""
     adopt: bool = False
-    """Objects on the destination may be overwritten by the source's, and deleted when it has none."""
+    """What is on the destination may be overwritten, and deleted when the source lacks it."""
     waived: frozenset[str] = field(default_factory=frozenset)
     """Names out of ``WAIVERS``: checks that are not to stop the move."""
     admitted: bool = False
@@ -198,7 +198,10 @@ def bytes_per_second(limit: str) -> float | None:
 
 
 def seconds_per_key(keys: int, seconds: float, before: float | None) -> float | None:
-    """What replaying one key costs, as last measured; ``before`` when there was nothing to measure."""
+    """What replaying one key costs, as last measured.
+
+    ``before`` when there was nothing to measure.
+    """
     return seconds / keys if keys else before
 
 
@@ -289,8 +292,8 @@ def probation_is_over(
 ) -> bool:
     """Whether nothing needs the source any more.
 
-    Without uploads that were begun on the source there is nothing to wait for. With some, clients get
-    ``wanted_seconds`` after the last one to repeat a Complete whose answer they lost.
+    Without uploads that were begun on the source there is nothing to wait for. With some, clients
+    get ``wanted_seconds`` after the last one to repeat a Complete whose answer they lost.
     """
     return not had_pins or (not live and quiet_seconds >= wanted_seconds)
 

@@ -26,7 +26,8 @@ async def patiently(
 ) -> T:
     """Do it, again and again while what stands in the way may go away.
 
-    Raises `Hopeless` after ``give_up_after_seconds`` of one outage, `Cancelled`, and what cannot mend itself.
+    Raises `Hopeless` after ``give_up_after_seconds`` of one outage, `Cancelled`, and what cannot
+    mend itself.
     """
     began: float | None = None
     attempt = 0

@@ -1,7 +1,8 @@
 """Checks before a move: what would break a promise stops it, or is waived by name.
 
-Only reads are sent to the servers (never a write of a sub-resource: a server that does not know it would take it for
-the object), but for the bucket on the destination, which is made when it is not there.
+Only reads are sent to the servers (never a write of a sub-resource: a server that does not know it
+would take it for the object), but for the bucket on the destination, which is made when it is not
+there.
 """
 
 from dataclasses import replace
@@ -56,7 +57,8 @@ def check_sides(move: Move) -> None:
         _refuse(
             move.options,
             "keys",
-            "the two pools have different S3 keys: clients sign with the source's, and the destination would refuse them",
+            "the two pools have different S3 keys: the destination would refuse clients that sign "
+            "with the source's",
         )
     if one.region != other.region:
         _refuse(move.options, "region", f"the pools' regions differ: {one.region}, {other.region}")
@@ -108,7 +110,7 @@ async def _check_destination(move: Move, parts: Parts) -> None:
     if problem:
         raise Hopeless(
             problem,
-            hint="look at the plan (dry_run=true), then start it with confirm set to the bucket's name",
+            hint="look at the plan (dry_run=true), then send confirm with the bucket's name",
         )
 
 
@@ -130,7 +132,10 @@ def destination_problem(move: Move, found: ComparisonTotals) -> str:
 
 
 async def check_tokens(parts: Parts) -> None:
-    """A listing that a client began on the source must go on at the destination. Raises `Hopeless`."""
+    """A listing that a client began on the source must go on at the destination.
+
+    Raises `Hopeless`.
+    """
     move = parts.move
     size = TOKEN_PAGE_KEYS
     first = await parts.source.list_page(move.bucket, max_keys=size)

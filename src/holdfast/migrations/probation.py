@@ -1,4 +1,7 @@
-"""After the switch: uploads that were begun on the source end there, through the helper, until none is left."""
+"""After the switch.
+
+Uploads that were begun on the source end there, through the helper, until none is left.
+"""
 
 import time
 from dataclasses import dataclass

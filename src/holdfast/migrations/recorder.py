@@ -1,4 +1,7 @@
-"""Writes what becomes of a migration: its row, its log, events, the audit, and the record on disk."""
+"""Writes what becomes of a migration.
+
+Its row, its log, events, the audit, and the record on disk.
+"""
 
 import asyncio
 import contextlib
@@ -96,7 +99,10 @@ class Recorder:
         await self._change(change, message, kind="hold")
 
     async def over(self, stage: Stage, message: str) -> None:
-        """It is done, or ended in error, or was cancelled; the routes follow in the same transaction."""
+        """It is done, or ended in error, or was cancelled.
+
+        The routes follow in the same transaction.
+        """
         if self._abandon not in {"", CANCELLED} and stage is Stage.CANCELLED:
             stage, message = Stage.ERROR, self._abandon
         done = stage is Stage.DONE
@@ -166,7 +172,10 @@ class Recorder:
         *,
         kind: str = "",
     ) -> None:
-        """One transaction: row, log line, event. Raises ``Unavailable`` while there is no database."""
+        """One transaction: row, log line, event.
+
+        Raises ``Unavailable`` while there is no database.
+        """
         try:
             async with self._ctx.write() as work:
                 row = await work.session.get(MigrationRow, self._move.migration_id)

@@ -1,4 +1,4 @@
-"""The routing flags of one bucket on all its virtual hosts, and nginx's counters of what is in flight under them."""
+"""The routing flags of one bucket on all its virtual hosts, and the drain of what is in flight."""
 
 import asyncio
 import time
@@ -20,11 +20,17 @@ class Counters(Protocol):
     """What nginx tells of itself."""
 
     async def busy(self, counter: str) -> bool:
-        """Whether a request is in flight that was counted under this key. Raises ``Unavailable``."""
+        """Whether a request is in flight that was counted under this key.
+
+        Raises ``Unavailable``.
+        """
         ...
 
     async def lost_a_worker(self) -> bool:
-        """Whether a worker died since the last call: log lines may be missing. Raises ``Unavailable``."""
+        """Whether a worker died since the last call: log lines may be missing.
+
+        Raises ``Unavailable``.
+        """
         ...
 
 
@@ -47,9 +53,7 @@ class Switch:
         self._turn = asyncio.Lock()
 
     async def _do(self, action: Callable[[], T]) -> T:
-        """In a thread, one after the other, and to its end even when the caller is cancelled:
-        a flag must never be set after a later one.
-        """
+        """In a thread, in turn, to its end: a flag must never be set after a later one."""
 
         async def in_turn() -> T:
             async with self._turn:
@@ -70,9 +74,12 @@ class Switch:
         )
 
     async def set(self, state: FlagState, *, on_destination: bool = False) -> None:
-        """Switch every virtual host to a new epoch of ``state``; live and durable when this returns.
+        """Switch every virtual host to a new epoch of ``state``.
 
-        ``on_destination`` chooses the pool of a static flag. Raises ``OSError``: then some may be switched.
+        Live and durable when this returns.
+
+        ``on_destination`` chooses the pool of a static flag. Raises ``OSError``: then some may be
+        switched.
         """
         states = [state] * len(self.places)
         await self._do(lambda: self._set(states, on_destination=on_destination))
@@ -161,7 +168,10 @@ class Switch:
 
 
 async def drain_in_hold(counters: Counters, hold: Hold, keys: Sequence[str]) -> None:
-    """Return when nothing is in flight under ``keys``, and nothing can be any more: later ones wait at the gate."""
+    """Return when nothing is in flight under ``keys``, and nothing can be any more.
+
+    Later ones wait at the gate.
+    """
     left = list(keys)
     pause = FIRST_LOOK_SECONDS
     while True:

@@ -1,4 +1,7 @@
-"""Rows of migrations, and the named queries on them. ``options``, ``holds`` and ``vhosts`` are JSON."""
+"""Rows of migrations, and the named queries on them.
+
+``options``, ``holds`` and ``vhosts`` are JSON.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime

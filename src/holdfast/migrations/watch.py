@@ -1,4 +1,7 @@
-"""What nginx tells of itself: counters of mutations in flight, and whether a worker died with some of them."""
+"""What nginx tells of itself.
+
+Counters of mutations in flight, and whether a worker died with some of them.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -34,7 +37,10 @@ class NginxWatch:
         self._before: Workers | None = None
 
     async def busy(self, counter: str) -> bool:
-        """Whether a request is in flight that was counted under this key. Raises ``Unavailable``."""
+        """Whether a request is in flight that was counted under this key.
+
+        Raises ``Unavailable``.
+        """
         if counter in self._forgiven:
             return False
         status, _ = await control_status(self._port, f"/probe?k={quote(counter, safe='/:.*_~-')}")
@@ -56,18 +62,23 @@ class NginxWatch:
         return Workers(answer[0], master, serving, frozenset(found))
 
     async def lost_a_worker(self) -> bool:
-        """Whether one died since the last call without having been told to: its lines may be missing."""
+        """Whether one died since the last call without having been told to.
+
+        Its lines may be missing.
+        """
         before, now = self._before, await self.workers()
         self._before = now
         return before is not None and died(before, now)
 
     async def forgive(self, counters: frozenset[str], before: Workers) -> None:
-        """A worker died under requests that it counted, and nobody counts them down. Once all its contemporaries
-        are gone (after a reload), nothing can be in flight under these counters. Raises ``Unavailable``.
+        """A worker died under requests that it counted, and nobody counts them down.
+
+        Once all its contemporaries are gone (after a reload), nothing can be in flight under these
+        counters. Raises ``Unavailable``.
         """
         try:
             async with asyncio.timeout(WORKERS_GONE_SECONDS):
-                while before.all & (await self.workers()).all:
+                while before.all & (await self.workers()).all:  # noqa: ASYNC110 - of /proc
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise Unavailable("old nginx workers do not end", hint="restart nginx") from None

@@ -22,7 +22,10 @@ def build_migrations(services: Services) -> None:
 
 
 async def start(services: Services) -> None:
-    """Give a job to unfinished migrations that have lost theirs; the job engine goes on with the others."""
+    """Give a job to unfinished migrations that have lost theirs.
+
+    The job engine goes on with the others.
+    """
     async with services.database.write(SYSTEM) as work:
         for row in await active_migrations(work.session):
             await adopt(work, row.id)

@@ -1,4 +1,7 @@
-"""The plan of a move: what would be copied, how long it may take, what stands in the way, what clients will see."""
+"""The plan of a move.
+
+What would be copied, how long it may take, what stands in the way, what clients will see.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -43,7 +46,10 @@ class Plan:
 
 
 async def plan(services: Services, wish: Wish) -> Plan:
-    """Look at both sides and change nothing. Raises as starting it would, for what the rows tell."""
+    """Look at both sides and change nothing.
+
+    Raises as starting it would, for what the rows tell.
+    """
     gateway = services.get(Gateway)
     async with services.database.read() as session:
         await check_wish(session, services, wish)

@@ -1,7 +1,7 @@
 """What the gateway asks of migrations."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,6 +13,12 @@ from holdfast.migrations.service.restoring import restore
 from holdfast.migrations.service.starting import Wish, default_options, put_in
 
 
+class Named(Protocol):
+    """A row of the gateway, as far as it matters here."""
+
+    id: Any
+
+
 class Port:
     """Implements ``holdfast.gateway.ports.MigrationPort``."""
 
@@ -20,7 +26,7 @@ class Port:
         self._services = services
 
     async def start(
-        self, work: Work, *, vhost: Any, bucket: str, source: Any, destination: Any
+        self, work: Work, *, vhost: Named, bucket: str, source: Named, destination: Named
     ) -> int:
         """Start moving a bucket in the caller's transaction. Raises ``TooMany``, ``Conflict``."""
         wish = Wish(

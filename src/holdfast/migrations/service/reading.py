@@ -101,7 +101,8 @@ async def purge_source(
 ) -> Purge:
     """Delete the copy that a finished migration left on its source. Never a live one.
 
-    Raises ``NotFound``, ``BadRequest``, ``Invalid`` without the confirmation, ``Conflict`` when it is live.
+    Raises ``NotFound``, ``BadRequest``, ``Invalid`` without the confirmation, ``Conflict`` when it
+    is live.
     """
     async with services.database.read() as session:
         row = await show(session, migration_id)

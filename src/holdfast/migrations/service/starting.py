@@ -63,7 +63,8 @@ def default_options(settings: Settings) -> Options:
 async def create(services: Services, actor: Actor, wish: Wish) -> MigrationRow:
     """Start moving a bucket, once the source was seen to have it.
 
-    Raises ``BadRequest``, ``Conflict``, ``TooMany``, and ``Unavailable`` when the source does not answer.
+    Raises ``BadRequest``, ``Conflict``, ``TooMany``, and ``Unavailable`` when the source does not
+    answer.
     """
     check_waivers(wish.options.waived, WAIVERS)
     async with services.database.read() as session:
@@ -121,7 +122,7 @@ async def put_in(
 
 
 async def adopt(work: Work, migration_id: int) -> None:
-    """Give an unfinished migration a job when none of its own is left (its job's row was lost, say)."""
+    """Give an unfinished migration a job when none of its own is left."""
     row = await work.session.get(MigrationRow, migration_id, with_for_update=True)
     if row is None or is_over(Stage(row.stage)):
         return
@@ -233,7 +234,10 @@ async def client_for(session: AsyncSession, services: Services, pool_id: int) ->
 
 
 async def cancel(work: Work, migration_id: int) -> MigrationRow:
-    """Ask for its end, with the source serving. Raises ``NotFound``, ``BadRequest``, ``Conflict``."""
+    """Ask for its end, with the source serving.
+
+    Raises ``NotFound``, ``BadRequest``, ``Conflict``.
+    """
     row = await work.session.get(MigrationRow, migration_id, with_for_update=True)
     if row is None:
         raise NotFound("Migration not found", hint="holdfast migration list")
@@ -253,6 +257,6 @@ async def cancel(work: Work, migration_id: int) -> MigrationRow:
     return row
 
 
-def with_limits(options: Options, **asked: Any) -> Options:
+def with_limits(options: Options, asked: dict[str, Any]) -> Options:
     """The defaults, but for what was asked for."""
     return dataclasses.replace(options, **{k: v for k, v in asked.items() if v is not None})
