@@ -1,6 +1,7 @@
 """``holdfast serve``: the API, and a worker unless asked otherwise."""
 
 import contextlib
+import signal
 from collections.abc import AsyncIterator
 
 import uvicorn
@@ -45,6 +46,9 @@ def serve(loaded: LoadedSettings, *, with_worker: bool = True) -> None:
         server.should_exit = True
 
     restarter = services.add(Restarter(stop))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The server hands a signal on once it has ended in order: that is no failure.
+        signal.signal(number, lambda *_: None)
     server.run()
     if restarter.asked:
         begin_again()

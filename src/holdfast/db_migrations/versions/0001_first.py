@@ -7,27 +7,13 @@ revision = "0001"
 down_revision = None
 
 
+# fmt: off
 TABLES = (
-    "migration_log",
-    "route",
-    "node_config",
-    "migration",
-    "bucket",
-    "vhost",
-    "token",
-    "pool_member",
-    "pool_credential",
-    "job_step",
-    "user_account",
-    "timer",
-    "schedule",
-    "published",
-    "pool",
-    "job",
-    "executor",
-    "event",
-    "audit",
+    "migration_log", "route", "node_config", "migration", "bucket", "vhost", "token",
+    "pool_member", "pool_credential", "job_step", "user_account", "timer", "schedule",
+    "published", "pool", "job", "executor", "event", "audit",
 )
+# fmt: on
 
 
 def upgrade() -> None:

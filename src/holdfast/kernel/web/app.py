@@ -13,6 +13,7 @@ from holdfast import __version__
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.logging import MASK, get_logger, is_secret_name
 from holdfast.kernel.services import Services
+from holdfast.kernel.web import api_page
 from holdfast.kernel.web.metrics import CountRequests
 from holdfast.kernel.web.security import TokenDoor, error_response
 
@@ -27,14 +28,14 @@ def build_app(services: Services, routers: Iterable[APIRouter], lifespan: Lifesp
         version=__version__,
         description="Control plane for a site's data.",
         openapi_url="/api/openapi.json",
-        docs_url="/api/docs",
-        redoc_url="/api/redoc",
+        docs_url=None,
+        redoc_url=None,
         lifespan=lifespan,
     )
     app.state.services = services
     app.add_middleware(TokenDoor)
     app.add_middleware(CountRequests)
-    for router in routers:
+    for router in (api_page.router, *routers):
         app.include_router(router)
     app.add_exception_handler(AppError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
