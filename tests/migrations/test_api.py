@@ -1,0 +1,261 @@
+"""The calls of the API, on a running server with real pools and a real nginx."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from holdfast.demo.fleet import NEW, OLD, Fleet, running_fleet
+from holdfast.kernel.stores.s3.client import S3Client
+
+pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
+OVER = {"done", "error", "cancelled"}
+WIRE_FIELDS = {
+    "id",
+    "vhost_id",
+    "bucket",
+    "src_pool_id",
+    "dst_pool_id",
+    "mode",
+    "phase",
+    "objects_total",
+    "objects_done",
+    "bytes_total",
+    "bytes_done",
+    "error_msg",
+    "started_at",
+    "finished_at",
+    "created_at",
+    "orphaned_source_pool_id",
+    "orphaned_source_prefix",
+    "orphaned_at",
+    "cascade_warnings",
+}
+
+
+@dataclass
+class Site:
+    fleet: Fleet
+    api: httpx.AsyncClient
+    ids: dict[str, int]
+
+    async def fill(self, bucket: str, objects: int = 3, size: int = 10) -> None:
+        async with self.s3(OLD) as client:
+            await client.create_bucket(bucket)
+            for number in range(objects):
+                await client.put(bucket, f"k{number}", b"x" * size)
+
+    def s3(self, pool: str) -> S3Client:
+        fleet = self.fleet
+        return S3Client(fleet.pool_url(pool), fleet.access_key, fleet.secret_key)
+
+    def body(self, bucket: str, **more: Any) -> dict[str, Any]:
+        return {
+            "bucket": bucket,
+            "src_pool_id": self.ids[OLD],
+            "dst_pool_id": self.ids[NEW],
+            "probation_seconds": 0.2,
+            **more,
+        }
+
+    async def post(self, bucket: str, **more: Any) -> httpx.Response:
+        return await self.api.post("/api/migrations", json=self.body(bucket, **more))
+
+    async def wait(self, identifier: int, *phases: str) -> dict[str, Any]:
+        async with asyncio.timeout(60):
+            while True:
+                found: dict[str, Any] = (await self.api.get(f"/api/migrations/{identifier}")).json()
+                if found["phase"] in (phases or OVER):
+                    return found
+                await asyncio.sleep(0.05)
+
+    async def moved(self, bucket: str) -> dict[str, Any]:
+        await self.fill(bucket)
+        answer = await self.post(bucket)
+        assert answer.status_code == 201, answer.text
+        found = await self.wait(answer.json()["id"])
+        assert found["phase"] == "done", found
+        return found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    async with running_fleet(tmp_path_factory.mktemp("site")) as fleet, fleet.api() as api:
+        pools = {pool["name"]: pool["id"] for pool in (await api.get("/api/pools")).json()}
+        yield Site(fleet, api, pools)
+
+
+async def test_a_bucket_moves_and_the_answer_tells_how(site: Site) -> None:
+    found = await site.moved("told")
+    assert found.keys() >= WIRE_FIELDS
+    assert (found["objects_total"], found["objects_done"], found["bytes_done"]) == (3, 3, 30)
+    assert found["orphaned_source_pool_id"] == site.ids[OLD]
+    assert found["orphaned_source_prefix"] == "/told/"
+    assert [hold["result"] for hold in found["holds"]][-1] == "switched"
+    assert found["started_at"].endswith("Z")
+    assert " " in found["created_at"]
+
+
+async def test_the_route_of_a_moved_bucket_names_the_new_pool(site: Site) -> None:
+    await site.moved("routed")
+    routes = (await site.api.get("/api/vhosts/1/routes")).json()
+    route = next(route for route in routes if route["path_prefix"] == "/routed/")
+    assert route["pool_id"] == site.ids[NEW]
+
+
+async def test_its_log_and_events_and_audit_tell_what_was_done(site: Site) -> None:
+    found = await site.moved("logged")
+    lines = (await site.api.get(f"/api/migrations/{found['id']}/log?limit=1000")).json()
+    assert lines[0].keys() == {"id", "migration_id", "phase", "message", "created_at"}
+    assert [line["id"] for line in lines] == sorted((x["id"] for x in lines), reverse=True)
+    assert {"pending", "copying", "verifying", "switching", "done"} <= {x["phase"] for x in lines}
+    audit = (await site.api.get("/api/audit?entity_type=migration")).json()
+    actions = [a["action"] for a in audit if str(a["entity_id"]) == str(found["id"])]
+    assert actions == ["migration_done", "create_migration"]
+
+
+async def test_its_record_lies_on_disk(site: Site) -> None:
+    found = await site.moved("recorded")
+    folder = Path(site.fleet.directory) / "holdfast" / "migrations"
+    record = json.loads((folder / f"migration-{found['id']}.done.json").read_text())
+    assert (record["source_pool_name"], record["target_pool_name"]) == (OLD, NEW)
+    assert record["status"] == "done"
+    assert not (folder / f"migration-{found['id']}.state.json").exists()
+
+
+async def test_the_plan_changes_nothing(site: Site) -> None:
+    await site.fill("planned", objects=4)
+    answer = await site.api.post("/api/migrations?dry_run=true", json=site.body("planned"))
+    assert answer.status_code == 200
+    plan = answer.json()
+    assert (plan["objects"], plan["bytes"], plan["objects_to_copy"]) == (4, 40, 4)
+    assert plan["conflicts"] == []
+    assert plan["vhosts"] == ["s3.localhost"]
+    async with site.s3(NEW) as client:
+        assert not await client.head_bucket("planned")
+
+
+async def test_the_plan_names_what_would_be_lost(site: Site) -> None:
+    await site.fill("crowded")
+    async with site.s3(NEW) as client:
+        await client.create_bucket("crowded")
+        await client.put("crowded", "theirs", b"y")
+    plan = (await site.api.post("/api/migrations?dry_run=true", json=site.body("crowded"))).json()
+    assert plan["would_delete"] == ["theirs"]
+    assert plan["conflicts"]
+    refused = await site.wait((await site.post("crowded")).json()["id"])
+    assert refused["phase"] == "error"
+    assert "crowded" not in refused["error_msg"] or "already" in refused["error_msg"]
+    forced = await site.wait((await site.post("crowded", confirm="crowded")).json()["id"])
+    assert forced["phase"] == "done", forced["error_msg"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "text"),
+    [
+        ({"dst_pool_id": 1, "src_pool_id": 1}, 400, "must be different"),
+        ({"src_pool_id": 999}, 400, "Source pool 999 not found"),
+        ({"dst_pool_id": 999}, 400, "Destination pool 999 not found"),
+        ({"bucket": "nowhere"}, 400, "does not exist"),
+        ({"bucket": ""}, 422, ""),
+        ({"mode": "move"}, 422, ""),
+        ({"waive": ["everything"]}, 422, "cannot be waived"),
+        ({"bandwidth_limit": "fast"}, 422, ""),
+    ],
+)
+async def test_what_cannot_be_moved_is_refused(
+    site: Site, change: dict[str, Any], status: int, text: str
+) -> None:
+    answer = await site.api.post("/api/migrations", json=site.body("refused") | change)
+    assert answer.status_code == status, answer.text
+    assert text in answer.text
+    assert answer.json().keys() >= {"detail", "code", "hint"}
+
+
+async def test_an_empty_bucket_is_refused(site: Site) -> None:
+    await site.fill("empty", objects=0)
+    answer = await site.post("empty")
+    assert answer.status_code == 400
+    assert "empty" in answer.json()["detail"]
+
+
+async def test_a_bucket_moves_once_at_a_time_and_a_cancel_leaves_the_source(site: Site) -> None:
+    await site.fill("slow", objects=10, size=2000)
+    slow = {"bandwidth_limit": "1K"}
+    first = (await site.post("slow", **slow)).json()
+    again = await site.post("slow", **slow)
+    assert again.status_code == 409
+    await site.fill("slow2", objects=10, size=2000)
+    second = (await site.post("slow2", **slow)).json()
+    await site.fill("slow3")
+    assert (await site.post("slow3")).status_code == 429
+    for started in (first, second):
+        cancelled = await site.api.post(f"/api/migrations/{started['id']}/cancel")
+        assert cancelled.json() == {"ok": True, "migration_id": started["id"]}
+    for started in (first, second):
+        assert (await site.wait(started["id"]))["phase"] == "cancelled"
+    twice = await site.api.post(f"/api/migrations/{first['id']}/cancel")
+    assert twice.status_code == 400
+    assert twice.json()["detail"] == "Migration is already in terminal state: cancelled"
+    listed = (await site.api.get("/api/migrations?phase=cancelled&limit=2")).json()
+    assert [row["id"] for row in listed] == [second["id"], first["id"]]
+
+
+async def test_an_unknown_migration_is_not_found(site: Site) -> None:
+    for path in ("", "/log"):
+        answer = await site.api.get(f"/api/migrations/999999{path}")
+        assert (answer.status_code, answer.json()["detail"]) == (404, "Migration not found")
+    for path in ("cancel", "purge-source"):
+        answer = await site.api.post(f"/api/migrations/999999/{path}", json={})
+        assert answer.status_code == 404
+
+
+async def test_what_was_left_is_purged_only_when_its_name_is_typed(site: Site) -> None:
+    found = await site.moved("left")
+    path = f"/api/migrations/{found['id']}/purge-source"
+    orphans = (await site.api.get("/api/migrations/orphaned")).json()
+    assert found["id"] in {orphan["migration_id"] for orphan in orphans}
+    assert (await site.api.post(path, json={})).status_code == 422
+    counted = (await site.api.post(f"{path}?dry_run=true", json={})).json()
+    assert (counted["total"], counted["deleted"]) == (3, 0)
+    purged = (await site.api.post(path, json={"confirm": "left"})).json()
+    assert (purged["ok"], purged["deleted"]) == (True, 3)
+    async with site.s3(NEW) as client:
+        assert (await client.totals("left")).objects == 3
+    orphans = (await site.api.get("/api/migrations/orphaned")).json()
+    assert found["id"] not in {orphan["migration_id"] for orphan in orphans}
+    assert (await site.api.post(path, json={"confirm": "left"})).status_code == 400
+
+
+async def test_a_copy_that_became_live_again_is_never_purged(site: Site) -> None:
+    found = await site.moved("back")
+    body = site.body("back", confirm="back") | {
+        "src_pool_id": site.ids[NEW],
+        "dst_pool_id": site.ids[OLD],
+    }
+    answer = await site.api.post("/api/migrations", json=body)
+    assert (await site.wait(answer.json()["id"]))["phase"] == "done"
+    purge = await site.api.post(
+        f"/api/migrations/{found['id']}/purge-source", json={"confirm": "back"}
+    )
+    assert purge.status_code == 409
+    async with site.s3(OLD) as client:
+        assert (await client.totals("back")).objects == 3
+
+
+async def test_buckets_that_can_be_moved_away_are_listed(site: Site) -> None:
+    await site.fill("here")
+    await site.moved("gone")
+    found = (await site.api.get(f"/api/migrations/source-buckets?pool_id={site.ids[OLD]}")).json()
+    assert "here" in found["buckets"]
+    assert "gone" not in found["buckets"]
+
+
+async def test_nothing_is_stale_on_a_sound_site(site: Site) -> None:
+    assert (await site.api.get("/api/migrations/stale")).json() == []
