@@ -39,11 +39,14 @@ async def start(services: Services) -> None:
     async with services.database.write(SYSTEM) as work:
         await queries.lock_gateway(work.session)
         await hold_lock(work, gateway)
+        was_bare = gateway.generations.current() is None
         number = await asyncio.to_thread(gateway.generations.ensure)
         await asyncio.to_thread(gateway.flags.ensure)
         published = await queries.published(work.session)
         if await _is_new(work, published):
             told.texts = await _begin(work, gateway, published, number)
+        elif was_bare:
+            told.texts = _keep_rows(gateway, published, number)
         else:
             told.texts = await _agree(work, gateway, published, number)
     for text in told.texts:
@@ -72,6 +75,16 @@ async def _begin(work: Work, gateway: Gateway, published: PublishedRow, number: 
         work.on_rollback(lambda: take_back(gateway.generations, gateway.nginx, candidate))
         published.generation = candidate.number
     return []
+
+
+def _keep_rows(gateway: Gateway, published: PublishedRow, number: int) -> list[str]:
+    """A disk that never had a generation says nothing: it was lost or moved, not emptied by us."""
+    published.generation = number
+    published.reload_pending = True
+    root = gateway.settings.nginx_root
+    return [
+        f"{root} had no generation: the database is kept; write it with holdfast config rebuild"
+    ]
 
 
 async def _empty_generation(gateway: Gateway) -> Candidate:
