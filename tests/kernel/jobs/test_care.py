@@ -1,10 +1,6 @@
 """What a worker looks after: old rows, reactions that fail, a database that goes away, the API."""
 
 import asyncio
-import itertools
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,14 +11,12 @@ from sqlalchemy.exc import DBAPIError
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
-from holdfast.kernel.errors import AppError, NotFound
+from holdfast.kernel.errors import NotFound
 from holdfast.kernel.jobs import durable
 from holdfast.kernel.jobs.admission import leading
-from holdfast.kernel.jobs.engine import JobEngine
 from holdfast.kernel.jobs.errors import JobFailed, error_code, storable
 from holdfast.kernel.jobs.logfile import JobLog, log_path, read_log
 from holdfast.kernel.jobs.model import JobState
-from holdfast.kernel.jobs.own_thread import in_own_thread
 from holdfast.kernel.jobs.registry import EndedJob, on_job_end
 from holdfast.kernel.jobs.tables import JobRow, JobStepRow
 from holdfast.kernel.process import ProcessFailed
@@ -31,11 +25,9 @@ from tests.kernel.jobs.harness import (
     QUICK,
     Evidence,
     engine_here,
-    services_for,
     show,
     state_of,
     submit,
-    until,
 )
 
 
@@ -113,52 +105,6 @@ async def _cut_connections(observer: Database) -> None:
     )
     async with observer.read() as session:
         await session.execute(sa.text(cut))
-
-
-async def test_a_job_that_blocks_its_thread_does_not_stall_the_loop_of_the_api(
-    tmp_path: Path, database_url: str, evidence: Evidence
-) -> None:
-    async def worker(started: Callable[[], None], stop: asyncio.Event) -> None:
-        services = services_for(tmp_path / "data", database_url)
-        engine = JobEngine(QUICK)
-        await engine.start(services)
-        started()
-        await stop.wait()
-        await engine.stop()
-        await services.database.close()
-
-    database = Database(database_url)
-    async with in_own_thread(worker):
-        args = {"evidence": str(evidence.path), "seconds": 2.0}
-        job_id = await submit(database, "sample.block", args)
-        await evidence.says("blocks")
-        moments = [time.monotonic()]
-        while evidence.count("blocked") == 0:
-            await asyncio.sleep(0.01)
-            moments.append(time.monotonic())
-        await state_of(database, job_id, JobState.DONE)
-    await database.close()
-    assert max(b - a for a, b in itertools.pairwise(moments)) < 1.0
-
-
-async def test_a_worker_that_cannot_start_in_its_thread_says_why() -> None:
-    async def broken(started: Callable[[], None], stop: asyncio.Event) -> None:
-        raise AppError("no database")
-
-    with pytest.raises(AppError, match="no database"):
-        async with in_own_thread(broken):
-            pass
-
-
-async def test_a_worker_that_fails_later_does_not_leave_the_api_without_it() -> None:
-    async def dies(started: Callable[[], None], stop: asyncio.Event) -> None:
-        started()
-        raise AppError("a bad end")
-
-    died = threading.Event()
-    with pytest.raises(AppError, match="a bad end"):
-        async with in_own_thread(dies, on_death=died.set):
-            await until(died.is_set)
 
 
 @pytest.mark.real
