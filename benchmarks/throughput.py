@@ -1,10 +1,11 @@
 """Requests a second through our nginx configuration, against a hand-written one."""
 
 import asyncio
+import os
 import re
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -16,8 +17,8 @@ from benchmarks.stage import OBJECT, bucket_with_object, post, presigned, start_
 from holdfast.demo.fleet import OLD, VHOST, Fleet, running_fleet
 from holdfast.kernel.process import find_program
 
-ROUNDS = 12
-SECONDS = 3
+ROUNDS = 16
+SECONDS = 2
 CONNECTIONS = 16
 REACH = 0.97
 BUCKET, MOVING = "steady", "moving"
@@ -32,8 +33,19 @@ class Load:
     """What wrk sends."""
 
     port: int
+    nginx: Path
+    """Where the process id of its nginx stands."""
     target: str = "/"
     script: Path | None = None
+
+
+@dataclass(slots=True)
+class Rounds:
+    """What came of it, round after round."""
+
+    rates: list[float] = field(default_factory=list)
+    cpu_microseconds: list[float] = field(default_factory=list)
+    """Of nginx, a request: unlike the rate it hardly depends on what else the machine does."""
 
 
 async def run(directory: Path) -> list[Result]:
@@ -43,20 +55,29 @@ async def run(directory: Path) -> list[Result]:
         large = fleet.directory / OLD / MOVING
         await asyncio.to_thread(write_objects, large, iter(["large"]), bytes(LARGE_BYTES))
         async with running_nginx(fleet, [VHOST]) as bare:
-            ports = (fleet.gateway_port, bare.port)
-            gets = await _alternate([Load(p, _get(fleet, p, BUCKET)) for p in ports])
-            puts = await _alternate([_put(fleet, p) for p in ports])
+            ways = ((fleet.gateway_port, directory), (bare.port, bare.root))
+            gets = [Load(p, root, _get(fleet, p, BUCKET)) for p, root in ways]
+            found = {"GET": await _alternate(gets)}
+            found["PUT"] = await _alternate([_put(fleet, p, root) for p, root in ways])
             migration = await _start_slow_move(api)
-            moving = await _alternate([Load(p, _get(fleet, p, MOVING)) for p in ports])
+            moving = [Load(p, root, _get(fleet, p, MOVING)) for p, root in ways]
+            found["GET while the bucket moves,"] = await _alternate(moving)
             await _stop(api, migration)
-    unit = "requests/s"
+    return [line for what, pair in found.items() for line in _results(what, *pair)]
+
+
+def _results(what: str, ours: Rounds, hand: Rounds) -> list[Result]:
+    cpu = f"{what} CPU time of nginx a request"
     return [
-        compared(what, ours, hand, reach=REACH, unit=unit, at_least=True)
-        for what, (ours, hand) in (
-            ("GET of 4 KiB through nginx", gets),
-            ("PUT of 4 KiB through nginx", puts),
-            ("GET of 4 KiB while the bucket moves", moving),
-        )
+        compared(
+            f"{what} 4 KiB through nginx",
+            ours.rates,
+            hand.rates,
+            reach=REACH,
+            unit="requests/s",
+            at_least=True,
+        ),
+        compared(cpu, ours.cpu_microseconds, hand.cpu_microseconds, reach=None, unit="us"),
     ]
 
 
@@ -64,7 +85,7 @@ def _get(fleet: Fleet, port: int, bucket: str) -> str:
     return presigned(fleet, f"127.0.0.1:{port}", bucket)
 
 
-def _put(fleet: Fleet, port: int) -> Load:
+def _put(fleet: Fleet, port: int, nginx: Path) -> Load:
     """Each request another key: the server cannot take two writes of one key at once."""
     keys = (f"{OBJECT}-{number}" for number in range(PUT_KEYS))
     targets = [presigned(fleet, f"127.0.0.1:{port}", BUCKET, key, method="PUT") for key in keys]
@@ -77,7 +98,7 @@ def _put(fleet: Fleet, port: int) -> Load:
         '  return wrk.format("PUT", targets[number], nil, body)\n'
         "end\n"
     )
-    return Load(port, script=script)
+    return Load(port, nginx, script=script)
 
 
 async def _start_slow_move(api: httpx.AsyncClient) -> int:
@@ -94,15 +115,31 @@ async def _stop(api: httpx.AsyncClient, migration: int) -> None:
     await wait_for(api, migration, {"cancelled"})
 
 
-async def _alternate(loads: Sequence[Load]) -> tuple[list[float], list[float]]:
-    """Requests a second of ours and of the hand-written one, in turns."""
-    found: tuple[list[float], list[float]] = ([], [])
+async def _alternate(loads: Sequence[Load]) -> tuple[Rounds, Rounds]:
+    """Ours and the hand-written one in turns."""
+    found = (Rounds(), Rounds())
     for number in range(ROUNDS):
         order = (0, 1) if number % 2 else (1, 0)
         for which in order:
-            found[which].append(await _wrk(loads[which]))
-    tell(" ".join(f"{a:.0f}/{b:.0f}" for a, b in zip(*found, strict=True)))
+            before = _cpu_seconds(loads[which].nginx)
+            rate = await _wrk(loads[which])
+            used = _cpu_seconds(loads[which].nginx) - before
+            found[which].rates.append(rate)
+            found[which].cpu_microseconds.append(used / (rate * SECONDS) * 1e6)
+    rates = zip(found[0].rates, found[1].rates, strict=True)
+    tell(" ".join(f"{ours:.0f}/{hand:.0f}" for ours, hand in rates))
     return found
+
+
+def _cpu_seconds(nginx: Path) -> float:
+    """What the workers of this nginx have used so far."""
+    master = (nginx / "nginx.pid").read_text().strip()
+    workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    ticks = 0
+    for pid in workers:
+        values = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(values[11]) + int(values[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def _wrk(load: Load) -> float:
