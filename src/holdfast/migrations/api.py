@@ -5,7 +5,7 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 
 from holdfast.kernel.clock import iso_time, row_time
 from holdfast.kernel.config import Bandwidth
@@ -40,7 +40,11 @@ class MigrationIn(BaseModel):
     waive: list[str] = Field(
         default_factory=list, description="names of checks that shall not stop the move"
     )
-    bandwidth_limit: Bandwidth | None = None
+    bandwidth_limit: Bandwidth | None = Field(
+        None,
+        validation_alias=AliasChoices("bandwidth_limit", "bandwidth"),
+        description="bytes a second, like 50M; also called bandwidth",
+    )
     transfers: int | None = Field(None, ge=1, le=256)
     checkers: int | None = Field(None, ge=1, le=256)
     max_hold_seconds: float | None = Field(None, gt=0.1, le=60)
