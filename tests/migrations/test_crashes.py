@@ -16,8 +16,9 @@ import pytest
 
 from holdfast.demo.traffic import Load, Traffic
 from holdfast.demo.wire import Wire
+from holdfast.kernel.errors import AppError
 from holdfast.kernel.process import start
-from tests.migrations.rig import BUCKET, QUICK, Rig, contents, running_rig
+from tests.migrations.rig import BUCKET, QUICK, Rig, contents, running_rig, until
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY
 
 pytestmark = [
@@ -126,3 +127,27 @@ async def test_a_killed_driver_leaves_a_safe_flag_and_the_next_one_goes_on(
     assert rig.states()[0].startswith("static.p-"), said
     moved = await contents(rig.destination)
     assert {key: moved[key][0] for key in cold} == cold
+
+
+async def test_a_driver_that_dies_in_a_complete_finishes_it_when_asked_again(rig: Rig) -> None:
+    await rig.fill([("k", b"x")])
+    part = b"p" * (5 * 1024 * 1024)
+    async with rig.client() as client:
+        upload = await client.create_multipart(BUCKET, "big")
+        parts = [(1, await client.upload_part(BUCKET, "big", upload, 1, part))]
+        moving = asyncio.create_task(drive(rig, "complete"))
+        await until(lambda: rig.states() == ["dst.old-pool"], seconds=30)
+        parts.append((2, await client.upload_part(BUCKET, "big", upload, 2, b"end")))
+        with pytest.raises(AppError):
+            await client.complete_multipart(BUCKET, "big", upload, parts)
+        assert (await moving)[0] == -signal.SIGKILL
+        assert "big" not in await contents(rig.destination)
+        moving = asyncio.create_task(drive(rig))
+        etag = ""
+        async with asyncio.timeout(30):
+            while not etag:
+                with contextlib.suppress(AppError):
+                    etag = await client.complete_multipart(BUCKET, "big", upload, parts)
+                await asyncio.sleep(0.05)
+        assert (await moving)[0] == 0
+    assert (await contents(rig.destination))["big"] == (etag, len(part) + 3)

@@ -2,85 +2,30 @@
 
 import asyncio
 import contextlib
-import os
-import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-from holdfast.demo.traffic import Load, Traffic
 from holdfast.demo.wire import Wire
 from holdfast.gateway.flags import FlagState
-from holdfast.kernel.stores.s3.signing import Signer, quote_path
-from holdfast.migrations import copying
-from holdfast.migrations.contents import compare_contents
-from holdfast.migrations.model import Mode, Stage, Verify
-from holdfast.migrations.move import Parts
-from holdfast.migrations.watch import NginxWatch
+from holdfast.migrations.model import Stage
+from tests.migrations.clients import clients, slow_put
 from tests.migrations.rig import BUCKET, QUICK, Notes, Rig, contents, running_rig, until
-from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, nanio_server
+from tests.servers.s3 import ACCESS_KEY, SECRET_KEY
 
 pytestmark = [
     pytest.mark.real,
     pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning"),
 ]
 MOVED = "static.p-"
-LIGHT = Load(
-    writers=3,
-    keys_per_writer=4,
-    readers=1,
-    listers=1,
-    uploaders=1,
-    slow_writers=1,
-    pause_seconds=0.1,
-)
 
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     async with running_rig(tmp_path) as running:
         yield running
-
-
-@contextlib.asynccontextmanager
-async def clients(
-    rig: Rig, vhost: str | None = None, prefix: str = "live/"
-) -> AsyncIterator[Traffic]:
-    """Clients that never stop; afterwards every answer was judged."""
-    name = vhost or next(iter(rig.vhosts))
-    endpoint = f"http://127.0.0.1:{rig.vhosts[name]}"
-    async with Wire(endpoint, ACCESS_KEY, SECRET_KEY, name) as wire:
-        traffic = Traffic(wire, BUCKET, LIGHT, prefix=prefix)
-        task = asyncio.create_task(traffic.run())
-        try:
-            await until(lambda: traffic.tally.total > 10)
-            yield traffic
-        finally:
-            traffic.stop()
-            await task
-        await traffic.audit({})
-
-
-async def slow_put(rig: Rig, key: str, go_on: asyncio.Event, body: bytes = b"0123456789") -> int:
-    """A PUT whose last byte waits for an event."""
-    vhost, port = next(iter(rig.vhosts.items()))
-    signer = Signer(ACCESS_KEY, SECRET_KEY, "us-east-1", vhost)
-    path = quote_path(BUCKET, key)
-    headers = signer.headers("PUT", path, "", {"content-length": str(len(body))})
-
-    async def chunks() -> AsyncIterator[bytes]:
-        yield body[:-1]
-        await go_on.wait()
-        yield body[-1:]
-
-    async with (
-        aiohttp.ClientSession(skip_auto_headers=["Content-Type"]) as session,
-        session.put(f"http://127.0.0.1:{port}{path}", data=chunks(), headers=headers) as answer,
-    ):
-        return answer.status
 
 
 async def test_a_quiet_bucket_moves_and_is_equal(rig: Rig) -> None:
@@ -256,131 +201,6 @@ async def test_an_upload_that_is_given_up_ends_the_wait(rig: Rig) -> None:
         await client.abort_multipart(BUCKET, "big", upload)
     await moving
     assert notes.ended is Stage.DONE
-
-
-async def test_a_destination_that_dies_is_waited_for(rig: Rig, tmp_path: Path) -> None:
-    await rig.fill((f"{i}", b"x" * 50) for i in range(60))
-    notes = Notes()
-    slow = replace(QUICK, bandwidth_bytes_per_second=1000.0)
-    moving = asyncio.create_task(rig.run(notes, slow))
-    await until(lambda: notes.amounts_seen.objects_done > 5)
-    await rig.destination.kill()
-    await until(lambda: notes.troubles)
-    async with rig.client() as client:
-        await client.put(BUCKET, "meanwhile", b"y")
-    port = int(rig.destination.address.rpartition(":")[2])
-    async with nanio_server(rig.root / "destination", port=port):
-        await moving
-        assert notes.ended is Stage.DONE, notes.message
-        assert notes.troubles[-1] is None
-        assert "meanwhile" in await contents(rig.destination)
-
-
-async def test_a_destination_that_stays_dead_ends_in_error_with_the_source_serving(
-    rig: Rig,
-) -> None:
-    await rig.fill((f"{i}", b"x") for i in range(5))
-    await rig.destination.kill()
-    notes = Notes()
-    await rig.run(notes, replace(QUICK, give_up_after_seconds=1.0))
-    assert notes.ended is Stage.ERROR
-    assert "gave up" in notes.message
-    assert rig.states() == ["static.old-pool"]
-
-
-async def test_a_destination_with_other_objects_is_refused(rig: Rig) -> None:
-    await rig.fill([("k", b"x")])
-    async with rig.destination.client() as client:
-        await client.create_bucket(BUCKET)
-        await client.put(BUCKET, "theirs", b"y")
-    notes = Notes()
-    await rig.run(notes)
-    assert notes.ended is Stage.ERROR
-    assert "already" in notes.message
-    assert "theirs" in await contents(rig.destination)
-
-
-async def test_a_destination_that_is_equal_is_taken(rig: Rig) -> None:
-    await rig.fill([("k", b"x")])
-    async with rig.destination.client() as client:
-        await client.create_bucket(BUCKET)
-        await client.put(BUCKET, "k", b"x")
-    notes = Notes()
-    await rig.run(notes)
-    assert notes.ended is Stage.DONE, notes.message
-
-
-async def test_sync_wants_to_be_told_before_it_deletes(rig: Rig) -> None:
-    await rig.fill([("k", b"new")])
-    async with rig.destination.client() as client:
-        await client.create_bucket(BUCKET)
-        await client.put(BUCKET, "k", b"older")
-        await client.put(BUCKET, "theirs", b"y")
-    notes = Notes()
-    await rig.run(notes, mode=Mode.SYNC)
-    assert notes.ended is Stage.ERROR
-    assert "theirs" in await contents(rig.destination)
-    told = Notes()
-    await rig.run(told, replace(QUICK, adopt=True), mode=Mode.SYNC)
-    assert told.ended is Stage.DONE, told.message
-    assert await contents(rig.destination) == await contents(rig.source)
-
-
-async def test_different_keys_are_refused_unless_waived(tmp_path: Path) -> None:
-    async with running_rig(tmp_path) as rig:
-        await rig.fill([("k", b"x")])
-        engine = rig.engine(Notes())
-        notes = Notes()
-        engine._report = notes
-        engine._move = replace(
-            engine._move, destination=replace(engine._move.destination, access_key="other")
-        )
-        await engine.run()
-        assert notes.ended is Stage.ERROR
-        assert "waive" in notes.message
-
-
-async def test_contents_are_compared_when_asked_for(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await rig.fill([("k", b"right"), ("other", b"x")])
-    notes = Notes()
-    options = replace(QUICK, verify=Verify.HASH)
-
-    async def after_bit_rot(parts: Parts) -> None:
-        (rig.destination.data_dir / BUCKET / "k").write_bytes(b"wrong")
-        await compare_contents(parts)
-
-    monkeypatch.setattr(copying, "compare_contents", after_bit_rot)
-    await rig.run(notes, options)
-    assert notes.ended is Stage.DONE, notes.message
-    async with rig.destination.client() as client:
-        assert (await client.read(BUCKET, "k"))[1] == b"right"
-
-
-async def test_a_worker_that_dies_is_noticed(rig: Rig) -> None:
-    watch = rig.nginx.counters
-    assert isinstance(watch, NginxWatch)
-    assert not await watch.lost_a_worker()
-    workers = await watch.workers()
-    os.kill(min(workers.serving), signal.SIGKILL)
-    found = False
-    async with asyncio.timeout(10):
-        while not found:
-            found = await watch.lost_a_worker()
-            await asyncio.sleep(0.02)
-
-
-async def test_a_log_that_nginx_cannot_write_stops_the_move_before_it_begins(rig: Rig) -> None:
-    await rig.fill([("k", b"x")])
-    log = rig.root / "nginx" / "log" / "dirty.log"
-    log.rename(log.with_suffix(".elsewhere"))
-    log.touch()
-    notes = Notes()
-    await rig.run(notes, replace(QUICK, give_up_after_seconds=1.0))
-    assert notes.ended is Stage.ERROR
-    assert "dirty log" in notes.message
-    assert rig.states() == ["static.old-pool"]
 
 
 async def test_counters_of_the_past_are_forgotten(rig: Rig) -> None:

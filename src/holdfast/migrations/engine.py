@@ -124,16 +124,24 @@ class Engine:
             await canary.prove(entrance, flag, self._nginx.counters, self._nginx.log, parts.dirty)
 
     async def _watch_workers(self, parts: Parts) -> None:
-        """A worker of nginx that dies takes log lines with it."""
+        """A worker of nginx that dies takes log lines with it, and leaves its counts behind."""
         counters = self._nginx.counters
         while True:
             with suppress(Unavailable):
                 if await counters.lost_a_worker():
                     parts.dirty.owe("a worker process of nginx died")
-                    await self._report.note(
-                        "a worker process of nginx died: comparing everything again"
-                    )
+                    await self._report.note("a worker of nginx died: everything is compared again")
+                    await self._outlive_dead_worker()
             await asyncio.sleep(WORKER_LOOK_SECONDS)
+
+    async def _outlive_dead_worker(self) -> None:
+        while not await self._switch.renew():  # noqa: ASYNC110 - the disk tells no event
+            await asyncio.sleep(WORKER_LOOK_SECONDS)  # a hold is open: it steps back by itself
+        older = self._switch.older_counters()
+        try:
+            await self._nginx.counters.outlive(older)
+        except Unavailable as error:
+            await self._report.note(worded(error))
 
     async def _after_switch(self, parts: Parts, *, finished: bool) -> None:
         """From here on there is no way but forward: failures are waited out."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -31,6 +31,10 @@ class Counters(Protocol):
 
         Raises ``Unavailable``.
         """
+        ...
+
+    async def outlive(self, counters: Collection[str]) -> None:
+        """Take counters for 0 once every present worker is gone. Raises ``Unavailable``."""
         ...
 
 
@@ -83,6 +87,17 @@ class Switch:
         """
         states = [state] * len(self.places)
         await self._do(lambda: self._set(states, on_destination=on_destination))
+
+    async def renew(self) -> bool:
+        """Begin a new epoch of ``src``, if that is the state everywhere; tells whether it was."""
+
+        def renew() -> bool:
+            if any(flag is None or flag.state is not FlagState.SRC for flag in self.flags()):
+                return False
+            self._set([FlagState.SRC] * len(self.places), on_destination=False)
+            return True
+
+        return await self._do(renew)
 
     async def set_each(self, states: Sequence[FlagState]) -> None:
         """Switch each virtual host to a state of its own, in the order of `places`."""

@@ -4,13 +4,14 @@ Counters of mutations in flight, and whether a worker died with some of them.
 """
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.nginx import control_status, loaded_generation
-from holdfast.kernel.nginx.master import master_of
+from holdfast.kernel.nginx.master import master_of, signal_reload
 
 _IDLE, _BUSY = 200, 503
 _SERVING = "nginx: worker process"
@@ -70,19 +71,22 @@ class NginxWatch:
         self._before = now
         return before is not None and died(before, now)
 
-    async def forgive(self, counters: frozenset[str], before: Workers) -> None:
-        """A worker died under requests that it counted, and nobody counts them down.
+    async def outlive(self, counters: Collection[str]) -> None:
+        """Take counters for 0 that nobody counts down any more, as the worker that should has died.
 
-        Once all its contemporaries are gone (after a reload), nothing can be in flight under these
-        counters. Raises ``Unavailable``.
+        nginx is reloaded; once every worker of now is gone, nothing can be in flight under them.
+        Raises ``Unavailable``.
         """
+        before = await self.workers()
+        if not await asyncio.to_thread(signal_reload, before.master):
+            raise Unavailable("a worker of nginx died", hint="reload nginx: nginx -s reload")
         try:
             async with asyncio.timeout(WORKERS_GONE_SECONDS):
                 while before.all & (await self.workers()).all:  # noqa: ASYNC110 - of /proc
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise Unavailable("old nginx workers do not end", hint="restart nginx") from None
-        self._forgiven |= counters
+        self._forgiven.update(counters)
 
 
 def died(before: Workers, now: Workers) -> bool:

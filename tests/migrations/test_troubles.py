@@ -1,0 +1,177 @@
+"""What stands in the way of a move: full destinations, dead servers, dead workers."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from holdfast.migrations import copying
+from holdfast.migrations.contents import compare_contents
+from holdfast.migrations.model import Mode, Stage, Verify
+from holdfast.migrations.move import Parts
+from holdfast.migrations.watch import NginxWatch
+from tests.migrations.clients import slow_put
+from tests.migrations.rig import BUCKET, QUICK, Notes, Rig, contents, running_rig, until
+from tests.servers.s3 import nanio_server
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning"),
+]
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with running_rig(tmp_path) as running:
+        yield running
+
+
+async def test_a_destination_that_dies_is_waited_for(rig: Rig, tmp_path: Path) -> None:
+    await rig.fill((f"{i}", b"x" * 50) for i in range(60))
+    notes = Notes()
+    slow = replace(QUICK, bandwidth_bytes_per_second=1000.0)
+    moving = asyncio.create_task(rig.run(notes, slow))
+    await until(lambda: notes.amounts_seen.objects_done > 5)
+    await rig.destination.kill()
+    await until(lambda: notes.troubles)
+    async with rig.client() as client:
+        await client.put(BUCKET, "meanwhile", b"y")
+    port = int(rig.destination.address.rpartition(":")[2])
+    async with nanio_server(rig.root / "destination", port=port):
+        await moving
+        assert notes.ended is Stage.DONE, notes.message
+        assert notes.troubles[-1] is None
+        assert "meanwhile" in await contents(rig.destination)
+
+
+async def test_a_destination_that_stays_dead_ends_in_error_with_the_source_serving(
+    rig: Rig,
+) -> None:
+    await rig.fill((f"{i}", b"x") for i in range(5))
+    await rig.destination.kill()
+    notes = Notes()
+    await rig.run(notes, replace(QUICK, give_up_after_seconds=1.0))
+    assert notes.ended is Stage.ERROR
+    assert "gave up" in notes.message
+    assert rig.states() == ["static.old-pool"]
+
+
+async def test_a_destination_with_other_objects_is_refused(rig: Rig) -> None:
+    await rig.fill([("k", b"x")])
+    async with rig.destination.client() as client:
+        await client.create_bucket(BUCKET)
+        await client.put(BUCKET, "theirs", b"y")
+    notes = Notes()
+    await rig.run(notes)
+    assert notes.ended is Stage.ERROR
+    assert "already" in notes.message
+    assert "theirs" in await contents(rig.destination)
+
+
+async def test_a_destination_that_is_equal_is_taken(rig: Rig) -> None:
+    await rig.fill([("k", b"x")])
+    async with rig.destination.client() as client:
+        await client.create_bucket(BUCKET)
+        await client.put(BUCKET, "k", b"x")
+    notes = Notes()
+    await rig.run(notes)
+    assert notes.ended is Stage.DONE, notes.message
+
+
+async def test_sync_wants_to_be_told_before_it_deletes(rig: Rig) -> None:
+    await rig.fill([("k", b"new")])
+    async with rig.destination.client() as client:
+        await client.create_bucket(BUCKET)
+        await client.put(BUCKET, "k", b"older")
+        await client.put(BUCKET, "theirs", b"y")
+    notes = Notes()
+    await rig.run(notes, mode=Mode.SYNC)
+    assert notes.ended is Stage.ERROR
+    assert "theirs" in await contents(rig.destination)
+    told = Notes()
+    await rig.run(told, replace(QUICK, adopt=True), mode=Mode.SYNC)
+    assert told.ended is Stage.DONE, told.message
+    assert await contents(rig.destination) == await contents(rig.source)
+
+
+async def test_different_keys_are_refused_unless_waived(tmp_path: Path) -> None:
+    async with running_rig(tmp_path) as rig:
+        await rig.fill([("k", b"x")])
+        engine = rig.engine(Notes())
+        notes = Notes()
+        engine._report = notes
+        engine._move = replace(
+            engine._move, destination=replace(engine._move.destination, access_key="other")
+        )
+        await engine.run()
+        assert notes.ended is Stage.ERROR
+        assert "waive" in notes.message
+
+
+async def test_contents_are_compared_when_asked_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.fill([("k", b"right"), ("other", b"x")])
+    notes = Notes()
+    options = replace(QUICK, verify=Verify.HASH)
+
+    async def after_bit_rot(parts: Parts) -> None:
+        (rig.destination.data_dir / BUCKET / "k").write_bytes(b"wrong")
+        await compare_contents(parts)
+
+    monkeypatch.setattr(copying, "compare_contents", after_bit_rot)
+    await rig.run(notes, options)
+    assert notes.ended is Stage.DONE, notes.message
+    async with rig.destination.client() as client:
+        assert (await client.read(BUCKET, "k"))[1] == b"right"
+
+
+async def test_a_worker_that_dies_is_noticed(rig: Rig) -> None:
+    watch = rig.nginx.counters
+    assert isinstance(watch, NginxWatch)
+    assert not await watch.lost_a_worker()
+    workers = await watch.workers()
+    os.kill(min(workers.serving), signal.SIGKILL)
+    found = False
+    async with asyncio.timeout(10):
+        while not found:
+            found = await watch.lost_a_worker()
+            await asyncio.sleep(0.02)
+
+
+async def test_workers_that_die_with_an_upload_do_not_stop_the_move(rig: Rig) -> None:
+    await rig.fill((f"{i}", b"x") for i in range(8))
+    watch = rig.nginx.counters
+    assert isinstance(watch, NginxWatch)
+    notes = Notes()
+    moving = asyncio.create_task(rig.run(notes, replace(QUICK, bandwidth_bytes_per_second=2.0)))
+    await until(lambda: Stage.COPY in notes.stages)
+    upload = asyncio.create_task(slow_put(rig, "cut", asyncio.Event()))
+    counter = rig.engine(Notes())._switch.older_counters(with_current=True)[-1]
+    async with asyncio.timeout(10):
+        while not await watch.busy(counter):
+            await asyncio.sleep(0.01)
+    for worker in (await watch.workers()).serving:
+        os.kill(worker, signal.SIGKILL)
+    with pytest.raises(aiohttp.ClientError):
+        await upload
+    await moving
+    assert notes.ended is Stage.DONE, (notes.message, notes.lines)
+    assert any("worker of nginx died" in line for line in notes.lines)
+
+
+async def test_a_log_that_nginx_cannot_write_stops_the_move_before_it_begins(rig: Rig) -> None:
+    await rig.fill([("k", b"x")])
+    log = rig.root / "nginx" / "log" / "dirty.log"
+    log.rename(log.with_suffix(".elsewhere"))
+    log.touch()
+    notes = Notes()
+    await rig.run(notes, replace(QUICK, give_up_after_seconds=1.0))
+    assert notes.ended is Stage.ERROR
+    assert "dirty log" in notes.message
+    assert rig.states() == ["static.old-pool"]
