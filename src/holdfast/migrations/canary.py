@@ -138,7 +138,9 @@ class Canary:
         try:
             yield reader, writer
         finally:
-            writer.close()
+            # Not close(): over TLS that waits for nginx's goodbye, and nginx says none while the
+            # request waits at the gate.
+            writer.transport.abort()
             with suppress(OSError):
                 await writer.wait_closed()
 
