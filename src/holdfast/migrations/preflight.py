@@ -5,6 +5,7 @@ would take it for the object), but for the bucket on the destination, which is m
 there.
 """
 
+import asyncio
 from dataclasses import replace
 
 from holdfast.kernel.errors import BadGateway, Invalid
@@ -35,11 +36,10 @@ async def check_before_move(move: Move, parts: Parts, *, ours: bool) -> Options:
     if not await parts.source.head_bucket(move.bucket):
         raise Hopeless(f"bucket {move.bucket!r} is not on pool {move.source.name!r}")
     await parts.destination.create_bucket(move.bucket)
-    for name, client in (
-        (move.source.name, parts.source),
-        (move.destination.name, parts.destination),
-    ):
-        for waiver, problem in await bucket_problems(client, move.bucket):
+    sides = ((move.source.name, parts.source), (move.destination.name, parts.destination))
+    problems = await asyncio.gather(*(bucket_problems(client, move.bucket) for _, client in sides))
+    for (name, _), found in zip(sides, problems, strict=True):
+        for waiver, problem in found:
             _refuse(move.options, waiver, f"pool {name!r}: {problem}")
     if parts.nginx.log.free_bytes() < LOG_SPACE_BYTES:
         _refuse(move.options, "log_space", "the disk of nginx's dirty log is nearly full")
@@ -66,14 +66,19 @@ def check_sides(move: Move) -> None:
 
 async def bucket_problems(client: S3Client, bucket: str) -> list[tuple[str, str]]:
     """What a bucket has that a move does not carry over: the waiver's name, and words."""
+    queries = {waiver: _has(client, bucket, *what) for waiver, what in _SETTINGS.items()}
+    versioned, policy, *settings = await asyncio.gather(
+        client.versioning(bucket), _has_policy(client, bucket), *queries.values()
+    )
     found = []
-    if await client.versioning(bucket):
+    if versioned:
         found.append(("versioning", "versioning is or was on: old versions are not moved"))
-    for waiver, (query, root) in _SETTINGS.items():
-        if await _has(client, bucket, query, root):
-            found.append((waiver, f"the bucket has a {query} configuration, which is not moved"))
-    if await _has_policy(client, bucket):
+    if policy:
         found.append((_POLICY, "the bucket has a policy, which is not moved"))
+    for waiver, is_set in zip(queries, settings, strict=True):
+        if is_set:
+            query = _SETTINGS[waiver][0]
+            found.append((waiver, f"the bucket has a {query} configuration, which is not moved"))
     return found
 
 
@@ -93,7 +98,8 @@ async def _has_policy(client: S3Client, bucket: str) -> bool:
 
 async def _sub_resource(client: S3Client, bucket: str, query: str) -> bytes | None:
     try:
-        return (await client.call("GET", quote_path(bucket), {query: ""})).body
+        # max-keys: one that ignores the sub-resource lists one key, not a thousand
+        return (await client.call("GET", quote_path(bucket), {query: "", "max-keys": "1"})).body
     except S3Error as error:
         if error.status >= 500 and error.status != 501:  # noqa: PLR2004 HTTP: not implemented
             raise
