@@ -130,10 +130,11 @@ class BucketCalls(S3Transport):
     async def versioning(self, bucket: str) -> str:
         """``Enabled``, ``Suspended``, or empty: never on, or the server does not know versions.
 
-        Some servers ignore the sub-resource and answer with a listing, so the root element decides.
+        Some servers ignore the sub-resource and answer with a listing (asked to be of one key), so
+        the root element decides.
         """
         try:
-            reply = await self.call("GET", quote_path(bucket), {"versioning": ""})
+            reply = await self.call("GET", quote_path(bucket), {"versioning": "", "max-keys": "1"})
         except S3Error as error:
             if error.status in {400, 405, 501} or error.s3_code in {
                 "NotImplemented",
