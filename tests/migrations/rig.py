@@ -5,6 +5,7 @@ No API, no database.
 
 import asyncio
 import os
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -88,6 +89,7 @@ class Rig:
     flags: RouteFlags
     nginx: Nginx
     nginx_child: Child
+    tls: bool = False
 
     def client(self, vhost: str | None = None, *, limit: int = 64) -> S3Client:
         """A client through nginx."""
@@ -102,7 +104,7 @@ class Rig:
             mode=mode,
             source=_side(1, SOURCE, self.source),
             destination=_side(2, DESTINATION, self.destination),
-            entrances=tuple(Entrance(name=n, port=p, tls=False) for n, p in self.vhosts.items()),
+            entrances=tuple(Entrance(name=n, port=p, tls=self.tls) for n, p in self.vhosts.items()),
             options=options,
             folder=self.root / "migrations",
         )
@@ -136,7 +138,7 @@ class Rig:
 
 @asynccontextmanager
 async def running_rig(
-    root: Path, *, vhosts: Iterable[str] = ("localhost",), workers: int = 2
+    root: Path, *, vhosts: Iterable[str] = ("localhost",), workers: int = 2, tls: bool = False
 ) -> AsyncIterator[Rig]:
     """Servers with an empty bucket on the source, nginx before them, the gate of this process."""
     async with AsyncExitStack() as stack:
@@ -145,7 +147,7 @@ async def running_rig(
         nginx_dir = root / "nginx"
         ports = {name: free_port() for name in vhosts}
         flags = RouteFlags(nginx_dir)
-        write_nginx(nginx_dir, {SOURCE: source, DESTINATION: destination}, ports, workers)
+        write_nginx(nginx_dir, {SOURCE: source, DESTINATION: destination}, ports, workers, tls=tls)
         child = await stack.enter_async_context(await running_nginx(nginx_dir))
         await _until_nginx_answers(child, nginx_dir)
         gate = await stack.enter_async_context(Gate())
@@ -154,7 +156,7 @@ async def running_rig(
             log=DirtyLog(nginx_dir / "log" / "dirty.log"),
             gate=gate,
         )
-        rig = Rig(root, source, destination, ports, flags, nginx, child)
+        rig = Rig(root, source, destination, ports, flags, nginx, child, tls)
         for vhost in ports:
             flag = Flag(epoch=1, state=FlagState.STATIC, pool_alias=pool_alias(SOURCE))
             flags.set_flag(vhost, BUCKET, flag)
@@ -163,7 +165,12 @@ async def running_rig(
 
 
 def write_nginx(
-    nginx_dir: Path, pools: dict[str, S3Server], vhosts: dict[str, int], workers: int
+    nginx_dir: Path,
+    pools: dict[str, S3Server],
+    vhosts: dict[str, int],
+    workers: int,
+    *,
+    tls: bool = False,
 ) -> None:
     """One generation, and a main file that includes it."""
     generation = nginx_dir / "generations" / "000001"
@@ -173,10 +180,17 @@ def write_nginx(
     files = http_conf(ctx, generation=1, directory=str(generation), pools=pools)
     for name, server in pools.items():
         files |= pool_files(PoolSpec(name=name, members=(MemberSpec(address=server.address),)))
+    certificate, key = make_certificate(nginx_dir) if tls else (None, None)
     for name, port in vhosts.items():
-        files |= vhost_files(
-            VhostSpec(server_name=name, listen_port=port, ssl=False, default_pool=SOURCE), ctx
+        spec = VhostSpec(
+            server_name=name,
+            listen_port=port,
+            ssl=tls,
+            ssl_cert_path=certificate,
+            ssl_key_path=key,
+            default_pool=SOURCE,
         )
+        files |= vhost_files(spec, ctx)
     for path, text in files.items():
         (generation / path).parent.mkdir(parents=True, exist_ok=True)
         (generation / path).write_text(text)
@@ -191,6 +205,15 @@ def write_nginx(
         f"error_log {nginx_dir}/error.log info; events {{ worker_connections 2048; }}"
         f"http {{ access_log off; {temps} include {nginx_dir}/live/http.conf; }}\n"
     )
+
+
+def make_certificate(folder: Path) -> tuple[str, str]:
+    """Paths of a certificate that nobody trusts and of its key."""
+    certificate, key = str(folder / "certificate.pem"), str(folder / "key.pem")
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    argv += ["-subj", "/CN=localhost", "-keyout", key, "-out", certificate]
+    subprocess.run(argv, check=True, capture_output=True)
+    return certificate, key
 
 
 async def running_nginx(nginx_dir: Path) -> Child:

@@ -40,6 +40,16 @@ async def test_a_quiet_bucket_moves_and_is_equal(rig: Rig) -> None:
         assert (await client.read(BUCKET, "a/0/0"))[1] == b"content 0"
 
 
+async def test_a_bucket_behind_tls_moves_at_the_first_attempt(tmp_path: Path) -> None:
+    async with running_rig(tmp_path, tls=True) as rig:
+        await rig.fill((f"{i}", b"x" * 10) for i in range(30))
+        notes = Notes()
+        await rig.run(notes)
+        assert notes.ended is Stage.DONE, (notes.message, notes.lines)
+        assert [hold.result for hold in notes.holds] == ["switched"]
+        assert await contents(rig.destination) == await contents(rig.source)
+
+
 async def test_progress_is_told_to_the_end(rig: Rig) -> None:
     await rig.fill((f"{i}", b"x" * 10) for i in range(30))
     notes = Notes()
