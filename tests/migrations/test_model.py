@@ -19,6 +19,7 @@ from holdfast.migrations.model import (
     Verify,
     backoff_seconds,
     bytes_per_second,
+    contradicts,
     estimated_seconds,
     gate_answer,
     is_over,
@@ -107,6 +108,15 @@ def test_done_is_served_by_the_target() -> None:
 def test_the_flags_tell_what_a_restart_does(flags: list[Flag | None], expected: Recovery) -> None:
     assert recovered(*flags) is expected
     assert recovered(*reversed(flags)) is expected
+
+
+@pytest.mark.parametrize("todo", Recovery)
+@pytest.mark.parametrize("stage", Stage)
+def test_nothing_is_copied_again_once_the_destination_has_served(
+    todo: Recovery, stage: Stage
+) -> None:
+    from_start = todo in {Recovery.START, Recovery.FULL_PASS}
+    assert contradicts(todo, stage) == (from_start and served_by(stage) == "target")
 
 
 def test_options_survive_the_database() -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from holdfast.gateway.flags import READY
 from holdfast.migrations import copying
 from holdfast.migrations.contents import compare_contents
 from holdfast.migrations.model import Mode, Stage, Verify
-from holdfast.migrations.move import Parts
+from holdfast.migrations.move import Hopeless, Parts
 from holdfast.migrations.watch import NginxWatch
 from tests.migrations.clients import slow_put
 from tests.migrations.rig import BUCKET, QUICK, Notes, Rig, contents, running_rig, until
@@ -175,3 +176,22 @@ async def test_a_log_that_nginx_cannot_write_stops_the_move_before_it_begins(rig
     assert notes.ended is Stage.ERROR
     assert "dirty log" in notes.message
     assert rig.states() == ["static.old-pool"]
+
+
+async def test_flags_that_go_back_after_the_switch_stop_everything(rig: Rig) -> None:
+    """Somebody put an old flag back: copying again would undo what clients wrote since."""
+    await rig.fill([("k", b"old")])
+    engine = rig.engine(Notes())
+    engine._move = replace(engine._move, reached=Stage.PROBATION)
+    with pytest.raises(Hopeless, match="served it already"):
+        await engine.run()
+    assert rig.states() == ["static.old-pool"]
+
+
+async def test_without_the_folder_of_the_flags_nothing_is_done(rig: Rig) -> None:
+    await rig.fill([("k", b"x")])
+    (rig.flags.root / READY).unlink()
+    with pytest.raises(Hopeless, match="not the one that was made"):
+        await rig.run(Notes(), replace(QUICK, give_up_after_seconds=0.5))
+    async with rig.destination.client() as client:
+        assert not await client.head_bucket(BUCKET)

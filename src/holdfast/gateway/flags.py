@@ -22,6 +22,7 @@ __all__ = ["DEFAULT_KEY", "Flag", "FlagState", "RouteFlags", "counter_key", "poo
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_~%=+.-]{1,255}", re.ASCII)
 _NEW = ".cur.new"
 _EPOCH = "epoch"
+_FEW = 20
 READY = ".ready"
 """A file beside the flags: without it nginx cannot read them and answers 503, never a default."""
 _MADE = ".routes-made"
@@ -77,14 +78,22 @@ class RouteFlags:
         disk.sync_dir(folder)
 
     def set_many(self, flags: Iterable[tuple[str, str, Flag]]) -> None:
-        """`set_flag` for a batch, with two syncs in all. Each flag is atomic, the batch is not."""
+        """`set_flag` for a batch, with few syncs. Each flag is atomic, the batch is not."""
         placed = [(self._place(vhost, bucket, flag), flag) for vhost, bucket, flag in flags]
         if not placed:
             return
-        disk.sync_file_system(self.root)
+        self._sync(placed)
         for folder, flag in placed:
             self._switch(folder, flag)
-        disk.sync_file_system(self.root)
+        self._sync(placed)
+
+    def _sync(self, placed: Sequence[tuple[Path, Flag]]) -> None:
+        """A sync of the file system waits for everything on it: too long while clients wait."""
+        if len(placed) > _FEW:
+            disk.sync_file_system(self.root)
+            return
+        for folder, _ in placed:
+            disk.sync_dir(folder)
 
     def remove(self, vhost: str, bucket: str) -> None:
         """Take the route away: the default pool answers. Its epochs stay used. Absent: no error."""

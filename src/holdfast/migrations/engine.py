@@ -23,8 +23,14 @@ from holdfast.migrations.copier_bandwidth import TokenBucket
 from holdfast.migrations.copying import SETTLE_SECONDS, Copying, alongside
 from holdfast.migrations.cutover import Cutover
 from holdfast.migrations.mend import bring_all_over
-from holdfast.migrations.model import Recovery, Stage, backoff_seconds, recovery_of
-from holdfast.migrations.move import Cancelled, Move, Nginx, Parts, Report, Side
+from holdfast.migrations.model import (
+    Recovery,
+    Stage,
+    backoff_seconds,
+    contradicts,
+    recovery_of,
+)
+from holdfast.migrations.move import Cancelled, Hopeless, Move, Nginx, Parts, Report, Side
 from holdfast.migrations.patience import patiently, pause, worded
 from holdfast.migrations.preflight import check_before_move
 from holdfast.migrations.probation import Probation
@@ -39,7 +45,7 @@ class Engine:
     """One migration of one process. Another process must not drive it at the same time."""
 
     def __init__(self, move: Move, report: Report, nginx: Nginx, flags: RouteFlags) -> None:
-        self._move, self._report, self._nginx = move, report, nginx
+        self._move, self._report, self._nginx, self._flags = move, report, nginx, flags
         pools = Pools(move.source.alias, move.destination.alias)
         self._switch = Switch(flags, move.places, pools, nginx.gate.port)
 
@@ -49,12 +55,9 @@ class Engine:
         When this task is cancelled the migration stays where its flags say, no hold is left open,
         and a later run goes on with it.
         """
+        await self._patiently(self._see_flags)
         async with self._opened() as (parts, copying):
-            todo = recovery_of(
-                self._switch.flags(),
-                source=self._move.source.alias,
-                destination=self._move.destination.alias,
-            )
+            todo = self._what_to_do()
             try:
                 if not await self._taken_over(parts, todo):
                     await self._to_destination(parts, copying, todo)
@@ -67,6 +70,26 @@ class Engine:
                 await self._end(Stage.ERROR, worded(error), on_destination=False)
                 return
             await self._after_switch(parts, finished=todo is Recovery.FINISH)
+
+    async def _see_flags(self) -> None:
+        """Without its flags nobody can tell who serves. Raises ``Unavailable``."""
+        if self._flags.lost:
+            raise Unavailable(
+                "the folder of the routing flags is not the one that was made",
+                hint="is it on a file system that is not mounted?",
+            )
+
+    def _what_to_do(self) -> Recovery:
+        """Raises `Hopeless` when flags send clients to the source, though the destination served."""
+        source, destination = self._move.source, self._move.destination
+        todo = recovery_of(self._switch.flags(), source=source.alias, destination=destination.alias)
+        if contradicts(todo, self._move.reached):
+            raise Hopeless(
+                f"the routing flags send {self._move.bucket!r} to {source.name!r}, but "
+                f"{destination.name!r} has served it already: nothing is copied",
+                hint="find out who changed the flags, and point them to the pool that is right",
+            )
+        return todo
 
     async def _taken_over(self, parts: Parts, todo: Recovery) -> bool:
         """Bring flags that a dead process left into a state that this one drives.

@@ -60,6 +60,7 @@ async def load_move(ctx: JobContext, session: AsyncSession, row: MigrationRow) -
         destination=await side_of(session, gateway, row.dst_pool_id),
         entrances=tuple(Entrance(**vhost) for vhost in json.loads(row.vhosts)),
         options=Options.from_json(row.options),
+        reached=Stage(row.stage),
         folder=ctx.services.settings.data_dir / FOLDER,
     )
 

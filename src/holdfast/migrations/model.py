@@ -270,6 +270,15 @@ def recovery_of(flags: Iterable[Flag | None], *, source: str, destination: str) 
     return Recovery.FORWARD if Recovery.FORWARD in kinds else Recovery.PROBATION
 
 
+def contradicts(todo: Recovery, reached: Stage) -> bool:
+    """Whether going on by the flags would copy old content over what clients wrote since.
+
+    The destination is recorded as serving only after its flags were set, so these never go back.
+    """
+    from_start = todo in {Recovery.START, Recovery.FULL_PASS}
+    return from_start and served_by(reached) == "target"
+
+
 def _kind_of(flag: Flag | None, *, source: str, destination: str) -> Recovery:
     if flag is None:
         return Recovery.START

@@ -49,6 +49,8 @@ class Move:
     destination: Side
     entrances: tuple[Entrance, ...]
     options: Options
+    reached: Stage = Stage.IDLE
+    """As recorded last; the flags decide, but must not contradict it."""
     folder: Path
     """For its scratch file and its journal; on the machine of nginx, kept over restarts."""
 
