@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.demo.fleet import NEW, OLD, Fleet, free_port
+from holdfast.kernel.nginx.master import serving_workers
 from holdfast.kernel.process import find_program, start
 
 _MAIN = """{user}
@@ -43,6 +44,7 @@ class BareNginx:
 
     root: Path
     port: int
+    old_workers: frozenset[int] = frozenset()
 
     @property
     def command(self) -> list[str]:
@@ -69,6 +71,7 @@ class BareNginx:
 
     async def reload(self) -> None:
         """``nginx -t && nginx -s reload``."""
+        self.old_workers = serving_workers(self._master)
         for words in (["-t"], ["-s", "reload"]):
             child = await asyncio.create_subprocess_exec(
                 *self.command, *words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -76,6 +79,15 @@ class BareNginx:
             _, said = await child.communicate()
             if child.returncode:
                 raise RuntimeError(f"nginx {words}: {said.decode(errors='replace')}")
+
+    async def wait_for_old_workers(self) -> None:
+        """Return when no worker that served before the reload takes requests any more."""
+        while self.old_workers & serving_workers(self._master):  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+    @property
+    def _master(self) -> int:
+        return int((self.root / "nginx.pid").read_text())
 
 
 @contextlib.asynccontextmanager
