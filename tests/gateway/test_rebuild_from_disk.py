@@ -69,6 +69,24 @@ async def a_full_gateway(room: Room) -> None:
     await room.vhost(cold, "cold.local", ip_rule_mode="allow", ip_rule_ips=["10.0.0.0/8"])
 
 
+async def test_an_empty_database_changes_nothing_that_nginx_runs_with(
+    quick_room: Room, sqlite_template: Path, tmp_path: Path
+) -> None:
+    await a_full_gateway(quick_room)
+    before = {p: p.read_bytes() for p in quick_room.root.rglob("*.conf")}
+    flags = quick_room.flags()
+    async with without_its_database(quick_room, sqlite_template, tmp_path) as room:
+        refused = await room.call("POST", "/pools", {"name": "new"})
+        assert refused.status_code == 409
+        assert "holdfast rebuild" in refused.json()["hint"]
+        assert (await room.call("POST", "/config/rebuild")).status_code == 409
+        assert await room.ok("GET", "/pools") == []
+        assert {p: p.read_bytes() for p in room.root.rglob("*.conf")} == before
+        assert room.flags() == flags
+        await room.ok("POST", "/config/rebuild-from-disk")
+        await room.ok("POST", "/pools", 201, name="new")
+
+
 async def test_everything_is_there_again_with_its_ids(
     quick_room: Room, sqlite_template: Path, tmp_path: Path
 ) -> None:

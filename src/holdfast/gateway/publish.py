@@ -24,9 +24,10 @@ from holdfast.gateway.render_model import RenderContext
 from holdfast.gateway.service import rows
 from holdfast.gateway.tables import PublishedRow
 from holdfast.kernel.clock import now
-from holdfast.kernel.errors import AppError, NginxRefused
+from holdfast.kernel.errors import AppError, Conflict, NginxRefused
 from holdfast.kernel.logging import get_logger
 from holdfast.kernel.nginx import Candidate, Outcome, change_lock, go_live, take_back
+from holdfast.kernel.nginx.generations import MAIN
 from holdfast.kernel.nginx.program import TestResult
 from holdfast.kernel.work import Work
 
@@ -124,6 +125,7 @@ async def _publish(work: Work, change: Change) -> None:
     await work.session.flush()
     await hold_lock(work, change.gateway)
     published = await queries.published(work.session)
+    await _refuse_without_rows(change.gateway, published)
     files = await _files(work, change) if change.pools or change.vhosts else Files()
     flags = await FlagChange.plan(work.session, change.gateway, change.flags, change.flags_of)
     if not (files or flags):
@@ -141,6 +143,21 @@ async def _publish(work: Work, change: Change) -> None:
     work.on_rollback(flags.undo)  # before the way back of the switch: they may name a new pool
     await flags.set(lambda vhost: vhost not in files.new_vhosts)
     await flags.remove(lambda vhost: vhost in files.gone_vhosts)
+
+
+async def _refuse_without_rows(gateway: Gateway, published: PublishedRow) -> None:
+    """A database that was lost must not become what nginx runs with.
+
+    Raises ``Conflict`` while this one has published nothing and the disk holds somebody's files.
+    """
+    if published.generation:
+        return
+    if set(await asyncio.to_thread(gateway.generations.files)) - {MAIN}:
+        raise Conflict(
+            "the database is empty, and nginx runs with files that it does not know; "
+            "nothing was changed",
+            hint="read them: holdfast rebuild; to begin anew, use another nginx folder",
+        )
 
 
 async def hold_lock(work: Work, gateway: Gateway) -> None:
