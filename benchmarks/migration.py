@@ -14,7 +14,7 @@ from holdfast.demo.fleet import NEW, OLD, Fleet, running_fleet
 
 SMALL_OBJECTS, SMALL_BYTES = 2000, 4096
 LARGE_OBJECTS, LARGE_BYTES = 3, 64 * 1024 * 1024
-ROUNDS = 3
+ROUNDS = 5
 REACH = 1.0
 
 

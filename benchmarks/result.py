@@ -33,9 +33,12 @@ def compared(
     unit: str = "ms",
     at_least: bool = False,
 ) -> Result:
-    """Medians and their ratio; ``at_least``: more is better, as with requests a second."""
+    """Medians, and the median of the ratios of each round: what slows one slows its neighbour too.
+
+    ``at_least``: more is better, as with requests a second.
+    """
     mine, other = statistics.median(ours), statistics.median(bare)
-    ratio = mine / other
+    ratio = statistics.median(one / two for one, two in zip(ours, bare, strict=True))
     bound = "at least" if at_least else "at most"
     return Result(
         what=what,
