@@ -101,6 +101,7 @@ class Copying:
                 continue
             await self._forget_uncertain()
             if self.ready() and (number or not parts.dirty.keys):
+                self._passes = 0
                 return
             await self._round()
             if number == SLOW_ROUNDS:

@@ -80,7 +80,7 @@ class Engine:
             )
 
     def _what_to_do(self) -> Recovery:
-        """Raises `Hopeless` when flags send clients to the source, though the destination served."""
+        """Raises `Hopeless` when flags name the source, though the destination has served."""
         source, destination = self._move.source, self._move.destination
         todo = recovery_of(self._switch.flags(), source=source.alias, destination=destination.alias)
         if contradicts(todo, self._move.reached):

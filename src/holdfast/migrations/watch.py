@@ -87,6 +87,7 @@ class NginxWatch:
         except TimeoutError:
             raise Unavailable("old nginx workers do not end", hint="restart nginx") from None
         self._forgiven.update(counters)
+        self._before = None  # those that went by our own reload did not die
 
 
 def died(before: Workers, now: Workers) -> bool:
