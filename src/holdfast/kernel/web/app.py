@@ -7,10 +7,11 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 from holdfast import __version__
-from holdfast.kernel.errors import AppError
+from holdfast.kernel.errors import AppError, Invalid
 from holdfast.kernel.logging import MASK, get_logger, is_secret_name
 from holdfast.kernel.services import Services
 from holdfast.kernel.web import api_page
@@ -39,6 +40,7 @@ def build_app(services: Services, routers: Iterable[APIRouter], lifespan: Lifesp
         app.include_router(router)
     app.add_exception_handler(AppError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(DataError, _unfit)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unexpected)
     return app
@@ -54,6 +56,12 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     items = [_shown(item) for item in error.errors()]
     body = {"detail": items, "code": "invalid", "hint": "mend the fields named in loc"}
     return JSONResponse(body, status_code=422)
+
+
+async def _unfit(_: Request, __: Exception) -> JSONResponse:
+    """PostgreSQL keeps no text with a NUL in it, and no number beyond its type."""
+    refused = Invalid("a value cannot be stored", hint="look for NUL characters or huge numbers")
+    return error_response(refused)
 
 
 async def _http(_: Request, error: Exception) -> JSONResponse:
@@ -73,9 +81,12 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
     """One complaint of pydantic, in JSON types and without secrets."""
     secret = any(isinstance(part, str) and is_secret_name(part) for part in item.get("loc", ()))
     shown: dict[str, Any] = {k: item[k] for k in ("type", "loc", "msg") if k in item}
-    shown["input"] = MASK if secret else _without_secrets(item.get("input"))
+    given = item.get("input")
+    # a body that is no object has no names that would tell what is secret in it
+    hidden = secret or (item.get("loc") == ("body",) and not isinstance(given, dict))
+    shown["input"] = MASK if hidden else _without_secrets(given)
     if "ctx" in item:
-        shown["ctx"] = {k: str(v) for k, v in item["ctx"].items()}
+        shown["ctx"] = {k: _text(str(v)) for k, v in item["ctx"].items()}
     return shown
 
 
@@ -83,12 +94,19 @@ def _without_secrets(value: object) -> object:
     match value:
         case dict():
             return {
-                str(k): MASK if is_secret_name(str(k)) else _without_secrets(v)
+                _text(str(k)): MASK if is_secret_name(str(k)) else _without_secrets(v)
                 for k, v in value.items()
             }
         case list() | tuple():
             return [_without_secrets(v) for v in value]
-        case None | bool() | int() | str():
+        case None | bool() | int():
             return value
+        case str():
+            return _text(value)
         case _:
             return str(value)
+
+
+def _text(text: str) -> str:
+    """Half a surrogate pair is no character: UTF-8 has no way to write it."""
+    return text.encode("utf-8", errors="replace").decode()
