@@ -32,6 +32,12 @@ test: ## Run every test: plain and real parts, on SQLite and on PostgreSQL. Mode
 	$(BIN)/pytest -m "" -n $(WORKERS) --dist loadgroup --cov --cov-config=tests/models.coveragerc --cov-report= --cov-fail-under=0
 	$(BIN)/coverage report --rcfile=tests/models.coveragerc
 
+.PHONY: again
+again: ## Run the tests that failed in the last run once more, one after the other.
+	@$(BOOTSTRAP) nginx rsync postgresql
+	$(BIN)/pytest -m "" --last-failed --last-failed-no-failures none
+	$(BIN)/coverage report --rcfile=tests/models.coveragerc
+
 .PHONY: quick
 quick: ## Run the tests that start no program.
 	@$(BOOTSTRAP)
