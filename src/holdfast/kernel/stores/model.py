@@ -39,11 +39,6 @@ class Powers:
     copies_among: str = ""
     """Stores with the same word here copy among themselves, and no byte passes through us."""
 
-    @property
-    def copy_on_server(self) -> bool:
-        """Whether it can copy within itself."""
-        return bool(self.copies_among)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
