@@ -42,7 +42,7 @@ async def test_the_status_tells_every_file_and_that_nginx_runs_with_it(quick_roo
     for file in status["files"]:
         assert file["drifted"] is False
         assert file["sha256_disk"] == file["sha256_db"]
-        assert file["last_synced_at"]
+        assert file["last_synced_at"].endswith("Z")
     assert status["last_reload_ok"] is True
     assert status["last_reload_at"]
     assert status["reload_pending"] is False

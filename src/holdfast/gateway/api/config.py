@@ -43,7 +43,7 @@ async def status(services: ServicesDep) -> dict[str, Any]:
                 "sha256_disk": file.sha256_now,
                 "sha256_db": file.sha256_written,
                 "drifted": file.drifted,
-                "last_synced_at": file.written_at,
+                "last_synced_at": file.written_at.replace("+00:00", "Z"),
                 "diff": file.diff,
             }
             for file in found.files
