@@ -130,6 +130,17 @@ def test_rolling_back_to_the_live_generation_is_a_conflict(generations: Generati
         generations.rollback(99)
 
 
+def test_a_discarded_candidate_leaves_no_text_behind(generations: Generations) -> None:
+    change(generations, a="a")
+    before = {p for p in generations.root.rglob("*") if p.is_file()}
+    candidate = generations.prepare(
+        {"pools/a.conf": "a", "pools/b.conf": "b"}, author="ann", reason="refused"
+    )
+    generations.discard(candidate)
+    assert {p for p in generations.root.rglob("*") if p.is_file()} == before
+    assert generations.written("pools/a.conf") == "a", "what others refer to stays"
+
+
 def test_a_discarded_candidate_is_gone_and_its_number_is_not_used_again(
     generations: Generations,
 ) -> None:

@@ -54,6 +54,8 @@ class Candidate:
     """The live generation when it was made: what to go back to."""
     made_now: bool = True
     """False for an old generation that is to be live again: it is not deleted with the attempt."""
+    texts: tuple[str, ...] = ()
+    """Texts that were kept for it first, by their hashes: they go with it."""
 
     @property
     def main(self) -> Path:
@@ -180,8 +182,8 @@ class Generations:
             files=files,
         )
         disk.write_new(base / _RECORD, json.dumps(asdict(record), indent=1) + "\n")
-        self._make_durable(base, changed)
-        return Candidate(number=number, directory=base, previous=previous)
+        texts = self._make_durable(base, changed)
+        return Candidate(number=number, directory=base, previous=previous, texts=texts)
 
     def rollback(self, number: int) -> Candidate:
         """Make an old generation ready to be live again, every file as written; then `switch`."""
@@ -213,6 +215,8 @@ class Generations:
         """Forget a candidate that is not live. An old generation stays."""
         if candidate.made_now and candidate.number != self.current():
             shutil.rmtree(candidate.directory, ignore_errors=True)
+            for digest in candidate.texts:
+                (self._objects / digest).unlink(missing_ok=True)
 
     def recover(self) -> list[int]:
         """Remove what a crash left half made; gives the numbers that went."""
@@ -309,18 +313,20 @@ class Generations:
                 disk.write_new(self._objects / f".{digest}.new", text)
         return digests
 
-    def _make_durable(self, base: Path, changed: Mapping[str, str]) -> None:
+    def _make_durable(self, base: Path, changed: Mapping[str, str]) -> tuple[str, ...]:
         pending = list(self._objects.glob(".*.new"))
         if len(changed) + len(pending) > _MANY_FILES:
             disk.sync_file_system(self.root)
         else:
             for path in [*pending, *(base / name for name in changed), base / _RECORD]:
                 disk.sync_file(path)
-        for path in pending:
-            path.replace(self._objects / path.name.removeprefix(".").removesuffix(".new"))
+        digests = tuple(path.name.removeprefix(".").removesuffix(".new") for path in pending)
+        for path, digest in zip(pending, digests, strict=True):
+            path.replace(self._objects / digest)
         folders = {base, *((base / path).parent for path in changed)}
         for folder in [*folders, self._objects, self._folder]:
             disk.sync_dir(folder)
+        return digests
 
     def _object(self, digest: str) -> str:
         try:
