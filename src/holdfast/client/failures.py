@@ -51,8 +51,9 @@ def _kind(code: str, status: int) -> type[AppError]:
 
 def _subclasses(kind: type[AppError]) -> Iterator[type[AppError]]:
     for child in kind.__subclasses__():
-        # Errors of programs and steps have constructors of their own, and no use for a reader.
-        if child.__init__ is AppError.__init__:
+        # Errors of programs and steps have constructors of their own, and no use for a reader;
+        # one without a code of its own is told as its parent.
+        if child.__init__ is AppError.__init__ and "code" in vars(child):
             yield child
         yield from _subclasses(child)
 

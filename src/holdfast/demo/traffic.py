@@ -14,6 +14,8 @@ from holdfast.demo.wire import Answer, Wire
 
 MIB = 1024 * 1024
 SLOW_DOWN = 503
+BODY_WORDS = 3
+"""Key, version, filling."""
 LONGEST_EXAMPLES = 5
 
 
@@ -137,6 +139,9 @@ class Traffic:
             self.tally.server_torn += 1
             return
         seen = ABSENT if answer.status == 404 else self._version_in(answer, how)  # noqa: PLR2004
+        if seen is None and answer.ok and not quiet:
+            self.tally.server_torn += 1
+            return
         if seen is None:
             self.tally.fault(Fault.FAILED, f"{how} {key}: {answer.status} {answer.body[:120]!r}")
             return
@@ -162,7 +167,8 @@ class Traffic:
             return None
         if how == "head":
             return int(answer.headers.get("x-amz-meta-version", "-1"))
-        return int(answer.body.split(b"|", 2)[1])
+        words = answer.body.split(b"|", 2)
+        return int(words[1]) if len(words) == BODY_WORDS else None
 
     async def _timed(self, kind: str, request: Awaitable[Answer]) -> Answer:
         started = time.monotonic()
