@@ -197,7 +197,9 @@ class ObjectCopier:
 def _passes(error: AppError) -> bool:
     """Whether trying again may help."""
     if isinstance(error, S3Error):
-        return error.status in _PASSING_STATUS or error.s3_code == "NoSuchUpload"
+        # Missing: a client deleted it between two requests, and the next try copies the delete.
+        gone = error.is_missing and error.s3_code != "NoSuchBucket"
+        return gone or error.status in _PASSING_STATUS
     return error.retryable
 
 
