@@ -20,6 +20,7 @@ from holdfast.migrations.tables import MigrationLogRow, MigrationRow
 
 router = APIRouter(prefix="/api/migrations", tags=["migrations"])
 routers = [router]
+PoolId = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 RowId = Annotated[int, Path(ge=-(2**31), le=2**31 - 1)]
 DryRun = Annotated[bool, Query(description="true: tell what would happen, change nothing")]
 
@@ -28,8 +29,8 @@ class MigrationIn(BaseModel):
     """A move that somebody wants."""
 
     bucket: str = Field(min_length=1, max_length=63)
-    src_pool_id: int
-    dst_pool_id: int
+    src_pool_id: PoolId
+    dst_pool_id: PoolId
     mode: Mode = Mode.COPY
     verify: Verify = Verify.LISTING
     confirm: str = Field(

@@ -14,7 +14,7 @@ from holdfast.gateway.flag_model import Flag, FlagState
 DELTA_SHARE = 0.3
 """Part of the longest hold that copying the last dirty keys may be predicted to take."""
 FIRST_BACKOFF_SECONDS = 0.25
-LONGEST_BACKOFF_SECONDS = 30.0
+LONGEST_BACKOFF_SECONDS = 5.0
 FALLBACK_SECONDS_PER_KEY = 0.02
 """Until a round was measured: a small object over a slow link."""
 

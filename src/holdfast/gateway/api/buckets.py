@@ -20,7 +20,7 @@ DryRun = Annotated[bool, Query(description="true: tell what would be deleted, de
 class PromoteIn(BaseModel):
     """Where a bucket shall go."""
 
-    pool_id: int
+    pool_id: Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
     migrate: bool = False
     allow_orphan: bool = False
 
