@@ -251,6 +251,7 @@ def _names(row: MigrationRow, move: Move) -> dict[str, Any]:
 def _state_record(row: MigrationRow, move: Move) -> dict[str, Any]:
     return _names(row, move) | {
         "stage": row.stage,
+        "options": json.loads(row.options),
         "copied_objects": row.objects_done,
         "total_objects": row.objects_total,
         "bytes_transferred": row.bytes_done,
