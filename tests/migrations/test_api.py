@@ -1,21 +1,15 @@
 """The calls of the API, on a running server with real pools and a real nginx."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import pytest_asyncio
 
-from holdfast.demo.fleet import NEW, OLD, Fleet, running_fleet
-from holdfast.kernel.stores.s3.client import S3Client
+from holdfast.demo.fleet import NEW, OLD
+from tests.migrations.site import Site
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
-OVER = {"done", "error", "cancelled"}
 WIRE_FIELDS = {
     "id",
     "vhost_id",
@@ -37,58 +31,6 @@ WIRE_FIELDS = {
     "orphaned_at",
     "cascade_warnings",
 }
-
-
-@dataclass
-class Site:
-    fleet: Fleet
-    api: httpx.AsyncClient
-    ids: dict[str, int]
-
-    async def fill(self, bucket: str, objects: int = 3, size: int = 10) -> None:
-        async with self.s3(OLD) as client:
-            await client.create_bucket(bucket)
-            for number in range(objects):
-                await client.put(bucket, f"k{number}", b"x" * size)
-
-    def s3(self, pool: str) -> S3Client:
-        fleet = self.fleet
-        return S3Client(fleet.pool_url(pool), fleet.access_key, fleet.secret_key)
-
-    def body(self, bucket: str, **more: Any) -> dict[str, Any]:
-        return {
-            "bucket": bucket,
-            "src_pool_id": self.ids[OLD],
-            "dst_pool_id": self.ids[NEW],
-            "probation_seconds": 0.2,
-            **more,
-        }
-
-    async def post(self, bucket: str, **more: Any) -> httpx.Response:
-        return await self.api.post("/api/migrations", json=self.body(bucket, **more))
-
-    async def wait(self, identifier: int, *phases: str) -> dict[str, Any]:
-        async with asyncio.timeout(60):
-            while True:
-                found: dict[str, Any] = (await self.api.get(f"/api/migrations/{identifier}")).json()
-                if found["phase"] in (phases or OVER):
-                    return found
-                await asyncio.sleep(0.05)
-
-    async def moved(self, bucket: str) -> dict[str, Any]:
-        await self.fill(bucket)
-        answer = await self.post(bucket)
-        assert answer.status_code == 201, answer.text
-        found = await self.wait(answer.json()["id"])
-        assert found["phase"] == "done", found
-        return found
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    async with running_fleet(tmp_path_factory.mktemp("site")) as fleet, fleet.api() as api:
-        pools = {pool["name"]: pool["id"] for pool in (await api.get("/api/pools")).json()}
-        yield Site(fleet, api, pools)
 
 
 async def test_a_bucket_moves_and_the_answer_tells_how(site: Site) -> None:
@@ -146,14 +88,10 @@ async def test_the_plan_names_what_would_be_lost(site: Site) -> None:
     async with site.s3(NEW) as client:
         await client.create_bucket("crowded")
         await client.put("crowded", "theirs", b"y")
-    plan = (await site.api.post("/api/migrations?dry_run=true", json=site.body("crowded"))).json()
+    plan = await site.plan("crowded")
     assert plan["would_delete"] == ["theirs"]
-    assert plan["conflicts"]
-    refused = await site.wait((await site.post("crowded")).json()["id"])
-    assert refused["phase"] == "error"
-    assert "crowded" not in refused["error_msg"] or "already" in refused["error_msg"]
-    forced = await site.wait((await site.post("crowded", confirm="crowded")).json()["id"])
-    assert forced["phase"] == "done", forced["error_msg"]
+    assert "already" in plan["conflicts"][0]
+    assert (await site.plan("crowded", confirm="crowded"))["conflicts"] == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from holdfast.migrations import tables
 from holdfast.migrations.model import Mode, Options, Verify, bytes_per_second
 from holdfast.migrations.service import planning, reading, starting
 from holdfast.migrations.service.planning import Plan
-from holdfast.migrations.service.starting import Wish, default_options, with_limits
+from holdfast.migrations.service.starting import default_options, with_limits
+from holdfast.migrations.service.wish import Wish
 from holdfast.migrations.tables import MigrationLogRow, MigrationRow
 
 router = APIRouter(prefix="/api/migrations", tags=["migrations"])

@@ -112,7 +112,7 @@ async def _check_destination(move: Move, parts: Parts) -> None:
     if not page.objects or move.options.adopt:
         return
     found = await parts.copier.compare()
-    problem = destination_problem(move, found)
+    problem = "" if found.equal else destination_problem(move, found)
     if problem:
         raise Hopeless(
             problem,
@@ -125,7 +125,7 @@ def destination_problem(move: Move, found: ComparisonTotals) -> str:
     extra, there = found.to_delete.objects, found.destination.objects
     match move.mode:
         case Mode.COPY:
-            if found.equal or not there:
+            if not there:
                 return ""
             return (
                 f"the bucket is on {move.destination.name!r} already, with {there} objects: "

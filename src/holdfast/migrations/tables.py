@@ -103,6 +103,17 @@ async def active_of_bucket(session: AsyncSession, bucket: str) -> Sequence[Migra
     return (await session.scalars(query)).all()
 
 
+async def moves_touching(
+    session: AsyncSession, bucket: str, pool_id: int
+) -> Sequence[MigrationRow]:
+    """Migrations of buckets of this name from or to a pool, newest first."""
+    query = select(MigrationRow).where(
+        MigrationRow.bucket == bucket,
+        or_(MigrationRow.src_pool_id == pool_id, MigrationRow.dst_pool_id == pool_id),
+    )
+    return (await session.scalars(query.order_by(MigrationRow.id.desc()))).all()
+
+
 async def orphaned_sources(session: AsyncSession) -> Sequence[MigrationRow]:
     """Done migrations whose source copy was not purged, newest first."""
     query = select(MigrationRow).where(

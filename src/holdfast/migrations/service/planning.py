@@ -5,7 +5,7 @@ What would be copied, how long it may take, what stands in the way, what clients
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +19,9 @@ from holdfast.migrations.jobs import side_of
 from holdfast.migrations.model import Mode, estimated_seconds
 from holdfast.migrations.move import Hopeless, Move, Side
 from holdfast.migrations.preflight import bucket_problems, check_sides, destination_problem
-from holdfast.migrations.service.starting import Wish, check_source, check_wish
+from holdfast.migrations.service.destination import is_ours
+from holdfast.migrations.service.starting import check_source, check_wish
+from holdfast.migrations.service.wish import Wish
 
 SHOWN_KEYS = 20
 CLIENTS_SEE = (
@@ -53,6 +55,9 @@ async def plan(services: Services, wish: Wish) -> Plan:
     gateway = services.get(Gateway)
     async with services.database.read() as session:
         await check_wish(session, services, wish)
+        may_replace = wish.options.adopt or (
+            wish.mode is Mode.COPY and await is_ours(session, wish)
+        )
         source = await side_of(session, gateway, wish.source_id)
         destination = await side_of(session, gateway, wish.destination_id)
         vhosts = [v.server_name for v in await vhosts_serving(session, wish.bucket, source.pool_id)]
@@ -64,7 +69,7 @@ async def plan(services: Services, wish: Wish) -> Plan:
         source=source,
         destination=destination,
         entrances=(),
-        options=wish.options,
+        options=replace(wish.options, adopt=may_replace),
         folder=Path(),
     )
     async with AsyncExitStack() as stack:

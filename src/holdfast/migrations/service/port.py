@@ -10,7 +10,8 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.work import Work
 from holdfast.migrations import tables
 from holdfast.migrations.service.restoring import restore
-from holdfast.migrations.service.starting import Wish, default_options, put_in
+from holdfast.migrations.service.starting import default_options, put_in
+from holdfast.migrations.service.wish import Wish
 
 
 class Named(Protocol):

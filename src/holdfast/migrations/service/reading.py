@@ -14,7 +14,7 @@ from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.work import Actor
 from holdfast.migrations import tables
 from holdfast.migrations.model import Phase
-from holdfast.migrations.service.starting import LOOK_SECONDS, client_for
+from holdfast.migrations.service.wish import LOOK_SECONDS, client_for
 from holdfast.migrations.tables import MigrationLogRow, MigrationRow
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,7 +17,6 @@ from holdfast.kernel.errors import AppError, BadRequest, Conflict, NotFound, Too
 from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.model import FINAL
 from holdfast.kernel.services import Services
-from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.work import Actor, Work
 from holdfast.migrations import tables
 from holdfast.migrations.jobs import MOVE
@@ -32,20 +30,9 @@ from holdfast.migrations.model import (
     may_cancel,
 )
 from holdfast.migrations.preflight import check_waivers
+from holdfast.migrations.service.destination import check_destination, is_ours
+from holdfast.migrations.service.wish import LOOK_SECONDS, Wish, client_for
 from holdfast.migrations.tables import MigrationRow
-
-LOOK_SECONDS = 15.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What somebody wants to be moved."""
-
-    bucket: str
-    source_id: int
-    destination_id: int
-    options: Options
-    mode: Mode = Mode.COPY
 
 
 def default_options(settings: Settings) -> Options:
@@ -61,7 +48,7 @@ def default_options(settings: Settings) -> Options:
 
 
 async def create(services: Services, actor: Actor, wish: Wish) -> MigrationRow:
-    """Start moving a bucket, once the source was seen to have it.
+    """Start moving a bucket, once the source was seen to have it and the destination not.
 
     Raises ``BadRequest``, ``Conflict``, ``TooMany``, and ``Unavailable`` when the source does not
     answer.
@@ -70,6 +57,7 @@ async def create(services: Services, actor: Actor, wish: Wish) -> MigrationRow:
     async with services.database.read() as session:
         await check_wish(session, services, wish)
     await check_source(services, wish)
+    await check_destination(services, wish)
     async with services.database.write(actor) as work:
         return await put_in(work, services, wish)
 
@@ -81,6 +69,9 @@ async def put_in(
     session = work.session
     await check_wish(session, services, wish)
     vhosts = await _entrances(session, wish)
+    options = wish.options
+    if wish.mode is Mode.COPY and await is_ours(session, wish):
+        options = dataclasses.replace(options, admitted=True)
     moment = now()
     row = MigrationRow(
         vhost_id=first_vhost_id or vhosts[0]["vhost_id"],
@@ -89,7 +80,7 @@ async def put_in(
         dst_pool_id=wish.destination_id,
         mode=wish.mode.value,
         vhosts=json.dumps(vhosts),
-        options=wish.options.to_json(),
+        options=options.to_json(),
         created_at=moment,
     )
     session.add(row)
@@ -225,12 +216,6 @@ async def check_source(services: Services, wish: Wish) -> None:
             f"Bucket '{wish.bucket}' is empty on pool '{pool.name}': there is nothing to move",
             hint="point its route to the other pool",
         )
-
-
-async def client_for(session: AsyncSession, services: Services, pool_id: int) -> S3Client:
-    """A client of a pool, not open yet."""
-    access = await s3_access(session, services.get(Gateway), await get_pool(session, pool_id))
-    return S3Client(access.endpoint, access.access_key, access.secret_key, access.region, limit=8)
 
 
 async def cancel(work: Work, migration_id: int) -> MigrationRow:
