@@ -94,7 +94,7 @@ class Canary:
                     await seen
             except TimeoutError:
                 raise Unavailable(
-                    f"nginx does not ask at the gate for {entrance.name}",
+                    f"nginx did not ask at the gate for {entrance.name}",
                     hint="can nginx on this machine connect to this process over loopback?",
                 ) from None
 

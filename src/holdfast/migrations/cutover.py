@@ -8,7 +8,9 @@ open.
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from holdfast.gateway.flags import FlagState
@@ -19,11 +21,14 @@ from holdfast.migrations.canary import Canary
 from holdfast.migrations.copying import Copying
 from holdfast.migrations.gate import Hold
 from holdfast.migrations.model import HoldAttempt, Stage, backoff_seconds
-from holdfast.migrations.move import Cancelled, Parts, failed_keys
+from holdfast.migrations.move import Cancelled, Entrance, Parts, failed_keys
 from holdfast.migrations.patience import pause, worded
 from holdfast.migrations.switch import drain_in_hold, drained, first_busy, to_the_end, together
 
 MAX_PINS = 10_000
+_DRAIN = "the drain"
+_UPLOAD = "waiting for an upload running since before the hold"
+_NO_COUNTERS = "nginx did not answer on its control port"
 log = get_logger(__name__)
 
 
@@ -35,8 +40,16 @@ class StepBack(Exception):
 class _Attempt:
     dirty_keys: int = 0
     pins: int = 0
-    drained: bool = False
     committed: bool = False
+    hindrances: list[str] = field(default_factory=list)
+    """What is not over yet, in words: why the attempt took too long when it does."""
+
+    @contextmanager
+    def hindered_by(self, words: str) -> Iterator[None]:
+        """Take these words for the reason while the block runs, and when it fails."""
+        self.hindrances.append(words)
+        yield
+        self.hindrances.remove(words)
 
 
 class Cutover:
@@ -91,7 +104,7 @@ class Cutover:
                 await self._hold(hold, attempt)
             await self._commit(attempt)
         except TimeoutError:
-            result = self._why_too_long(attempt)
+            result = self._why_too_long(hold, attempt)
         except StepBack as reason:
             result = str(reason)
         except Cancelled:
@@ -121,32 +134,38 @@ class Cutover:
     async def _hold(self, hold: Hold, attempt: _Attempt) -> None:
         """Everything between closing the gate and proving that both sides are equal."""
         parts = self._parts
-        await parts.switch.set(FlagState.HOLD)
-        await together(
-            self._reach_gate(hold),
-            drain_in_hold(parts.nginx.counters, hold, parts.switch.older_counters()),
-        )
-        attempt.drained = True
-        await parts.nginx.log.read()
-        await self._last_keys(attempt)
-        await self._pin_uploads(attempt)
+        with attempt.hindered_by("the routing flag could not be set"):
+            await parts.switch.set(FlagState.HOLD)
+        await together(self._reach_gate(hold, attempt), self._drain(hold, attempt))
+        with attempt.hindered_by("the dirty log could not be read"):
+            await parts.nginx.log.read()
+        with attempt.hindered_by("the last keys were not copied"):
+            await self._last_keys(attempt)
+        with attempt.hindered_by("the source did not list its uploads"):
+            await self._pin_uploads(attempt)
         if parts.dirty.owed:
             raise StepBack(f"a full pass is owed: {parts.dirty.owed}")
         parts.check_cancelled()
 
-    async def _reach_gate(self, hold: Hold) -> None:
+    async def _drain(self, hold: Hold, attempt: _Attempt) -> None:
+        parts = self._parts
+        with attempt.hindered_by(_DRAIN):
+            await drain_in_hold(parts.nginx.counters, hold, parts.switch.older_counters())
+
+    async def _reach_gate(self, hold: Hold, attempt: _Attempt) -> None:
         """A write through each virtual host must arrive at our gate.
 
         Else nginx would let writes pass the hold.
         """
-        if self._canary is None:
+        canary = self._canary
+        if canary is None:
             return
-        await together(
-            *(
-                self._canary.knock(entrance, hold.seen(entrance.name))
-                for entrance in self._parts.move.entrances
-            )
-        )
+
+        async def knock(entrance: Entrance) -> None:
+            with attempt.hindered_by(f"nginx did not ask at the gate for {entrance.name}"):
+                await canary.knock(entrance, hold.seen(entrance.name))
+
+        await together(*map(knock, self._parts.move.entrances))
 
     async def _last_keys(self, attempt: _Attempt) -> None:
         parts = self._parts
@@ -202,11 +221,11 @@ class Cutover:
             # sets a flag.
             log.warning("the hold's flag stays for now", error=worded(error))
 
-    def _why_too_long(self, attempt: _Attempt) -> str:
+    def _why_too_long(self, hold: Hold, attempt: _Attempt) -> str:
         limit = self._parts.move.options.max_hold_seconds
-        if not attempt.drained:
-            return f"waiting for an upload running since before the hold (longer than {limit:g} s)"
-        return f"the last keys took longer than {limit:g} s"
+        drain = _UPLOAD if hold.seen_busy else _NO_COUNTERS
+        words = [drain if words == _DRAIN else words for words in attempt.hindrances]
+        return f"{'; '.join(words)} (within {limit:g} s)"
 
 
 def warnings_of(parts: Parts) -> list[str]:

@@ -40,6 +40,8 @@ class Hold:
     def __init__(self, draining: Iterable[str]) -> None:
         """``draining``: counters whose requests still go on, as the drain waits for them."""
         self.held_requests = 0
+        self.seen_busy = False
+        """Whether something was still in flight when it was looked for."""
         self.seen_vhosts: set[str] = set()
         """Where nginx has asked from since the hold began: proof that it reaches this process."""
         self._draining = set(draining)
@@ -56,6 +58,7 @@ class Hold:
 
     def open_for(self, counter: str) -> None:
         """The counter is not 0: its requests go on."""
+        self.seen_busy = True
         self._draining.add(counter)
         self._wake()
 
