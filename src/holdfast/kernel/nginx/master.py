@@ -49,6 +49,31 @@ def signal_reload(master: int) -> bool:
     return True
 
 
+def retire_succeeded(master: int, before: frozenset[int]) -> frozenset[int]:
+    """Once every worker of ``before`` has a successor: ask it to finish what it serves and to leave.
+
+    A master does so itself, 100 ms after it started the successors (``ngx_msleep(100)`` in nginx's
+    src/os/unix/ngx_process_cycle.c). Gives those of ``before`` that still take new requests.
+    """
+    serving = serving_workers(master)
+    old = before & serving
+    if len(serving - old) < len(old):
+        return old
+    for worker in old:
+        with contextlib.suppress(OSError):  # gone already, or not ours to signal
+            _quit(master, worker)
+    return old & serving_workers(master)
+
+
+def _quit(master: int, worker: int) -> None:
+    handle = os.pidfd_open(worker)
+    try:
+        if worker in serving_workers(master):  # the number may be another process by now
+            signal.pidfd_send_signal(handle, signal.SIGQUIT)
+    finally:
+        os.close(handle)
+
+
 async def loaded_generation(port: int) -> tuple[int, int] | None:
     """``(generation, worker's process id)`` as nginx's control server says; None: no answer."""
     body = await control_get(port, "/generation")

@@ -16,8 +16,9 @@ from holdfast.kernel.nginx.main_file import Build, MainFile, parse_build, read_m
 from holdfast.kernel.process import SEARCH_PATH, ProcessFailed, run
 
 _TEST_SECONDS = 120.0
-_FIRST_WAIT_SECONDS = 0.002
-_LONGEST_WAIT_SECONDS = 0.01
+_WAIT_SECONDS = 0.002
+_WAIT_SHARE = 0.05
+"""A wait of what was waited so far: who waits long notices the end a little later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,16 +134,15 @@ class Nginx:
 
         False when that did not come about in time: nginx goes on with what it had.
         """
-        deadline, pause = time.monotonic() + timeout_seconds, _FIRST_WAIT_SECONDS
+        started = time.monotonic()
         port = self.control_port
-        while time.monotonic() < deadline:
+        while (waited := time.monotonic() - started) < timeout_seconds:
             answer = await master.loaded_generation(port)
-            if answer is not None and answer[0] == number:
-                pid = master.master_of(answer[1])
-                if pid is None or not before & master.serving_workers(pid):
-                    return True
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_WAIT_SECONDS)
+            pid = master.master_of(answer[1]) if answer else None
+            old = master.retire_succeeded(pid, before) if pid else frozenset()
+            if answer is not None and answer[0] == number and not old:
+                return True
+            await asyncio.sleep(max(_WAIT_SECONDS, _WAIT_SHARE * waited))
         return False
 
     async def status(self) -> NginxStatus:
