@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,17 @@ TERMINAL = {"done", "error", "cancelled"}
 LIGHT = Load(
     writers=4, readers=2, uploaders=1, slow_writers=1, pause_seconds=0.12, part_bytes=65_536
 )
+
+SLOWLY: Mapping[str, object] = {"bandwidth_limit": "200K", "transfers": 4}
+
+
+def as_sdks_do() -> Load:
+    """Clients that take SlowDown for an answer and try again, as every SDK does.
+
+    With nobody there to finish an upload that was begun before the switch, its end gets one
+    (docs/explanation/live-migration.md).
+    """
+    return dataclasses.replace(LIGHT, tolerate_slow_down=True)
 
 
 @dataclass(slots=True)
@@ -87,7 +99,17 @@ class Stage:
     async def flag(self) -> str:
         """The bucket's routing flag: state and pools, without epoch and port."""
         link = self.fleet.directory / "nginx/routes/s3.localhost" / BUCKET / "cur"
-        return ".".join((await asyncio.to_thread(link.readlink)).name.split(".")[1:])
+        try:
+            target = await asyncio.to_thread(link.readlink)
+        except FileNotFoundError:
+            return ""
+        return ".".join(target.name.split(".")[1:])
+
+    async def until_flag(self, state: str) -> None:
+        """Poll until the bucket's flag is in this state."""
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while not (await self.flag()).startswith(f"{state}."):
+                await asyncio.sleep(0.001)
 
 
 @contextlib.asynccontextmanager

@@ -1,21 +1,16 @@
 """The main job: a bucket moves under load, whatever breaks meanwhile."""
 
 import asyncio
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from holdfast.demo.fleet import BUCKET, NEW, OLD
 from holdfast.demo.history import Fault
-from tests.journeys.stage import LIGHT, Stage, faults, judged, staged
+from tests.journeys.stage import SLOWLY, Stage, as_sdks_do, faults, judged, staged
 
 pytestmark = pytest.mark.real
-SLOWLY = {"bandwidth_limit": "200K", "transfers": 4}
-
-AS_SDKS_DO = dataclasses.replace(LIGHT, tolerate_slow_down=True)
-"""With nobody there to finish an upload that was begun before the switch, its end gets SlowDown,
-which every SDK answers with another try (docs/explanation/live-migration.md)."""
+AS_SDKS_DO = as_sdks_do()
 
 
 async def test_no_client_sees_that_a_bucket_moves(tmp_path: Path) -> None:

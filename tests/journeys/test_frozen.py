@@ -1,0 +1,48 @@
+"""The process that drives a move stops for a while, as with a paused machine, and goes on."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from holdfast.demo.fleet import NEW, Program
+from holdfast.demo.traffic import READS
+from tests.journeys.stage import SLOWLY, as_sdks_do, faults, judged, staged
+
+pytestmark = pytest.mark.real
+FROZEN_SECONDS = 4.0
+HOLD_SECONDS = 2.0
+SLACK_SECONDS = 3.0
+"""What a busy machine may add."""
+
+
+async def freeze(program: Program) -> None:
+    assert program.child is not None
+    os.kill(program.child.pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(FROZEN_SECONDS)  # clients go on without it
+    finally:
+        os.kill(program.child.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("state", ["src", "hold"])
+async def test_a_driver_that_is_frozen_and_thaws_harms_nobody(tmp_path: Path, state: str) -> None:
+    async with staged(tmp_path) as stage:
+
+        async def freeze_once() -> None:
+            slow = SLOWLY if state == "src" else {}
+            identifier = await stage.start_move(max_hold_seconds=HOLD_SECONDS, **slow)
+            await stage.until_flag(state)
+            await freeze(stage.fleet.programs["holdfast"])
+            moved = await stage.wait_over(identifier)
+            assert moved["phase"] == "done", await stage.log(identifier)
+            assert await stage.flag() == f"static.{NEW}"
+
+        tally = await judged(stage, freeze_once, load=as_sdks_do())
+        assert faults(tally) == {}
+        assert tally.longest(*READS) < SLACK_SECONDS, "nginx answers reads by itself"
+        pause = tally.longest("put", "delete", "copy", "delete many")
+        frozen = FROZEN_SECONDS if state == "hold" else 0.0
+        assert pause < frozen + HOLD_SECONDS + SLACK_SECONDS
