@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.gateway.flags import Flag, FlagState, RouteFlags, counter_key
-from holdfast.gateway.render import http_conf, pool_files, vhost_files
+from holdfast.gateway.render import pool_files, vhost_files
+from holdfast.gateway.render_main import http_conf
 from holdfast.gateway.render_model import (
     MemberSpec,
     PoolSpec,
     RenderContext,
+    ServedVhost,
     VhostSpec,
 )
 from holdfast.kernel.nginx import Generations, Nginx, control_status, go_live
@@ -76,15 +78,32 @@ class Gateway:
         number = self.generations.next_number()
         directory = str(self.generations.directory(number))
         names = list(self.pools)
-        files = http_conf(self.ctx, generation=number, directory=directory, pools=names)
+        # it has a block of its own, being the first of its port: the others may share one
+        first = an_s3_vhost(self.port, server_name="0.localhost")
+        served = [served_as(vhost) for vhost in (first, *vhosts)]
+        files = http_conf(
+            self.ctx, generation=number, directory=directory, pools=names, vhosts=served
+        )
         for name, port in self.pools.items():
             member = MemberSpec(address=f"127.0.0.1:{port}")
             files |= pool_files(PoolSpec(name=name, members=(member,)))
-        for vhost in vhosts:
+        for vhost in (first, *vhosts):
             files |= vhost_files(vhost, self.ctx)
         candidate = self.generations.prepare(files, author="test", reason="test")
         outcome = await go_live(self.generations, self.nginx, candidate)
         assert outcome.live, outcome.remedy
+
+
+def served_as(vhost: VhostSpec) -> ServedVhost:
+    """What ``http.conf`` must know of this vhost."""
+    own = (vhost.ssl, vhost.extra_directives, vhost.extra_blocks, vhost.ip_rule_mode)
+    in_file = [route for route in vhost.routes if route.enabled and not route.is_plain_bucket]
+    return ServedVhost(
+        server_name=vhost.server_name,
+        listen_port=vhost.listen_port,
+        default_pool=vhost.default_pool,
+        has_nothing_own=not any(own) and not in_file and vhost.type == "nanio",
+    )
 
 
 def an_s3_vhost(port: int, **fields: object) -> VhostSpec:

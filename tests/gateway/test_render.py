@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.gateway.render import http_conf, pool_files, render_pool, render_vhost, vhost_files
+from holdfast.gateway.render import pool_files, render_pool, render_vhost, vhost_files
+from holdfast.gateway.render_main import http_conf
 from holdfast.gateway.render_model import (
     BlockSpec,
     MemberSpec,
@@ -19,6 +20,7 @@ from holdfast.gateway.render_model import (
 from holdfast.kernel.errors import Invalid
 from holdfast.kernel.nginx import Generations, Nginx
 from holdfast.kernel.process import run
+from tests.gateway.data_plane import served_as
 from tests.kernel.nginx.lab import nginx_lab
 
 CTX = RenderContext(nginx_dir=Path("/srv/gw"), control_port=20001)
@@ -207,13 +209,15 @@ async def test_nginx_takes_a_vhost_that_uses_every_field(tmp_path: Path, kind: s
         number = generations.next_number()
         directory = str(generations.directory(number))
         names = [pool.name for pool in POOLS]
-        files = http_conf(ctx, generation=number, directory=directory, pools=names)
-        for pool in POOLS:
-            files |= pool_files(pool)
         full = replace(everything(cert, key), type=kind)  # type: ignore[arg-type]
         bare = VhostSpec(server_name="bare.example", listen_port=28080, ssl=False)
         long = replace(bare, server_name=".".join(["l" * 60] * 4))
-        for vhost in (full, replace(bare, type=kind), long):  # type: ignore[arg-type]
+        vhosts = (full, replace(bare, type=kind), long)  # type: ignore[arg-type]
+        served = [served_as(vhost) for vhost in vhosts]
+        files = http_conf(ctx, generation=number, directory=directory, pools=names, vhosts=served)
+        for pool in POOLS:
+            files |= pool_files(pool)
+        for vhost in vhosts:
             files |= vhost_files(vhost, ctx)
         candidate = generations.prepare(files, author="ann", reason="test")
         tested = await nginx.test(candidate)

@@ -12,8 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.gateway.flags import Flag, FlagState, RouteFlags, pool_alias
-from holdfast.gateway.render import http_conf, pool_files, vhost_files
-from holdfast.gateway.render_model import MemberSpec, PoolSpec, RenderContext, VhostSpec
+from holdfast.gateway.render import pool_files, vhost_files
+from holdfast.gateway.render_main import http_conf
+from holdfast.gateway.render_model import (
+    MemberSpec,
+    PoolSpec,
+    RenderContext,
+    ServedVhost,
+    VhostSpec,
+)
 from holdfast.kernel.nginx.disk import control_port
 from holdfast.kernel.nginx.master import loaded_generation
 from holdfast.kernel.process import Child, start
@@ -177,7 +184,13 @@ def write_nginx(
     (nginx_dir / "log").mkdir(parents=True)
     RouteFlags(nginx_dir).ensure()
     ctx = RenderContext(nginx_dir=nginx_dir, control_port=control_port(nginx_dir))
-    files = http_conf(ctx, generation=1, directory=str(generation), pools=pools)
+    served = [
+        ServedVhost(
+            server_name=name, listen_port=port, default_pool=SOURCE, has_nothing_own=not tls
+        )
+        for name, port in vhosts.items()
+    ]
+    files = http_conf(ctx, generation=1, directory=str(generation), pools=pools, vhosts=served)
     for name, server in pools.items():
         files |= pool_files(PoolSpec(name=name, members=(MemberSpec(address=server.address),)))
     certificate, key = make_certificate(nginx_dir) if tls else (None, None)

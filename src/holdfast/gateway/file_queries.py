@@ -3,12 +3,13 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from holdfast.gateway.model import ROOT_PREFIX
 from holdfast.gateway.queries import parts_of
+from holdfast.gateway.render_model import ServedVhost
 from holdfast.gateway.tables import CredentialRow, MemberRow, PoolRow, RouteRow, VhostRow
 
 
@@ -61,6 +62,32 @@ async def file_routes_by_vhost(
         for route in await session.scalars(query):
             found[route.vhost_id].append(route)
     return found
+
+
+async def served_vhosts(session: AsyncSession) -> list[ServedVhost]:
+    """Every enabled vhost."""
+    in_file = (
+        exists()
+        .where(RouteRow.vhost_id == VhostRow.id, ~RouteRow.plain, RouteRow.enabled)
+        .where(RouteRow.path_prefix != ROOT_PREFIX)
+    )
+    nothing_own = and_(
+        ~VhostRow.ssl,
+        VhostRow.ip_rule_mode.is_(None),
+        func.coalesce(VhostRow.extra_directives, "") == "",
+        func.coalesce(VhostRow.extra_blocks, "").in_(["", "[]"]),
+        func.coalesce(PoolRow.type, "") == "nanio",
+        ~in_file,
+    )
+    query = (
+        select(VhostRow.server_name, VhostRow.listen_port, PoolRow.name, nothing_own)
+        .outerjoin(PoolRow, PoolRow.id == VhostRow.default_pool_id)
+        .where(VhostRow.enabled)
+    )
+    return [
+        ServedVhost(server_name=name, listen_port=port, default_pool=pool, has_nothing_own=bare)
+        for name, port, pool, bare in await session.execute(query)
+    ]
 
 
 async def _fresh(

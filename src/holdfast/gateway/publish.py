@@ -17,9 +17,10 @@ from hashlib import sha256
 from types import MappingProxyType
 from weakref import WeakKeyDictionary, WeakSet
 
-from holdfast.gateway import queries, render
+from holdfast.gateway import file_queries, queries, render
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.flag_change import FlagChange
+from holdfast.gateway.render_main import http_conf
 from holdfast.gateway.render_model import RenderContext
 from holdfast.gateway.service import rows
 from holdfast.gateway.tables import PublishedRow
@@ -203,11 +204,13 @@ async def _prepare(work: Work, change: Change, files: Files) -> Candidate:
     generations = change.gateway.generations
     number = generations.next_number()
     pools = [name for name, _ in (await queries.pool_names(work.session)).values()]
-    main = render.http_conf(
+    main = http_conf(
         await render_context(change.gateway),
         generation=number,
         directory=str(generations.directory(number)),
         pools=pools,
+        vhosts=await file_queries.served_vhosts(work.session),
+        extra=await asyncio.to_thread(generations.extra),
         former=change.renamed,
     )
     reason = "; ".join(f"{row.action} {row.entity_type}" for row in work.audits[:3]) or "publish"

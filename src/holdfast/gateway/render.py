@@ -1,13 +1,8 @@
 """The gateway's nginx files: values in, text out. Specified in docs/reference/nginx-files.md."""
 
 import json
-import re
-from collections.abc import Iterable, Mapping
-from functools import cache
-from types import MappingProxyType
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from holdfast.gateway.render_model import (
     ZONES,
@@ -16,42 +11,20 @@ from holdfast.gateway.render_model import (
     RenderContext,
     RouteSpec,
     VhostSpec,
-    pool_alias,
 )
+from holdfast.gateway.render_text import S3_ANSWERS, environment, quoted_path, word
 from holdfast.kernel.errors import Invalid
 from holdfast.kernel.nginx.syntax import Node, parse
 
 __all__ = [
-    "http_conf",
     "pool_files",
     "pool_paths",
-    "render_http_conf",
     "render_pool",
     "render_vhost",
     "vhost_files",
     "vhost_paths",
 ]
 
-_BARE = re.compile(r"[A-Za-z0-9._:/@*\[\]-]+", re.ASCII)
-_BREAKING = re.compile(r"[\x00-\x1f\x7f\"'\\$;{}]")
-_AUTH = r"x-id=[^&]*|X-Amz-[A-Za-z0-9-]+=[^&]*|AWSAccessKeyId=[^&]*|Signature=[^&]*|Expires=[^&]*"
-_UPLOAD = r"[A-Za-z0-9_~%=+.-]{1,255}"
-
-
-def _s3_error(code: str, message: str) -> str:
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>'
-        f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    )
-
-
-_ANSWERS = {
-    "no_bucket": _s3_error("NoSuchBucket", "The specified bucket does not exist"),
-    "migrating": _s3_error("OperationAborted", "The bucket is being migrated"),
-    "slowdown": _s3_error("SlowDown", "The bucket is being switched over, please retry"),
-    "unreadable": _s3_error("ServiceUnavailable", "The gateway cannot read its routes"),
-    "outside": _s3_error("InvalidURI", "The bucket in the path must be sent unescaped"),
-}
 _SETTINGS: Mapping[str, str] = {
     "client_max_body_size": "0",
     "proxy_request_buffering": "off",
@@ -76,39 +49,6 @@ _NOT_FOR_THE_HOP = frozenset({"proxy_set_header", "proxy_read_timeout", "proxy_h
 _FIXED = ("open_file_cache off", "recursive_error_pages on", "limit_conn_log_level info")
 
 
-def render_http_conf(
-    ctx: RenderContext,
-    *,
-    generation: int,
-    directory: str,
-    pools: Iterable[str],
-    former: Mapping[str, str] = MappingProxyType({}),
-) -> str:
-    """What the operator's file includes; ``directory`` is this generation's own, absolute.
-
-    ``former``: old names of pools that were just renamed, while flags still name them.
-    """
-    flags = f"{ctx.nginx_dir}/routes/$hf_inner_vhost/$hf_bucket"
-    named = [(name, pool_alias(name)) for name in sorted(pools)]
-    taken = {alias for _, alias in named}
-    named += [(new, pool_alias(old)) for old, new in former.items() if pool_alias(old) not in taken]
-    return (
-        _environment()
-        .get_template("http.conf.j2")
-        .render(
-            ctx=ctx,
-            generation=generation,
-            directory=directory,
-            aliases=[(name, alias) for name, alias in named if name != alias],
-            auth=_AUTH,
-            upload=_UPLOAD,
-            flag=_quoted_path(f"{flags}/cur"),
-            pins=_quoted_path(f"{flags}/pins/$hf_upload"),
-            dirty_log=_word(f"{ctx.nginx_dir}/log/dirty.log"),
-        )
-    )
-
-
 def render_pool(pool: PoolSpec) -> str:
     """The upstream block. A pool without enabled members is valid and answers 502."""
     enabled = [member for member in pool.members if member.enabled]
@@ -119,27 +59,32 @@ def render_pool(pool: PoolSpec) -> str:
             hint="choose round_robin or least_conn, or disable the replicas",
         )
     return (
-        _environment()
+        environment()
         .get_template("pool.conf.j2")
         .render(pool=pool, servers=enabled, as_backup=as_backup)
     )
 
 
-def render_vhost(vhost: VhostSpec, ctx: RenderContext) -> str:
-    """The server block with every route that is not a mere flag."""
+def render_vhost(vhost: VhostSpec, ctx: RenderContext, *, names: Collection[str] = ()) -> str:
+    """The server block with every route that is not a mere flag.
+
+    ``names``: those of all vhosts that share this block.
+    """
     routes = [r for r in by_length(vhost.routes) if r.enabled and not r.is_plain_bucket]
-    flags = f"{ctx.nginx_dir}/routes/{vhost.server_name}/$hf_bucket"
+    folder = "$hf_vhost" if names else vhost.server_name
+    flags = f"{ctx.nginx_dir}/routes/{folder}/$hf_bucket"
     view = {
+        "names": names,
         "s3": vhost.type == "nanio",
         "default_pool": vhost.default_pool or "",
-        "flag": _quoted_path(f"{flags}/cur"),
-        "ready": _quoted_path(f"{ctx.nginx_dir}/routes/.ready"),
-        "dirty_log": _word(f"{ctx.nginx_dir}/log/dirty.log"),
+        "flag": quoted_path(f"{flags}/cur"),
+        "ready": quoted_path(f"{ctx.nginx_dir}/routes/.ready"),
+        "dirty_log": word(f"{ctx.nginx_dir}/log/dirty.log"),
         "access_logs": _access_logs(_own_text(vhost), ctx),
         "headers": _headers(_own_text(vhost), ""),
     }
     return (
-        _environment()
+        environment()
         .get_template("vhost.conf.j2")
         .render(
             vhost=vhost,
@@ -153,7 +98,7 @@ def render_vhost(vhost: VhostSpec, ctx: RenderContext) -> str:
             buckets=[(r, _route_view(r, vhost)) for r in routes if r.bucket is not None],
             static=[(r, _route_view(r, vhost)) for r in routes if r.bucket is None],
             plain=_route_view(None, vhost),
-            **_ANSWERS,
+            **S3_ANSWERS,
         )
     )
 
@@ -184,21 +129,6 @@ def vhost_files(vhost: VhostSpec, ctx: RenderContext) -> dict[str, str]:
     conf, meta = vhost_paths(vhost.server_name)
     files = {meta: _json(_vhost_meta(vhost))}
     return {conf: render_vhost(vhost, ctx), **files} if vhost.enabled else files
-
-
-def http_conf(
-    ctx: RenderContext,
-    *,
-    generation: int,
-    directory: str,
-    pools: Iterable[str],
-    former: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, str]:
-    """Relative path to text of the file that differs in every generation."""
-    text = render_http_conf(
-        ctx, generation=generation, directory=directory, pools=pools, former=former
-    )
-    return {"http.conf": text}
 
 
 def _pool_meta(pool: PoolSpec) -> dict[str, Any]:
@@ -343,44 +273,3 @@ def _named(text: str, name: str) -> list[Node]:
 def directive_names(text: str) -> frozenset[str]:
     """Names of the top-level directives in raw nginx text."""
     return frozenset(node.name for node in parse(text) if not node.comment)
-
-
-def _server_arguments(member: MemberSpec, as_backup: bool) -> str:  # noqa: FBT001 - a filter
-    usual = (member.weight, member.max_fails, member.fail_timeout_s) == (1, 3, 30)
-    backup = member.role == "replica" and as_backup
-    text = (
-        f" weight={member.weight} max_fails={member.max_fails}"
-        f" fail_timeout={member.fail_timeout_s}s"
-    )
-    return " backup" if backup and usual else text + (" backup" if backup else "")
-
-
-def _word(value: str) -> str:
-    """One word of a configuration file; refuses what could end it."""
-    if not value or _BREAKING.search(value):
-        raise Invalid(f"{value!r} cannot stand in an nginx file")
-    return value if _BARE.fullmatch(value) else f'"{value}"'
-
-
-def _quoted_path(value: str) -> str:
-    """A path that holds our own variables."""
-    if _BREAKING.search(re.sub(r"\$hf_[a-z]+", "", value)):
-        raise Invalid(f"the path {value!r} cannot stand in an nginx file")
-    return f'"{value}"'
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("holdfast.gateway"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - nginx text: every value passes the filter "word"
-    )
-    environment.filters["word"] = _word
-    environment.filters["regex"] = re.escape
-    environment.filters["server_arguments"] = _server_arguments
-    environment.globals.update(_ANSWERS)
-    return environment

@@ -13,6 +13,7 @@ Role = Literal["active", "primary", "replica"]
 Zone = Literal["top", "ssl", "proxy", "end"]
 Http2 = Literal["listen", "directive", "none"]
 
+_EXACT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?", re.ASCII)
 BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", re.ASCII)
 ZONES: tuple[Zone, ...] = ("top", "ssl", "proxy", "end")
 
@@ -107,6 +108,26 @@ class VhostSpec:
     """All but ``/``, which is ``default_pool``. Plain bucket routes may be left out."""
     id: int | None = None
     updated_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedVhost:
+    """What ``http.conf`` must know of an enabled vhost."""
+
+    server_name: str
+    listen_port: int
+    default_pool: str | None
+    has_nothing_own: bool
+    """No TLS, IP rule, raw text or route that stands in its file, and an S3 pool as its default."""
+
+    @property
+    def is_plain(self) -> bool:
+        """True when only name, port and default pool tell it from others.
+
+        Its name must be what nginx makes of a ``Host``: exact, in lower case.
+        """
+        exact = _EXACT_NAME.fullmatch(self.server_name) is not None
+        return self.has_nothing_own and self.default_pool is not None and exact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

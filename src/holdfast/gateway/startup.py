@@ -8,10 +8,11 @@ rows' routes); what somebody edited by hand is drift, which is shown and not tak
 import asyncio
 from dataclasses import dataclass, field
 
-from holdfast.gateway import queries, render
+from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.parse import parse_files
 from holdfast.gateway.publish import hold_lock, render_context
+from holdfast.gateway.render_main import http_conf
 from holdfast.gateway.service.adopt import adopt, drop_pools
 from holdfast.gateway.service.follow import follow_flags
 from holdfast.gateway.tables import PublishedRow
@@ -90,7 +91,7 @@ def _keep_rows(gateway: Gateway, published: PublishedRow, number: int) -> list[s
 async def _empty_generation(gateway: Gateway) -> Candidate:
     generations = gateway.generations
     number = generations.next_number()
-    main = render.http_conf(
+    main = http_conf(
         await render_context(gateway),
         generation=number,
         directory=str(generations.directory(number)),

@@ -142,6 +142,13 @@ class Generations:
         base = self.directory(current)
         return {path: _read(base / path) for path in sorted(_conf_and_json(base))}
 
+    def extra(self) -> set[str]:
+        """Files of the live generation that no record has: somebody put them there."""
+        current = self.current()
+        if current is None:
+            return set()
+        return _conf_and_json(self.directory(current)) - self.record().files.keys()
+
     def written(self, path: str) -> str | None:
         """The text that was written for a live file, whatever is there now; None when none was."""
         digest = self.record().files.get(path)

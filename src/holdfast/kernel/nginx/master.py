@@ -50,7 +50,7 @@ def signal_reload(master: int) -> bool:
 
 
 def retire_succeeded(master: int, before: frozenset[int]) -> frozenset[int]:
-    """Once every worker of ``before`` has a successor: ask it to finish what it serves and to leave.
+    """Ask the workers of ``before`` to finish and leave, once each of them has a successor.
 
     A master does so itself, 100 ms after it started the successors (``ngx_msleep(100)`` in nginx's
     src/os/unix/ngx_process_cycle.c). Gives those of ``before`` that still take new requests.
