@@ -82,7 +82,8 @@ class RouteFlags:
         placed = [(self._place(vhost, bucket, flag), flag) for vhost, bucket, flag in flags]
         if not placed:
             return
-        self._sync(placed)
+        # After a power cut a link may point to what is not there yet: nginx takes that for no flag.
+        self._sync([one for one in placed if (one[0] / "cur").is_symlink()])
         for folder, flag in placed:
             self._switch(folder, flag)
         self._sync(placed)
