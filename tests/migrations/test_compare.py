@@ -141,6 +141,22 @@ async def test_an_object_changed_after_its_copy_is_copied_again(comparison: Comp
     assert (same.equal, new_headers.equal) == (True, False)
 
 
+@pytest.mark.parametrize(("source_modified", "equal"), [(900, True), (1000, False), (2000, False)])
+async def test_what_is_there_from_before_is_equal_only_when_it_is_younger(
+    comparison: Comparison, source_modified: int, equal: bool
+) -> None:
+    source = a_bucket({"k": ("e", 1)}, modified=source_modified)
+    found, _ = await compared(comparison, source, a_bucket({"k": ("e", 1)}, modified=1000))
+    assert found.equal is equal
+
+
+async def test_a_copy_of_ours_is_equal_whatever_the_clocks_say(comparison: Comparison) -> None:
+    await comparison.remember([Copied("k", "e", 2000, "e", "e")])
+    source = a_bucket({"k": ("e", 1)}, modified=2000)
+    found, _ = await compared(comparison, source, a_bucket({"k": ("e", 1)}, modified=1000))
+    assert found.equal
+
+
 async def test_unfinished_writes_are_not_copied_but_removed(comparison: Comparison) -> None:
     name = "folder/.tmp." + "0" * 32
     unfinished, real = a_bucket({name: ("", 5)}), a_bucket({name: ("e", 5)})

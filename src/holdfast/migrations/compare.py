@@ -3,7 +3,8 @@
 Equal are objects with the same size and ETag. Where a server's ETags do not come from the content,
 or do not keep the part layout, what was proved while copying is remembered: this ETag there belongs
 to that ETag here. Remembered is also when the source's object was last changed: new headers on the
-same content change no ETag.
+same content change no ETag. For the same reason an object that was on the destination before counts
+as equal only when it is younger than the source's: a copy left by an earlier move has old headers.
 """
 
 import asyncio
@@ -49,6 +50,7 @@ SELECT key, action, size, etag FROM (
     WHERE d.key IS NULL OR d.size <> s.size
        OR NOT ((s.etag = d.etag AND s.etag <> '') OR (c.s_etag IS s.etag AND c.d_etag IS d.etag))
        OR (s.modified <> 0 AND c.s_modified <> 0 AND abs(s.modified - c.s_modified) > 1)
+       OR (c.key IS NULL AND d.modified <> 0 AND s.modified >= d.modified - 1)
     UNION ALL
     SELECT d.key, 'delete', d.size, d.etag
     FROM destination d LEFT JOIN source s ON s.key = d.key WHERE s.key IS NULL
