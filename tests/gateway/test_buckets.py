@@ -204,6 +204,35 @@ async def test_an_ignored_bucket_stays_ignored_and_a_routed_one_is_not(scene: Sc
     await scene.call("DELETE", "/buckets/alpha/route", status=404)
 
 
+async def test_the_status_of_a_bucket_follows_its_route_without_a_discovery(scene: Scene) -> None:
+    await fill(scene.old_server, "alpha")
+    await scene.call("POST", "/buckets/sync")
+    route = await scene.call(
+        "POST", "/routes", {"path_prefix": "/alpha/", "pool_id": scene.new}, status=201
+    )
+    assert await scene.statuses() == {"alpha": "routed"}
+    async with scene.room.services.database.write(SYSTEM) as work:  # as a migration leaves it
+        (row,) = (await work.session.scalars(select(BucketRow))).all()
+        row.status = "migrating"
+    assert await scene.statuses() == {"alpha": "routed"}
+    purged = await scene.call("POST", "/buckets/alpha/purge-orphan", {"confirm": "alpha"})
+    assert purged["deleted"] == 2
+    await scene.room.call("DELETE", f"/vhosts/{scene.vhost}/routes/{route['id']}")
+    assert await scene.statuses() == {"alpha": "unrouted"}
+
+
+async def test_a_discovery_with_nobody_to_ask_says_that_it_was_skipped(scene: Scene) -> None:
+    bare = await scene.room.vhost(None, "bare.local")
+    told = (await scene.room.call("POST", f"/vhosts/{bare}/buckets/sync")).json()
+    assert (told["vhost_id"], told["skipped"]) == (bare, True)
+    assert "default_pool_id" in told["reason"]
+    (member,) = (await scene.room.call("GET", f"/pools/{scene.old}/members")).json()
+    await scene.room.ok("PUT", f"/pools/{scene.old}/members/{member['id']}", enabled=False)
+    told = await scene.call("POST", "/buckets/sync")
+    assert told["skipped"] is True
+    assert "no enabled members" in told["reason"]
+
+
 async def an_orphan(scene: Scene, objects: int = 2) -> None:
     await fill(scene.old_server, "bkt", objects)
     body = {"pool_id": scene.new, "allow_orphan": True}

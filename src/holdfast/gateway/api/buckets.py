@@ -36,7 +36,7 @@ def bucket_out(seen: SeenBucket) -> dict[str, Any]:
     totals = seen.totals
     return {
         "name": seen.row.name,
-        "status": seen.row.status,
+        "status": seen.status,
         "pool_name": seen.route.pool_name if seen.route else None,
         "routed_pool_id": seen.route.pool_id if seen.route else None,
         "object_count": totals.objects if totals else None,

@@ -29,6 +29,7 @@ class SeenBucket:
     """A bucket of a vhost as the API tells it; totals only where they were asked for."""
 
     row: BucketRow
+    status: BucketStatus
     route: BucketRoute | None
     totals: BucketTotals | None
 
@@ -69,13 +70,23 @@ async def vhost_buckets(
             r.bucket: r for r in await bucket_queries.bucket_routes(session, vhost_id=vhost_id)
         }
         client = await s3_for_pool(gateway, session, pool) if with_counts else None
+    statuses = {row.name: status_now(row, known.get(row.name)) for row in rows}
     totals: dict[str, BucketTotals] = {}
     if client:
         async with client:
-            for row in rows:
-                if row.status in {"unrouted", "migrating"}:
-                    totals[row.name] = await client.totals(row.name)
-    return vhost, [SeenBucket(row, known.get(row.name), totals.get(row.name)) for row in rows]
+            for name, status in statuses.items():
+                if status in {"unrouted", "migrating"}:
+                    totals[name] = await client.totals(name)
+    seen = [
+        SeenBucket(row, statuses[row.name], known.get(row.name), totals.get(row.name))
+        for row in rows
+    ]
+    return vhost, sorted(seen, key=lambda bucket: (bucket.status, bucket.row.name))
+
+
+def status_now(row: BucketRow, route: BucketRoute | None) -> BucketStatus:
+    """What a bucket is at this moment; the row has what it was when it was last looked for."""
+    return _status(row, route, here=row.status != "deleted")
 
 
 async def sync_vhost(services: Services, vhost_id: int, actor: Actor) -> Discovery:
@@ -87,6 +98,8 @@ async def sync_vhost(services: Services, vhost_id: int, actor: Actor) -> Discove
     gateway = services.get(Gateway)
     async with services.database.read() as session:
         vhost = await get_vhost(session, vhost_id)
+        if vhost.default_pool_id is None:
+            return Discovery(vhost, skipped="the vhost has no default_pool_id configured")
         pool = await default_pool(session, vhost)
         if pool.type != "nanio":
             return Discovery(vhost, skipped="the default pool is of type http: it has no buckets")
@@ -94,8 +107,8 @@ async def sync_vhost(services: Services, vhost_id: int, actor: Actor) -> Discove
         pools = {route.pool_id for route in known if route.enabled} | {pool.id}
     try:
         listed = await _buckets_on(services.database, gateway, pools)
-    except BadRequest:
-        raise
+    except BadRequest as error:  # a pool without members: nobody can be asked
+        return Discovery(vhost, skipped=f"{error.message}: {error.hint}")
     except AppError as error:
         return Discovery(vhost, error=f"{pool.name}: {error.message}")
     async with services.database.write(actor) as work:
@@ -180,6 +193,4 @@ def _status(row: BucketRow | None, route: BucketRoute | None, *, here: bool) -> 
         return "routed"
     if not here:
         return "deleted"
-    if row and row.status == "ignored":
-        return "ignored"
-    return "unrouted"
+    return "ignored" if row and row.status == "ignored" else "unrouted"

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from holdfast.gateway import bucket_queries
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.service.credentials import s3_for_pool
-from holdfast.gateway.service.discovery import default_pool
+from holdfast.gateway.service.discovery import default_pool, status_now
 from holdfast.gateway.service.vhosts import get_vhost
 from holdfast.gateway.tables import PoolRow
 from holdfast.kernel.errors import BadRequest, Conflict, Invalid
@@ -61,8 +61,9 @@ async def purge_orphan(
         vhost = await get_vhost(session, vhost_id)
         pool = await default_pool(session, vhost)
         row = await bucket_queries.seen_bucket(session, vhost_id, bucket)
-        if row is None or row.status != "routed":
-            status = row.status if row else "unknown"
+        known = await bucket_queries.bucket_routes(session, vhost_id=vhost_id, bucket=bucket)
+        status = status_now(row, known[0] if known else None) if row else "unknown"
+        if status != "routed":
             raise BadRequest(
                 f"Bucket '{bucket}' is {status}; only orphans of routed buckets can be purged",
                 hint="promote or migrate it first",

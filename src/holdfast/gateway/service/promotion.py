@@ -11,7 +11,7 @@ from holdfast.gateway.model import BucketStatus, RouteDraft
 from holdfast.gateway.render_model import BUCKET_NAME
 from holdfast.gateway.service import routes
 from holdfast.gateway.service.credentials import s3_for_pool
-from holdfast.gateway.service.discovery import default_pool
+from holdfast.gateway.service.discovery import default_pool, status_now
 from holdfast.gateway.service.vhosts import get_vhost
 from holdfast.gateway.tables import BucketRow, PoolRow, VhostRow
 from holdfast.kernel.clock import now
@@ -82,9 +82,10 @@ async def ignore(work: Work, vhost_id: int, bucket: str) -> BucketRow:
     """Leave a bucket out of what needs attention. Raises ``NotFound`` and ``BadRequest``."""
     await get_vhost(work.session, vhost_id)
     row = await _seen(work.session, vhost_id, bucket)
-    if row.status in {"routed", "migrating"}:
-        raise BadRequest(f"Bucket '{bucket}' is {row.status}", hint="take its route away first")
-    before = row.status
+    known = await bucket_queries.bucket_routes(work.session, vhost_id=vhost_id, bucket=bucket)
+    before = status_now(row, known[0] if known else None)
+    if before in {"routed", "migrating"}:
+        raise BadRequest(f"Bucket '{bucket}' is {before}", hint="take its route away first")
     row.status = "ignored"
     work.audit("ignore_bucket", "bucket", bucket, before={"status": before})
     return row
