@@ -44,9 +44,7 @@ async def test_an_equal_copy_of_somebody_else_is_refused_and_planned_as_a_confli
     await site.fill("same", objects=1)
     await put_theirs(site, "same", "k0", b"x" * 10)
     assert (await site.post("same")).status_code == 409
-    plan = await site.plan("same")
-    assert (plan["objects_to_copy"], plan["objects_to_delete"]) == (0, 0)
-    assert plan["conflicts"]
+    assert (await site.plan("same"))["conflicts"]
 
 
 async def test_a_bucket_without_objects_on_the_destination_is_no_obstacle(site: Site) -> None:

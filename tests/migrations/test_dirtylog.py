@@ -254,13 +254,6 @@ async def test_a_cut_log_owes_a_full_pass_and_is_read_from_its_start(path: Path)
     assert "third" in dirty.keys
 
 
-async def test_a_full_disk_owes_a_full_pass(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dirtylog, "MIN_FREE_BYTES", 2**62)
-    log, dirty = await following(path)
-    await log.read()
-    assert "full" in dirty.owed
-
-
 async def test_a_log_that_is_not_there_yet_owes_a_full_pass(tmp_path: Path) -> None:
     log, dirty = await following(tmp_path / "dirty.log")
     assert dirty.owed

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from holdfast.migrations.model import Stage
-from tests.migrations.rig import QUICK, Notes, Rig, running_rig
+from holdfast.kernel.errors import Unavailable
+from holdfast.migrations.model import HoldAttempt, Stage
+from tests.migrations.rig import BUCKET, QUICK, Notes, Rig, contents, running_rig
 
 pytestmark = pytest.mark.real
 
@@ -71,3 +73,65 @@ async def test_a_gate_that_nginx_does_not_reach_at_all_comes_with_a_hint(rig: Ri
     assert "loopback?" in notes.holds[0].result
     assert notes.holds[0].seconds < QUICK.max_hold_seconds
     assert notes.ended is Stage.DONE
+
+
+@dataclass(slots=True)
+class FullDatabase(Notes):
+    """A report that cannot be written from the first try at the switch to ``until``."""
+
+    until: int = 3
+    refused: int = 0
+
+    def _write(self) -> None:
+        if Stage.CUTOVER in self.stages and self.refused < self.until:
+            self.refused += 1
+            raise Unavailable("the database cannot be written")
+
+    async def stage(self, stage: Stage, message: str) -> None:
+        self._write()
+        await Notes.stage(self, stage, message)
+
+    async def note(self, message: str) -> None:
+        self._write()
+        await Notes.note(self, message)
+
+    async def trouble(self, message: str | None) -> None:
+        self._write()
+        await Notes.trouble(self, message)
+
+    async def held(self, attempt: HoldAttempt) -> None:
+        self._write()
+        await Notes.held(self, attempt)
+
+
+async def test_a_switch_that_cannot_be_recorded_is_not_taken_back(rig: Rig) -> None:
+    await rig.fill([("k", b"x")])
+    notes = FullDatabase()
+    await rig.run(notes)
+    assert notes.refused == notes.until
+    assert notes.ended is Stage.DONE, notes.message
+    async with rig.client() as client:
+        await client.put(BUCKET, "after", b"y")
+    assert "after" in await contents(rig.destination)
+    assert "after" not in await contents(rig.source)
+
+
+@dataclass(slots=True)
+class AwayAtFirst(Notes):
+    """A report whose every kind of line fails once."""
+
+    failed: frozenset[Stage] = frozenset()
+
+    async def stage(self, stage: Stage, message: str) -> None:
+        if stage not in self.failed:
+            self.failed |= {stage}
+            raise OSError(errno.ENOSPC, "No space left on device")
+        await Notes.stage(self, stage, message)
+
+
+async def test_no_stage_that_cannot_be_recorded_at_first_ends_the_move(rig: Rig) -> None:
+    await rig.fill([("k", b"x")])
+    notes = AwayAtFirst()
+    await rig.run(notes)
+    assert notes.ended is Stage.DONE, notes.message
+    assert len(notes.failed) >= 5

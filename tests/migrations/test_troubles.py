@@ -74,14 +74,17 @@ async def test_a_destination_with_other_objects_is_refused(rig: Rig) -> None:
     assert "theirs" in await contents(rig.destination)
 
 
-async def test_a_destination_that_is_equal_is_taken(rig: Rig) -> None:
+async def test_a_destination_that_is_equal_is_taken_when_told_so(rig: Rig) -> None:
     await rig.fill([("k", b"x")])
     async with rig.destination.client() as client:
         await client.create_bucket(BUCKET)
         await client.put(BUCKET, "k", b"x")
     notes = Notes()
     await rig.run(notes)
-    assert notes.ended is Stage.DONE, notes.message
+    assert notes.ended is Stage.ERROR
+    told = Notes()
+    await rig.run(told, replace(QUICK, adopt=True))
+    assert told.ended is Stage.DONE, told.message
 
 
 async def test_sync_wants_to_be_told_before_it_deletes(rig: Rig) -> None:

@@ -10,6 +10,7 @@ from holdfast.kernel.errors import AppError, Unavailable
 from holdfast.migrations.compare import Comparison
 from holdfast.migrations.contents import compare_contents
 from holdfast.migrations.copier_model import SyncReport
+from holdfast.migrations.dirtylog_room import FULL
 from holdfast.migrations.model import Verify, may_hold, seconds_per_key
 from holdfast.migrations.move import Amounts, Hopeless, Parts, failed_keys
 from holdfast.migrations.patience import pause
@@ -65,6 +66,10 @@ class Copying:
                 hint="look for objects that cannot be copied in the migration's log",
             )
         await parts.nginx.log.read()
+        if parts.nginx.log.full:
+            raise Unavailable(FULL, hint="make room on it; the move goes on then")
+        if parts.dirty.owed:
+            await parts.report.note(f"full pass: {parts.dirty.owed}")
         parts.dirty.settle()
         async with self.watched():
             found = await parts.copier.compare()
@@ -96,7 +101,6 @@ class Copying:
             parts.check_cancelled()
             await parts.nginx.log.read()
             if parts.dirty.owed:
-                await parts.report.note(f"full pass: {parts.dirty.owed}")
                 await self.full_pass()
                 continue
             await self._forget_uncertain()

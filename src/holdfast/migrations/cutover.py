@@ -18,7 +18,7 @@ from holdfast.kernel.clock import iso_time, now
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.logging import get_logger
 from holdfast.migrations.canary import Canary
-from holdfast.migrations.copying import Copying
+from holdfast.migrations.copying import LOOK_SECONDS, Copying
 from holdfast.migrations.gate import Hold
 from holdfast.migrations.model import HoldAttempt, Stage, backoff_seconds
 from holdfast.migrations.move import Cancelled, Entrance, Parts, failed_keys
@@ -114,11 +114,11 @@ class Cutover:
         finally:
             try:
                 if not attempt.committed:
-                    await to_the_end(self._step_back())
+                    await to_the_end(self._step_back(attempt))
             finally:
                 parts.nginx.gate.open(parts.move.places)
         seconds = time.monotonic() - started
-        await parts.report.held(
+        await self._tell(
             HoldAttempt(
                 number=number,
                 started_at=started_at,
@@ -130,6 +130,13 @@ class Cutover:
             )
         )
         return attempt.committed
+
+    async def _tell(self, attempt: HoldAttempt) -> None:
+        """Never fails: after the switch that would be taken for a failure before it."""
+        try:
+            await self._parts.report.held(attempt)
+        except (AppError, OSError) as error:
+            log.warning("an attempt at the switch was not recorded", error=worded(error))
 
     async def _hold(self, hold: Hold, attempt: _Attempt) -> None:
         """Everything between closing the gate and proving that both sides are equal."""
@@ -201,9 +208,7 @@ class Cutover:
         """
         parts = self._parts
         await parts.switch.set(FlagState.HOLDD)
-        attempt.committed = True
-        parts.completer.switched_at = time.monotonic()
-        parts.nginx.gate.relay(parts.move.places, parts.completer.answer)
+        self._let_go_on_destination(attempt)
         try:
             await parts.switch.set(FlagState.DST)
         except OSError as error:
@@ -211,15 +216,34 @@ class Cutover:
             # it can be.
             log.warning("the flag could not be set yet", error=worded(error))
 
-    async def _step_back(self) -> None:
+    def _let_go_on_destination(self, attempt: _Attempt) -> None:
         parts = self._parts
-        try:
-            await parts.switch.set(FlagState.SRC)
-            await parts.switch.unpin_all()
-        except OSError as error:
-            # An open gate and hold mean the source, counted and logged: safe until the next try
-            # sets a flag.
-            log.warning("the hold's flag stays for now", error=worded(error))
+        attempt.committed = True
+        parts.completer.switched_at = time.monotonic()
+        parts.nginx.gate.relay(parts.move.places, parts.completer.answer)
+
+    async def _step_back(self, attempt: _Attempt) -> None:
+        """Return when the gate may be opened: every virtual host writes to the same pool then.
+
+        That is the destination when all flags turned, though the disk failed at the last moment.
+        """
+        parts = self._parts
+        while True:
+            try:
+                await parts.switch.set(FlagState.SRC)
+                await parts.switch.unpin_all()
+            except OSError as error:
+                # An open gate and hold mean the source, counted and logged: safe until the next
+                # try sets a flag.
+                log.warning("the hold's flag stays for now", error=worded(error))
+            else:
+                return
+            turned = parts.switch.turned()
+            if all(turned):
+                self._let_go_on_destination(attempt)
+            if all(turned) or not any(turned):
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _why_too_long(self, hold: Hold, attempt: _Attempt) -> str:
         limit = self._parts.move.options.max_hold_seconds

@@ -16,12 +16,13 @@ from posixpath import normpath
 from urllib.parse import unquote_to_bytes
 from xml.parsers.expat import ExpatError, ParserCreate
 
+from holdfast.migrations.dirtylog_room import Room
+
 CHUNK_BYTES = 1024 * 1024
 MAX_LINE_BYTES = 40 * 1024 * 1024
 """A batch of 3 MiB in which every byte had to be escaped, and the rest of the line."""
 MAX_DIRTY_KEYS = 200_000
 """More than that are forgotten for a full pass, which costs less then."""
-MIN_FREE_BYTES = 4 * 1024 * 1024
 KEPT_BYTES = 64 * 1024 * 1024
 """A larger log is emptied when no migration reads it any more."""
 KEPT_FILES = 3
@@ -211,19 +212,20 @@ class _File:
     """One file of the log, read from where it ended when it was opened (or from its start)."""
 
     def __init__(self, path: Path, *, from_start: bool) -> None:
-        self._file = path.open("rb")
-        status = os.fstat(self._file.fileno())
+        self._file = _open(path)
+        self.room = Room(self._file, lambda: free_bytes(path.parent))
+        status = os.fstat(self._file)
         self.identity = (status.st_dev, status.st_ino)
         self._offset = 0 if from_start else status.st_size
         self._rest = b""
         self._skipping = False
 
     def close(self) -> None:
-        self._file.close()
+        os.close(self._file)
 
     def shrunk(self) -> bool:
         """Whether somebody cut it; if so, reading goes on at its start."""
-        if os.fstat(self._file.fileno()).st_size >= self._offset:
+        if os.fstat(self._file).st_size >= self._offset:
             return False
         self._offset, self._rest = 0, b""
         return True
@@ -231,7 +233,7 @@ class _File:
     def lines(self) -> list[bytes]:
         """The next complete lines, about a chunk of them; nothing: the end is reached."""
         while True:
-            chunk = os.pread(self._file.fileno(), CHUNK_BYTES, self._offset)
+            chunk = os.pread(self._file, CHUNK_BYTES, self._offset)
             self._offset += len(chunk)
             *complete, self._rest = (self._rest + chunk).split(b"\n")
             if complete or not chunk:
@@ -239,6 +241,24 @@ class _File:
             if len(self._rest) > MAX_LINE_BYTES:
                 self._rest = b""
                 return [b"too long"]
+
+    def look_for_room(self) -> str:
+        """Call it at the end of the file; gives why lines may be lost, if they may."""
+        return self.room.look(self._offset)
+
+
+def _open(path: Path) -> int:
+    """For writing too if that is allowed: only so room can be set aside."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def free_bytes(folder: Path) -> int:
+    """Space left on the disk of a folder."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
 
 
 class DirtyLog:
@@ -307,8 +327,12 @@ class DirtyLog:
 
     def free_bytes(self) -> int:
         """Space left where nginx writes the log."""
-        status = os.statvfs(self._path.parent)
-        return status.f_bavail * status.f_frsize
+        return free_bytes(self._path.parent)
+
+    @property
+    def full(self) -> bool:
+        """Whether at the last read there was no room for what nginx may write since."""
+        return bool(self._files) and self._files[-1].room.full
 
     async def _read(self) -> None:
         if not self._files:
@@ -319,8 +343,8 @@ class DirtyLog:
             self._owe_all("the dirty log was rotated")
             self._open(from_start=True)
             await self._drain(self._files[-1])
-        if self.free_bytes() < MIN_FREE_BYTES:
-            self._owe_all("the disk of the dirty log is full")
+        if self._files and (reason := self._files[-1].look_for_room()):
+            self._owe_all(reason)
 
     async def _drain(self, file: _File) -> None:
         if file.shrunk():

@@ -104,7 +104,7 @@ class Engine:
                 await pause(self._report, SETTLE_SECONDS)
                 return False
             case Recovery.MEND:
-                await self._report.note("virtual hosts disagree after a crash: all follow")
+                await self._note("virtual hosts disagree after a crash: all follow")
                 await self._patiently(lambda: bring_all_over(parts), cancellable=False)
                 return True
             case Recovery.FORWARD | Recovery.PROBATION:
@@ -123,20 +123,20 @@ class Engine:
     async def _to_destination(self, parts: Parts, copying: Copying, todo: Recovery) -> None:
         move, report = self._move, self._report
         parts.check_cancelled()
-        await report.stage(Stage.PREPARE, "checking both sides")
+        await self._patiently(lambda: report.stage(Stage.PREPARE, "checking both sides"))
         options = await self._patiently(
             lambda: check_before_move(move, parts, ours=todo is Recovery.FULL_PASS)
         )
-        await report.admitted(options)
+        await self._patiently(lambda: report.admitted(options))
         if todo is Recovery.START:
             await self._patiently(self._take_back)
         canary = None if "canary" in move.options.waived else Canary(move.bucket, move.source)
         if canary is not None:
             await self._patiently(lambda: self._prove(parts, canary))
         async with alongside(lambda: self._watch_workers(parts)):
-            await report.stage(Stage.COPY, "copying")
+            await self._patiently(lambda: report.stage(Stage.COPY, "copying"))
             await self._patiently(copying.first_pass)
-            await report.stage(Stage.CONVERGE, "comparing both sides")
+            await self._patiently(lambda: report.stage(Stage.CONVERGE, "comparing both sides"))
             await self._patiently(copying.verify)
             await self._patiently(copying.converge)
             await self._patiently(Cutover(parts, copying, canary).run)
@@ -153,7 +153,7 @@ class Engine:
             with suppress(Unavailable):
                 if await counters.lost_a_worker():
                     parts.dirty.owe("a worker process of nginx died")
-                    await self._report.note("a worker of nginx died: everything is compared again")
+                    await self._note("a worker of nginx died: everything is compared again")
                     await self._outlive_dead_worker()
             await asyncio.sleep(WORKER_LOOK_SECONDS)
 
@@ -164,7 +164,12 @@ class Engine:
         try:
             await self._nginx.counters.outlive(older)
         except Unavailable as error:
-            await self._report.note(worded(error))
+            await self._note(worded(error))
+
+    async def _note(self, message: str) -> None:
+        """A line that is no reason to stop when it cannot be kept."""
+        with suppress(Unavailable):
+            await self._report.note(message)
 
     async def _after_switch(self, parts: Parts, *, finished: bool) -> None:
         """From here on there is no way but forward: failures are waited out."""

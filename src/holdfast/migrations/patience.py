@@ -4,6 +4,7 @@ import asyncio
 import errno
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from holdfast.kernel.errors import AppError
@@ -45,12 +46,18 @@ async def patiently(
             if time.monotonic() - began > give_up_after_seconds:
                 raise Hopeless(f"gave up after {give_up_after_seconds:.0f} s: {words}") from error
             if attempt == 1:
-                await report.trouble(f"waiting: {words}")
+                await _tell(report, f"waiting: {words}")
             await pause(report, backoff_seconds(attempt), cancellable=cancellable)
         else:
             if began is not None:
-                await report.trouble(None)
+                await _tell(report, None)
             return result
+
+
+async def _tell(report: Report, message: str | None) -> None:
+    """It may be the database that is waited for."""
+    with suppress(AppError):
+        await report.trouble(message)
 
 
 async def pause(report: Report, seconds: float, *, cancellable: bool = True) -> None:

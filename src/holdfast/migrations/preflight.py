@@ -14,11 +14,11 @@ from holdfast.kernel.stores.s3.errors import S3Error
 from holdfast.kernel.stores.s3.signing import quote_path
 from holdfast.kernel.stores.s3.xml import read_xml
 from holdfast.migrations.compare import ComparisonTotals
-from holdfast.migrations.dirtylog import MIN_FREE_BYTES
+from holdfast.migrations.dirtylog_room import RESERVED_BYTES
 from holdfast.migrations.model import Mode, Options
 from holdfast.migrations.move import Hopeless, Move, Parts
 
-LOG_SPACE_BYTES = 16 * MIN_FREE_BYTES
+LOG_SPACE_BYTES = 4 * RESERVED_BYTES
 TOKEN_PAGE_KEYS = 50
 _SETTINGS = {
     "object_lock": ("object-lock", "ObjectLockConfiguration"),
@@ -112,7 +112,7 @@ async def _check_destination(move: Move, parts: Parts) -> None:
     if not page.objects or move.options.adopt:
         return
     found = await parts.copier.compare()
-    problem = "" if found.equal else destination_problem(move, found)
+    problem = destination_problem(move, found)
     if problem:
         raise Hopeless(
             problem,

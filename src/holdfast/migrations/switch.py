@@ -77,6 +77,13 @@ class Switch:
             for flag in self.flags()
         )
 
+    def turned(self) -> list[bool]:
+        """Which virtual hosts read from the destination, in the order of `places`."""
+        return [
+            flag is not None and flag.state in {FlagState.HOLDD, FlagState.DST}
+            for flag in self.flags()
+        ]
+
     async def set(self, state: FlagState, *, on_destination: bool = False) -> None:
         """Switch every virtual host to a new epoch of ``state``.
 
