@@ -1,0 +1,129 @@
+"""Forms: fields with their words, what was sent, and one transaction that the API would do too."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+from urllib.parse import parse_qs
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from holdfast.kernel.errors import AppError, BadRequest
+from holdfast.kernel.web.deps import actor_of, services_of
+from holdfast.kernel.work import Work
+
+Body = TypeVar("Body", bound=BaseModel)
+Result = TypeVar("Result")
+Kind = Literal["text", "number", "select", "checkbox", "textarea", "password", "hidden"]
+LARGEST_FORM_BYTES = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field of a form."""
+
+    name: str
+    label: str
+    kind: Kind = "text"
+    help: str = ""
+    options: Sequence[tuple[str, str]] = ()
+    """Value and words, of a select."""
+    required: bool = False
+    value: Any = ""
+    """What it holds before anybody typed."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Further attributes of the input: ``min``, ``max``, ``placeholder``, ``autocomplete``."""
+    group: str = ""
+    """A heading that is shown above the first field of the group."""
+    advanced: bool = False
+    """Folded away until somebody opens it."""
+
+
+@dataclass(slots=True)
+class Form:
+    """The state of a form: its values, and what is wrong with them."""
+
+    fields: Sequence[Field]
+    values: dict[str, Any] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    problem: AppError | None = None
+    status: int = 200
+    preview: bool = False
+    """The person asked what would be; nothing is kept."""
+    button: str = ""
+    """The value of the button named ``do`` that was pressed."""
+
+    def __post_init__(self) -> None:
+        self.values = {f.name: f.value for f in self.fields} | self.values
+
+    @property
+    def first_bad(self) -> str:
+        """The field that gets the focus."""
+        return next((f.name for f in self.fields if f.name in self.errors), "")
+
+    async def submit(
+        self,
+        request: Request,
+        schema: type[Body],
+        act: Callable[[Work, Body], Awaitable[Result]],
+    ) -> Result | None:
+        """Read the form, check it by the API's own schema, and act in one transaction.
+
+        None when something is wrong: ``status``, ``errors`` and ``problem`` say what. With the
+        preview button the transaction is a rehearsal.
+        """
+        try:
+            body = await self.read(request, schema)
+            if body is None:
+                return None
+            async with services_of(request).database.write(actor_of(request)) as work:
+                work.dry_run = self.preview
+                return await act(work, body)
+        except AppError as error:
+            self.refuse(error)
+            return None
+
+    async def read(self, request: Request, schema: type[Body]) -> Body | None:
+        """What was sent, as the API's schema; None when it does not fit."""
+        sent = await sent_form(request)
+        self.preview, self.button = sent.get("do") == ["preview"], (sent.get("do") or [""])[0]
+        for one in self.fields:
+            self.values[one.name] = _value(one, sent)
+        given = {n: v for n, v in self.values.items() if n in schema.model_fields and v is not None}
+        try:
+            return schema.model_validate(given)
+        except ValidationError as error:
+            for item in error.errors():
+                name = str(item["loc"][0]) if item["loc"] else ""
+                text = item["msg"].removeprefix("Value error, ")
+                self.errors.setdefault(name if name in self.values else "", text)
+            self.status = 422
+            return None
+
+    def refuse(self, error: AppError) -> None:
+        """Show this failure above the fields, or at the field it names."""
+        self.problem, self.status = error, error.http_status
+
+
+async def sent_form(request: Request) -> dict[str, list[str]]:
+    """The fields that a browser sent, ``application/x-www-form-urlencoded``."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise BadRequest("this address takes a form", hint="send application/x-www-form-urlencoded")
+    raw = b""
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > LARGEST_FORM_BYTES:
+            raise BadRequest("the form is too large", hint="send at most 2 MiB")
+    try:
+        return parse_qs(raw.decode(), keep_blank_values=True, strict_parsing=bool(raw))
+    except ValueError:
+        raise BadRequest("the form cannot be read", hint="send it as UTF-8") from None
+
+
+def _value(one: Field, sent: Mapping[str, list[str]]) -> str | bool | None:
+    """As the schema wants it: an empty field that may be empty is not given."""
+    if one.kind == "checkbox":
+        return one.name in sent
+    text = (sent.get(one.name) or [""])[0].replace("\r\n", "\n")
+    return None if text == "" and not one.required else text

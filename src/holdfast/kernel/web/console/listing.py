@@ -1,0 +1,81 @@
+"""Search, sort and page of a list, kept in the address."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from fastapi import Request
+
+ROWS = 50
+_LONGEST_SEARCH = 200
+_MOST_PAGES = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What the address asks for; whatever is not known there falls back to the first."""
+
+    path: str
+    q: str
+    sort: str
+    descending: bool
+    page: int
+    others: Mapping[str, str]
+    """Further filters, by name."""
+    rows: int = ROWS
+
+    @property
+    def offset(self) -> int:
+        """Rows before this page."""
+        return (self.page - 1) * self.rows
+
+    def to(self, **changes: object) -> str:
+        """The address with something changed; the page begins anew unless it is given."""
+        now = {
+            **self.others,
+            "q": self.q,
+            "sort": ("-" if self.descending else "") + self.sort,
+            "page": "",
+            **changes,
+        }
+        kept = {name: value for name, value in now.items() if value not in {"", None, 1}}
+        return f"{self.path}?{urlencode(kept)}" if kept else self.path
+
+    def sorted_by(self, key: str) -> str:
+        """The address that sorts by this column, the other way round when it does already."""
+        return self.to(sort=f"-{key}" if key == self.sort and not self.descending else key)
+
+    def pages(self, total: int) -> int:
+        """How many pages there are."""
+        return max(1, -(-total // self.rows))
+
+
+def listing(
+    request: Request, *, sorts: Collection[str], filters: Collection[str] = (), rows: int = ROWS
+) -> Listing:
+    """Read the address. ``sorts``: columns that can be sorted by, the first is the usual one.
+
+    A leading ``-`` in the first one: usually descending.
+    """
+    query, first = request.query_params, next(iter(sorts))
+    wanted = query.get("sort", first)
+    known = {name.removeprefix("-") for name in sorts}
+    if wanted.removeprefix("-") not in known:
+        wanted = first
+    page = query.get("page", "1")
+    number = int(page) if page.isascii() and page.isdecimal() and len(page) < 7 else 1  # noqa: PLR2004
+    return Listing(
+        path=request.url.path,
+        q=query.get("q", "")[:_LONGEST_SEARCH].replace("\0", ""),
+        sort=wanted.removeprefix("-"),
+        descending=wanted.startswith("-"),
+        page=max(1, min(number, _MOST_PAGES)),
+        others={name: query[name] for name in filters if query.get(name)},
+        rows=rows,
+    )
+
+
+def like(text: str) -> str:
+    """A pattern that finds the text anywhere; for ``ilike`` with a backslash as ``escape``."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"

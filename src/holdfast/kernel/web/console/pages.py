@@ -1,0 +1,53 @@
+"""The frame's own pages: what needs the operator first, and the search over everything."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request, Response
+
+from holdfast.kernel.services import Services
+from holdfast.kernel.web.console.registry import Hit, NavItem, console_parts
+from holdfast.kernel.web.console.render import page
+from holdfast.kernel.web.deps import ActorDep, ReadDep, ServicesDep
+from holdfast.kernel.work import Actor
+
+router = APIRouter(include_in_schema=False)
+MOST_HITS = 30
+
+
+def contribute(services: Services) -> None:
+    """Put the overview into the navigation."""
+    console_parts(services).nav.append(
+        NavItem(title="Overview", href="/", icon="overview", group="Site", order=0)
+    )
+
+
+@router.get("/")
+async def overview(request: Request, services: ServicesDep, session: ReadDep) -> Response:
+    """What needs the operator, then what runs, then figures."""
+    parts = console_parts(services)
+    needs = [need for ask in parts.needs for need in await ask(services, session)]
+    needs.sort(key=lambda need: need.level != "bad")
+    figures = [figure for ask in parts.figures for figure in await ask(services, session)]
+    return await page(request, "console/overview.html.j2", needs=needs, figures=figures)
+
+
+@router.get("/web/search")
+async def search(
+    request: Request, services: ServicesDep, session: ReadDep, actor: ActorDep, q: str = ""
+) -> Response:
+    """Everything with these words in its name, and what can be begun."""
+    words = q[:200].replace("\0", "").strip()
+    parts = console_parts(services)
+    hits = list(_known(parts.nav, parts.actions, actor, words))
+    if words:
+        for find in parts.searchers:
+            hits += [hit for hit in await find(services, session, words) if actor.role >= hit.role]
+    return await page(request, "console/search.html.j2", q=words, hits=hits[:MOST_HITS])
+
+
+def _known(
+    nav: Sequence[NavItem], actions: Sequence[Hit], actor: Actor, words: str
+) -> Sequence[Hit]:
+    places = [Hit(title=n.title, href=n.href, kind="page", role=n.role) for n in nav]
+    found = [hit for hit in (*actions, *places) if actor.role >= hit.role]
+    return [hit for hit in found if all(w in hit.title.lower() for w in words.lower().split())]

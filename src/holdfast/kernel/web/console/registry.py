@@ -1,0 +1,81 @@
+"""What slices add to the console: navigation, search, what needs the operator, templates."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.kernel.services import Services
+from holdfast.kernel.work import Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NavItem:
+    """One entry of the navigation."""
+
+    title: str
+    href: str
+    icon: str
+    """A name in ``macros.html.j2``'s ``icon``."""
+    group: str = "Site"
+    order: int = 50
+    role: Role = Role.VIEWER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """Something that a search found, or an action that can be begun."""
+
+    title: str
+    href: str
+    kind: str
+    detail: str = ""
+    role: Role = Role.VIEWER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """Something that waits for the operator, with the action that mends it."""
+
+    title: str
+    detail: str
+    href: str
+    action: str
+    """What the link says: a verb."""
+    level: str = "warn"
+    """``bad`` or ``warn``."""
+    topic: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One number of the overview."""
+
+    title: str
+    value: str
+    href: str = ""
+    detail: str = ""
+
+
+Searcher = Callable[[Services, AsyncSession, str], Awaitable[Sequence[Hit]]]
+Needing = Callable[[Services, AsyncSession], Awaitable[Sequence[Need]]]
+Counting = Callable[[Services, AsyncSession], Awaitable[Sequence[Figure]]]
+
+
+@dataclass(slots=True)
+class ConsoleParts:
+    """One object a process."""
+
+    nav: list[NavItem] = field(default_factory=list)
+    actions: list[Hit] = field(default_factory=list)
+    """Always found by their words: "New pool"."""
+    searchers: list[Searcher] = field(default_factory=list)
+    needs: list[Needing] = field(default_factory=list)
+    figures: list[Counting] = field(default_factory=list)
+    templates: dict[str, str] = field(default_factory=dict)
+    """Prefix of template names to the package whose folder ``templates`` has them."""
+
+
+def console_parts(services: Services) -> ConsoleParts:
+    """The parts of this process, made on first use."""
+    return services.find(ConsoleParts) or services.add(ConsoleParts())

@@ -1,0 +1,140 @@
+"""A page: its template, and what every page shows."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined, select_autoescape
+
+from holdfast import __version__
+from holdfast.kernel.errors import AppError
+from holdfast.kernel.jobs import service as jobs
+from holdfast.kernel.jobs.model import JobState
+from holdfast.kernel.services import Services
+from holdfast.kernel.web.console import formats
+from holdfast.kernel.web.console.registry import ConsoleParts, console_parts
+from holdfast.kernel.web.deps import services_of
+from holdfast.kernel.work import Actor, Role
+
+STATIC = Path(__file__).parent / "static"
+FLASH = "holdfast_flash"
+THEME = "holdfast_theme"
+_FLASH_SECONDS = 30
+_JOBS_SHOWN = 8
+
+
+async def page(
+    request: Request, template: str, /, *, status: int = 200, **values: object
+) -> Response:
+    """The page, whole, with the frame around it."""
+    services = services_of(request)
+    actor: Actor | None = getattr(request.state, "actor", None)
+    running = await _running_jobs(services) if actor else []
+    parts = console_parts(services)
+    text = _environment(services).get_template(template).render(
+        request=request,
+        path=request.url.path,
+        actor=actor,
+        can=lambda role: actor is not None and actor.role >= Role[role.upper()],
+        nav=_nav(parts, actor),
+        running=running,
+        flash=_flash(request),
+        theme=_theme(request),
+        **values,
+    )  # fmt: skip
+    answer = HTMLResponse(text, status_code=status, headers={"Cache-Control": "no-store"})
+    if request.cookies.get(FLASH):
+        answer.delete_cookie(FLASH, path="/")
+    return answer
+
+
+def see_other(path: str, *, told: str = "", warning: str = "") -> Response:
+    """Go to ``path`` and tell there once what was done."""
+    answer = RedirectResponse(path, status_code=303)
+    if told or warning:
+        value = quote(json.dumps({"told": told, "warning": warning[:1000]}))
+        answer.set_cookie(
+            FLASH, value, max_age=_FLASH_SECONDS, path="/", httponly=True, samesite="lax"
+        )
+    return answer
+
+
+async def error_page(request: Request, error: AppError) -> Response:
+    """What went wrong, and what to do, as a page."""
+    return await page(request, "console/error.html.j2", status=error.http_status, error=error)
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a person's browser asks, not a client of the API."""
+    return not request.url.path.startswith("/api") and "text/html" in request.headers.get(
+        "accept", ""
+    )
+
+
+@cache
+def asset(name: str) -> str:
+    """The address of a static file; it changes with the file."""
+    digest = sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?v={digest}"
+
+
+def _environment(services: Services) -> Environment:
+    found = services.find(_Templates)
+    if found is None:
+        found = services.add(_Templates(_make_environment(console_parts(services))))
+    return found.environment
+
+
+class _Templates:
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+
+
+def _make_environment(parts: ConsoleParts) -> Environment:
+    packages = {"console": "holdfast.kernel.web.console", **parts.templates}
+    environment = Environment(
+        loader=PrefixLoader({prefix: PackageLoader(name) for prefix, name in packages.items()}),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("size", "count", "duration", "moment", "tone"):
+        environment.filters[name] = getattr(formats, name)
+    environment.globals.update(asset=asset, percent=formats.percent, version=__version__)
+    return environment
+
+
+async def _running_jobs(services: Services) -> list[jobs.JobView]:
+    async with services.database.read() as session:
+        found, _ = await jobs.list_jobs(
+            session, limit=_JOBS_SHOWN, offset=0, states=(JobState.RUNNING, JobState.WAITING)
+        )
+    return found
+
+
+def _nav(parts: ConsoleParts, actor: Actor | None) -> dict[str, list[Any]]:
+    groups: dict[str, list[Any]] = {}
+    for item in sorted(parts.nav, key=lambda item: item.order):
+        if actor is not None and actor.role >= item.role:
+            groups.setdefault(item.group, []).append(item)
+    return groups
+
+
+def _flash(request: Request) -> Mapping[str, str]:
+    try:
+        found = json.loads(unquote(request.cookies.get(FLASH, "")))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _theme(request: Request) -> str:
+    wanted = request.cookies.get(THEME, "")
+    return wanted if wanted in {"dark", "light"} else ""

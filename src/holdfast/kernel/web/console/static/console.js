@@ -1,0 +1,183 @@
+// The console's own script: dialogs, theme, palette, copying, times. Live parts: live.js; loaded where a page needs them: logs.js, chart.js.
+"use strict";
+
+const one = (selector, root = document) => root.querySelector(selector);
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+// ---- what every piece of page gets, also after a swap
+const zoned = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+function prepare(root) {
+  for (const time of all("time[datetime]", root)) {
+    const when = new Date(time.dateTime);
+    if (!Number.isNaN(when.valueOf())) time.textContent = zoned.format(when);
+  }
+  for (const details of all("details[data-remember]", root)) {
+    const kept = sessionStorage.getItem(details.dataset.remember);
+    if (kept !== null) details.open = kept === "open";
+  }
+  for (const part of all("[data-script]", root)) part.dataset.script.split(" ").forEach(load);
+}
+const loaded = new Set();
+function load(address) {
+  if (loaded.has(address)) return;
+  loaded.add(address);
+  const isStyle = address.includes(".css");
+  const element = document.createElement(isStyle ? "link" : "script");
+  if (isStyle) Object.assign(element, { rel: "stylesheet", href: address });
+  else Object.assign(element, { async: false, src: address });
+  document.head.append(element);
+}
+document.addEventListener("DOMContentLoaded", () => prepare(document));
+document.addEventListener("htmx:load", (event) => prepare(event.detail.elt));
+
+// ---- after a navigation: the menu closes, the heading has the focus, as on a new page
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (event.detail.target.id !== "main") return;
+  showNav(false);
+  const wanted = one("[autofocus]") ?? one("main h1");
+  wanted?.focus({ preventScroll: true });
+});
+document.addEventListener("htmx:sendError", () =>
+  tell("The server does not answer. What you typed is still here; try again in a moment.", "bad"));
+
+function tell(text, tone = "ok") {
+  const line = document.createElement("p");
+  line.dataset.tone = tone;
+  line.textContent = text;
+  one("#flash").replaceChildren(line);
+}
+setInterval(() => {
+  for (const line of all("#flash p")) {
+    if (line.dataset.seen) line.remove();
+    line.dataset.seen = "yes";
+  }
+}, 8000);
+
+// ---- clicks
+const clicks = {
+  "[data-open]": (button) => openDialog(document.getElementById(button.dataset.open)),
+  "[data-close]": (button) => button.closest("dialog").close(),
+  "[data-toggle='nav']": () => showNav(!one("#nav").hasAttribute("data-open")),
+  "[data-theme-button]": changeTheme,
+  "[data-copy]": (button) => copy(button.dataset.copy),
+  "[data-copy-from]": (button) => copy(one("pre", button.closest("figure")).textContent),
+  "[data-copy-curl]": (button) => copy(curl(button.dataset.copyCurl, null)),
+  "[data-copy-form]": copyForm,
+};
+document.addEventListener("click", (event) => {
+  for (const [selector, act] of Object.entries(clicks)) {
+    const found = event.target.closest(selector);
+    if (found) return act(found, event);
+  }
+  for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  if (event.target.tagName === "DIALOG") event.target.close();
+});
+document.addEventListener("toggle", (event) => {
+  const name = event.target.dataset?.remember;
+  if (name) sessionStorage.setItem(name, event.target.open ? "open" : "closed");
+}, true);
+document.addEventListener("change", (event) => {
+  const box = event.target;
+  if (box.matches("select[data-submit]")) box.form.requestSubmit();
+  if (box.dataset.checkAll) {
+    for (const tick of all(`input[name="chosen"][form="${box.dataset.checkAll}"]`)) tick.checked = box.checked;
+  }
+});
+document.addEventListener("input", (event) => {
+  const typed = event.target;
+  if (typed.dataset.mustBe !== undefined) {
+    one(".buttons button", typed.form).disabled = typed.value !== typed.dataset.mustBe;
+  }
+  if (typed.id === "palette-q") search(typed.value);
+});
+
+function openDialog(dialog) {
+  dialog.showModal();
+  if (dialog.id === "palette") search(one("input", dialog).value);
+}
+function showNav(open) {
+  const nav = one("#nav");
+  if (!nav) return;
+  nav.toggleAttribute("data-open", open);
+  one("[data-toggle='nav']").setAttribute("aria-expanded", String(open));
+}
+function changeTheme() {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  document.cookie = `holdfast_theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax`;
+}
+
+// ---- the palette
+let asked;
+function search(text) {
+  clearTimeout(asked);
+  asked = setTimeout(async () => {
+    const answer = await fetch(`/web/search?q=${encodeURIComponent(text)}`, { headers: { Accept: "text/html" } });
+    if (!answer.ok) return;
+    const found = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("hits");
+    if (!found) return;
+    one("#palette-hits").replaceChildren(document.adoptNode(found));
+    choose(0);
+  }, 120);
+}
+function choose(index) {
+  const hits = all("#palette-hits a");
+  hits.forEach((hit, at) => {
+    hit.id = `hit-${at}`;
+    hit.setAttribute("aria-selected", String(at === index));
+  });
+  hits[index]?.scrollIntoView({ block: "nearest" });
+  one("#palette-q").setAttribute("aria-activedescendant", hits[index]?.id ?? "");
+}
+document.addEventListener("keydown", (event) => {
+  const palette = one("#palette");
+  if (!palette) return;
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+    event.preventDefault();
+    if (!palette.open) openDialog(palette);
+    return;
+  }
+  if (!palette.open) return;
+  const hits = all("#palette-hits a");
+  const now = hits.findIndex((hit) => hit.getAttribute("aria-selected") === "true");
+  if (event.key === "ArrowDown") choose((now + 1) % hits.length);
+  else if (event.key === "ArrowUp") choose((now - 1 + hits.length) % hits.length);
+  else if (event.key === "Enter" && hits[now]) hits[now].click();
+  else return;
+  event.preventDefault();
+});
+document.addEventListener("htmx:beforeRequest", () => one("#palette")?.close());
+
+// ---- copying an action as a command
+async function copy(text) {
+  await navigator.clipboard.writeText(text);
+  tell("Copied.");
+}
+const quote = (text) => (/^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+function curl(target, body) {
+  const [method, path] = target.split(" ");
+  const words = ["curl", "-X", method, "-H", '"Authorization: Bearer $HOLDFAST_TOKEN"'];
+  if (body) words.push("-H", "'Content-Type: application/json'", "-d", quote(JSON.stringify(body)));
+  return [...words, quote(location.origin + path)].join(" ");
+}
+function filled(form) {
+  const values = {};
+  for (const field of form.elements) {
+    if (!field.name || field.name === "do" || field.type === "password") continue;
+    if (field.type === "checkbox") values[field.name] = field.checked;
+    else if (field.value !== "") values[field.name] = field.type === "number" ? Number(field.value) : field.value;
+  }
+  return values;
+}
+function copyForm(button) {
+  const form = button.closest("form");
+  const values = filled(form);
+  if (button.dataset.copyForm === "curl") return copy(curl(form.dataset.api, values));
+  const words = Object.entries(values).flatMap(([name, value]) => {
+    const flag = `--${name.replaceAll("_", "-")}`;
+    if (typeof value === "boolean") return [value ? flag : `--no-${flag.slice(2)}`];
+    return [flag, quote(String(value))];
+  });
+  return copy(["holdfast", form.dataset.cli, ...words].join(" "));
+}

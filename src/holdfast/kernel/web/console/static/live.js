@@ -1,0 +1,96 @@
+// One stream of events a tab. State changes fetch the page again and replace its live parts; progress only fills fields.
+"use strict";
+
+const badge = document.querySelector("#live");
+const topics = ["gateway", "migrations", "jobs", "config", "identity", "system"];
+let waiting;
+let stream;
+
+function connect() {
+  stream = new EventSource("/api/events");
+  stream.onopen = () => show("on", "live");
+  stream.onerror = () => show("lost", "reconnecting");
+  stream.addEventListener("reset", () => refresh(new Set(topics)));
+  for (const topic of topics) stream.addEventListener(topic, (event) => heard(JSON.parse(event.data)));
+}
+function show(state, words) {
+  if (badge.dataset.state === "lost" && state === "on") refresh(new Set(topics));
+  badge.dataset.state = state;
+  badge.textContent = words;
+}
+function heard(event) {
+  document.dispatchEvent(new CustomEvent("holdfast:event", { detail: event }));
+  if (event.kind.endsWith("progress")) fill(event);
+  else refresh(new Set([event.topic]));
+}
+
+// ---- progress: { id, done, total, text, ... } under "job/ID" or "migration/ID"
+const sizes = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+const formats = {
+  size(value) {
+    let unit = 0;
+    for (; value >= 1024 && unit < sizes.length - 1; unit += 1) value /= 1024;
+    return `${unit ? value.toFixed(1) : value} ${sizes[unit]}`;
+  },
+  count: (value) => Number(value).toLocaleString("fr").replaceAll("\u00a0", "\u202f"),
+  duration(value) {
+    if (value < 60) return value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`;
+    if (value < 3600) return `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;
+    return `${Math.floor(value / 3600)} h ${Math.floor((value % 3600) / 60)} min`;
+  },
+};
+function fill(event) {
+  const kind = event.topic === "jobs" ? "job" : event.topic.replace(/s$/, "");
+  const key = `${kind}/${event.data.id ?? event.data.job_id}`;
+  for (const [name, value] of Object.entries(event.data)) {
+    if (value === null || typeof value === "object") continue;
+    for (const field of document.querySelectorAll(`[data-bind="${CSS.escape(key)}:${CSS.escape(name)}"]`)) {
+      const text = formats[field.dataset.format]?.(value) ?? String(value);
+      if (field.textContent !== text) field.textContent = text;
+    }
+  }
+  if (!event.data.total) return;
+  const percent = Math.min(100, Math.floor((100 * event.data.done) / event.data.total));
+  for (const bar of document.querySelectorAll(`[data-progress="${CSS.escape(key)}"]`)) {
+    bar.querySelector("progress").value = percent;
+    bar.querySelector("[data-percent]").textContent = `${percent} %`;
+  }
+}
+
+// ---- changes: at most one fetch every 0.7 s; parts that somebody types in are left alone
+const pending = new Set();
+function refresh(changed) {
+  for (const topic of changed) pending.add(topic);
+  const parts = [...document.querySelectorAll("[data-live][id]")];
+  if (!parts.some(concerned) || document.hidden) return;
+  waiting ??= setTimeout(replace, 700);
+}
+const concerned = (part) => part.dataset.live.split(" ").some((topic) => pending.has(topic));
+const busy = (part) => part.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")
+  || part.querySelector("dialog[open], details.menu[open]");
+async function replace() {
+  waiting = undefined;
+  const address = location.href;
+  let fresh;
+  try {
+    const answer = await fetch(address, { headers: { Accept: "text/html" } });
+    if (!answer.ok || answer.redirected) return;
+    fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  } catch {
+    return;
+  }
+  if (address !== location.href) return;
+  for (const part of [...document.querySelectorAll("[data-live][id]")].filter(concerned)) {
+    const next = fresh.getElementById(part.id);
+    if (!next || busy(part) || next.outerHTML === part.dataset.was) continue;
+    const was = next.outerHTML;
+    const adopted = document.adoptNode(next);
+    part.replaceWith(adopted);
+    adopted.dataset.was = was;
+    htmx.process(adopted);
+    prepare(adopted);
+  }
+  pending.clear();
+}
+document.addEventListener("visibilitychange", () => { if (!document.hidden && pending.size) refresh(new Set()); });
+if (badge) connect();
