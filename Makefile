@@ -5,6 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 WORKERS ?= 2
 BOOTSTRAP := deploy/bootstrap.sh
+TESTED_WITH := nginx rsync postgresql chromium
 export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: help
@@ -13,7 +14,7 @@ help: ## Show this list.
 
 .PHONY: setup
 setup: ## Install the virtual environment and the system packages, start nothing.
-	@$(BOOTSTRAP) nginx rsync postgresql
+	@$(BOOTSTRAP) $(TESTED_WITH)
 
 .PHONY: demo
 demo: ## A small local fleet, and one live migration watched by a client. DEMO_SECONDS=60 ends it by itself.
@@ -28,13 +29,13 @@ run: ## Run the server here, with its data in ./var.
 
 .PHONY: test
 test: ## Run every test: plain and real parts, on SQLite and on PostgreSQL. Models must be covered in full.
-	@$(BOOTSTRAP) nginx rsync postgresql
+	@$(BOOTSTRAP) $(TESTED_WITH)
 	$(BIN)/pytest -m "" -n $(WORKERS) --dist loadgroup --cov --cov-config=tests/models.coveragerc --cov-report= --cov-fail-under=0
 	$(BIN)/coverage report --rcfile=tests/models.coveragerc
 
 .PHONY: again
 again: ## Run the tests that failed in the last run once more, one after the other.
-	@$(BOOTSTRAP) nginx rsync postgresql
+	@$(BOOTSTRAP) $(TESTED_WITH)
 	$(BIN)/pytest -m "" --last-failed --last-failed-no-failures none
 	$(BIN)/coverage report --rcfile=tests/models.coveragerc
 

