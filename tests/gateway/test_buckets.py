@@ -121,6 +121,27 @@ async def test_a_routed_bucket_that_is_nowhere_loses_its_route(scene: Scene) -> 
     assert scene.room.flags() == {}
 
 
+async def test_a_route_made_before_its_bucket_stays_and_goes_when_the_bucket_went(
+    scene: Scene,
+) -> None:
+    route = {"path_prefix": "/later/", "pool_id": scene.new}
+    await scene.call("POST", "/routes", route, status=201)
+    for _ in range(2):
+        told = await scene.call("POST", "/buckets/sync")
+        assert "auto_unrouted" not in told
+        assert scene.room.flags() == {"s3.local/later": "new"}
+    await fill(scene.new_server, "later", 0)
+    await scene.call("POST", "/buckets/sync")
+    assert await scene.statuses() == {"later": "routed"}
+    async with scene.new_server.client() as client:
+        await client.delete_bucket("later")
+    assert (await scene.call("POST", "/buckets/sync"))["auto_unrouted"]
+    assert await scene.statuses() == {"later": "deleted"}
+    assert scene.room.flags() == {}
+    await scene.call("POST", "/routes", route, status=201)
+    assert "auto_unrouted" not in await scene.call("POST", "/buckets/sync")
+
+
 async def test_a_bucket_missing_on_its_pool_but_on_the_default_keeps_its_route(
     scene: Scene,
 ) -> None:

@@ -92,8 +92,9 @@ def status_now(row: BucketRow, route: BucketRoute | None) -> BucketStatus:
 async def sync_vhost(services: Services, vhost_id: int, actor: Actor) -> Discovery:
     """Ask the pools of a vhost for their buckets and keep what was seen.
 
-    A routed bucket that is on no pool at all loses its route. One that is missing on its pool but
-    still on the default pool keeps it, with a warning: taking the route away would serve old data.
+    A routed bucket that was there once, and is on no pool any more, loses its route. One that is
+    missing on its pool but still on the default pool keeps it, with a warning: taking the route
+    away would serve old data.
     """
     gateway = services.get(Gateway)
     async with services.database.read() as session:
@@ -159,21 +160,22 @@ async def _record(
     known = {r.bucket: r for r in await bucket_queries.bucket_routes(session, vhost_id=vhost_id)}
     seen = {row.name: row for row in await bucket_queries.seen_buckets(session, vhost_id)}
     for name in sorted(on_default | known.keys() | seen.keys()):
-        route = known.get(name)
+        route, row = known.get(name), seen.get(name)
         if route and route.enabled and not route.migration_id:
             missing = name not in listed.get(route.pool_id, {name})
-            if missing and name not in on_default:
+            if missing and name in on_default:
+                result.warnings.append(
+                    f"bucket {name!r} is missing on its pool {route.pool_name!r} but still on the "
+                    "default pool; its route was left as it is"
+                )
+            elif missing and (row is None or row.status == "deleted"):  # a route made beforehand
+                continue
+            elif missing:
                 await routes.delete_route(work, gateway, vhost_id, route.route_id)
                 result.unrouted.append(
                     {"bucket": name, "action": "auto_unrouted", "target_member": route.pool_name}
                 )
                 route = None
-            elif missing:
-                result.warnings.append(
-                    f"bucket {name!r} is missing on its pool {route.pool_name!r} but still on the "
-                    "default pool; its route was left as it is"
-                )
-        row = seen.get(name)
         status = _status(row, route, here=name in on_default)
         if row is None:
             session.add(BucketRow(vhost_id=vhost_id, name=name, status=status, discovered_at=now()))
