@@ -76,6 +76,7 @@ async def test_an_edited_sidecar_is_taken_over(quick_room: Room) -> None:
         ("http.conf", "server_names_hash", "# server_names_hash", "http.conf"),
         (POOL, "name:one", "name:other", "other"),
         (POOL, "keepalive 32;", "keepalive 32; }", "unexpected"),
+        (POOL, "weight=1", "weight=heavy", "heavy"),
     ],
 )
 async def test_what_cannot_be_stored_is_refused_by_name(

@@ -163,6 +163,26 @@ def test_a_broken_file_is_a_warning_and_the_rest_is_read() -> None:
     assert [warning.split(":")[0] for warning in spec.warnings] == ["pools/bad", "vhosts/v"]
 
 
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("pools/p.conf", "weight=1", "weight=heavy"),
+        ("pools/p.conf", "keepalive 32", "keepalive"),
+        ("pools/p.meta.json", '"address"', '"adress"'),
+        ("pools/p.meta.json", '"members": [', '"members": [7, '),
+        ("vhosts/v.example.conf", "listen 443 ssl", "listen all ssl"),
+        ("vhosts/v.example.meta.json", '"routes": []', '"routes": [{"path_prefix": 3}]'),
+    ],
+)
+def test_a_value_of_another_kind_is_a_warning_not_a_fault(path: str, old: str, new: str) -> None:
+    pool = PoolSpec(name="p", members=(MemberSpec(address="10.0.0.1:80"),))
+    vhost = VhostSpec(server_name="v.example", ssl_cert_path="/c", ssl_key_path="/k")
+    files = {**pool_files(pool), **vhost_files(vhost, CTX)}
+    assert old in files[path]
+    spec = parse_files({**files, path: files[path].replace(old, new)})
+    assert [path.startswith(warning.split(":")[0]) for warning in spec.warnings] == [True]
+
+
 OLDER_POOL = """# managed by nanio-orchestrator
 # pool_id:3 name:fast type:nanio updated:2025-01-02T03:04:05Z
 upstream fast {

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.gateway.flags import FlagState, RouteFlags
+from holdfast.gateway.parse_values import told_when_unfit
 from holdfast.gateway.parse_vhost import parse_vhost
 from holdfast.gateway.render_model import (
     Balancing,
@@ -65,6 +66,7 @@ def parse_files(files: Mapping[str, str]) -> GatewaySpec:
     return GatewaySpec(pools=tuple(pools), vhosts=tuple(vhosts), warnings=tuple(warnings))
 
 
+@told_when_unfit
 def parse_pool(name: str, conf: str | None, meta_text: str | None) -> PoolSpec:
     """A pool from its file, its sidecar, or both. Raises `Invalid` when nginx would not read it."""
     meta = load_meta(meta_text)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from holdfast.gateway.parse_values import told_when_unfit
 from holdfast.gateway.render import by_length
 from holdfast.gateway.render_model import ZONES, BlockSpec, PoolType, RouteSpec, VhostSpec, Zone
 from holdfast.kernel.errors import Invalid
@@ -42,6 +43,7 @@ class _Read:
     default_pool: str | None = None
 
 
+@told_when_unfit
 def parse_vhost(name: str, conf: str | None, meta_text: str | None) -> VhostSpec:
     """A vhost from its file, its sidecar, or both; routing flags are not part of it.
 
