@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from holdfast.kernel.errors import AppError, BadRequest
+from holdfast.kernel.errors import AppError, BadRequest, Invalid
 from holdfast.kernel.web.deps import actor_of, services_of
 from holdfast.kernel.work import Work
 
@@ -116,9 +116,13 @@ async def sent_form(request: Request) -> dict[str, list[str]]:
         if len(raw) > LARGEST_FORM_BYTES:
             raise BadRequest("the form is too large", hint="send at most 2 MiB")
     try:
-        return parse_qs(raw.decode(), keep_blank_values=True, strict_parsing=bool(raw))
+        sent = parse_qs(raw.decode(), keep_blank_values=True, strict_parsing=bool(raw))
     except ValueError:
         raise BadRequest("the form cannot be read", hint="send it as UTF-8") from None
+    for name, values in sent.items():
+        if any("\0" in text for text in (name, *values)):
+            raise Invalid(f"{name!r} has a NUL character in it", hint="send the text without it")
+    return sent
 
 
 def _value(one: Field, sent: Mapping[str, list[str]]) -> str | bool | None:

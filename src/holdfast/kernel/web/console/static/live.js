@@ -2,7 +2,7 @@
 "use strict";
 
 const badge = document.querySelector("#live");
-const topics = ["gateway", "migrations", "jobs", "config", "identity", "system"];
+const topics = ["gateway", "migration", "job", "identity"];
 let waiting;
 let stream;
 
@@ -40,8 +40,7 @@ const formats = {
   },
 };
 function fill(event) {
-  const kind = event.topic === "jobs" ? "job" : event.topic.replace(/s$/, "");
-  const key = `${kind}/${event.data.id ?? event.data.job_id}`;
+  const key = `${event.topic}/${event.data.id}`;
   for (const [name, value] of Object.entries(event.data)) {
     if (value === null || typeof value === "object") continue;
     for (const field of document.querySelectorAll(`[data-bind="${CSS.escape(key)}:${CSS.escape(name)}"]`)) {
