@@ -141,13 +141,19 @@ def test_a_discarded_candidate_leaves_no_text_behind(generations: Generations) -
     assert generations.written("pools/a.conf") == "a", "what others refer to stays"
 
 
-def test_a_discarded_candidate_is_gone_and_its_number_is_not_used_again(
+def test_only_a_candidate_that_was_live_uses_its_number_up(
     generations: Generations,
 ) -> None:
     candidate = generations.prepare({"a.conf": "a"}, author="ann", reason="test")
     generations.discard(candidate)
     assert not candidate.directory.exists()
-    assert generations.next_number() == candidate.number + 1
+    assert generations.next_number() == candidate.number
+    again = generations.prepare({"a.conf": "a"}, author="ann", reason="test")
+    generations.switch(again)
+    generations.point_to(again.previous or 0)
+    generations.discard(again)
+    assert not again.directory.exists()
+    assert generations.next_number() == again.number + 1
 
 
 def test_recovery_removes_what_was_not_finished_and_keeps_what_is_live(

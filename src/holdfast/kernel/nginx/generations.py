@@ -107,10 +107,8 @@ class Generations:
             return None
 
     def next_number(self) -> int:
-        """The number of the next candidate; never used before, not by a discarded one either."""
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            return max([int((self._folder / ".last").read_text()), *self._numbers()]) + 1
-        return max(self._numbers(), default=0) + 1
+        """The number of the next candidate: above every one that was ever live, or is on disk."""
+        return max([self._last(), *self._numbers()]) + 1
 
     def directory(self, number: int) -> Path:
         """Where a generation lies, absolute."""
@@ -171,7 +169,6 @@ class Generations:
         gone = {_relative(path) for path in removed} - changed.keys()
         previous, number = self.current(), self.next_number()
         base = self.directory(number)
-        disk.replace_file(self._folder / ".last", f"{number}\n")
         disk.make_dir(base)
         (base / _CANDIDATE).touch()
         files = {} if previous is None else dict(self.record(previous).files)
@@ -208,7 +205,9 @@ class Generations:
         return Candidate(number=number, directory=base, previous=previous, made_now=False)
 
     def switch(self, candidate: Candidate) -> None:
-        """Make the candidate live: one rename, durable when this returns."""
+        """Make the candidate live: one rename, durable when this returns. Its number stays used."""
+        if candidate.number > self._last():
+            disk.replace_file(self._folder / ".last", f"{candidate.number}\n")
         self.point_to(candidate.number)
         (candidate.directory / _CANDIDATE).unlink(missing_ok=True)
 
@@ -292,6 +291,12 @@ class Generations:
                 if entry.name not in kept:
                     Path(entry.path).unlink(missing_ok=True)
         return old
+
+    def _last(self) -> int:
+        """The highest number that was ever live; what nginx once loaded is never another."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return int((self._folder / ".last").read_text())
+        return 0
 
     def _numbers(self) -> list[int]:
         if not self._folder.is_dir():
