@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError
@@ -15,6 +15,7 @@ from holdfast.kernel.errors import AppError, Invalid
 from holdfast.kernel.logging import MASK, get_logger, is_secret_name
 from holdfast.kernel.services import Services
 from holdfast.kernel.web import api_page
+from holdfast.kernel.web.deps import refuse_unstorable
 from holdfast.kernel.web.metrics import CountRequests
 from holdfast.kernel.web.security import TokenDoor, error_response
 
@@ -32,6 +33,7 @@ def build_app(services: Services, routers: Iterable[APIRouter], lifespan: Lifesp
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        dependencies=[Depends(refuse_unstorable)],
     )
     app.state.services = services
     app.add_middleware(TokenDoor)
@@ -66,7 +68,9 @@ async def _unfit(_: Request, __: Exception) -> JSONResponse:
 
 async def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
+    code = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}.get(
+        error.status_code, "error"
+    )
     body = {"detail": error.detail, "code": code, "hint": "see /api/docs"}
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 

@@ -1,16 +1,52 @@
 """What a route asks for: a unit of work, a session, the services, a page of a list, a role."""
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, cast
 
 from fastapi import Depends, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.kernel.errors import Forbidden
+from holdfast.kernel.errors import Forbidden, Invalid
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import Actor, Role, Work
 
 LARGEST_PAGE = 10_000
+
+
+async def refuse_unstorable(request: Request) -> None:
+    """Raises ``Invalid`` for a NUL in a path, a query or a JSON body: no database keeps it alike.
+
+    A dependency of every route, so that no field can be forgotten.
+    """
+    places = [*request.path_params.items(), *request.query_params.multi_items()]
+    body = await request.body() if request.method not in {"GET", "HEAD"} else b""
+    # By its escape or not at all: JSON with a bare NUL is none.
+    if b"\\u0000" in body:
+        with contextlib.suppress(ValueError):  # no JSON: whoever reads it says so
+            places.append(("body", await request.json()))
+    for name, value in places:
+        found = _place_of_nul(str(name), value)
+        if found is not None:
+            raise Invalid(
+                f"{found!r} has a NUL character (U+0000) in it: it cannot be stored",
+                hint="send the text without it",
+            )
+
+
+def _place_of_nul(place: str, value: object) -> str | None:
+    match value:
+        case str():
+            return place if "\0" in value else None
+        case dict():
+            if any("\0" in str(key) for key in value):
+                return place
+            items = ((f"{place}.{key}", item) for key, item in value.items())
+        case list():
+            items = ((f"{place}.{index}", item) for index, item in enumerate(value))
+        case _:
+            return None
+    return next((found for key, item in items if (found := _place_of_nul(key, item))), None)
 
 
 def services_of(request: Request) -> Services:
@@ -67,7 +103,7 @@ class Page:
     def __init__(
         self,
         response: Response,
-        limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 1000,
+        limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = LARGEST_PAGE,
         offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
     ) -> None:
         self.limit, self.offset, self._response = limit, offset, response
