@@ -1,0 +1,170 @@
+"""A page of the console in the system's Chromium, and a watch over everything it does."""
+
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    CDPSession,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    async_playwright,
+)
+
+HEIGHT = 800
+NETWORK = ("http", "https", "ws", "wss")
+EXPECTED_WORDS = re.compile(r"^(Failed to load resource|Response Status Error Code 4\d\d)")
+"""What Chromium and htmx write about an answer that says no: the answer itself is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the page is looked at."""
+
+    scheme: Literal["light", "dark"] = "light"
+    width: int = 1280
+
+    def __str__(self) -> str:
+        """Its name in a test's."""
+        return f"{self.scheme}-{self.width}"
+
+
+LOOKS = [Look(scheme, width) for scheme in ("light", "dark") for width in (1280, 380)]
+"""``@pytest.mark.parametrize("look", LOOKS, ids=str)``."""
+
+
+@dataclass  # Playwright puts attributes of its own on the object whose methods it calls
+class Watch:
+    """What no page may do. Faults are kept as words; the fixture fails the test on any of them."""
+
+    url: str
+    faults: list[str] = field(default_factory=list)
+    allowed: list[re.Pattern[str]] = field(default_factory=list)
+
+    def allow(self, pattern: str) -> None:
+        """Faults with these words are what this test is about."""
+        self.allowed.append(re.compile(pattern))
+
+    def found(self) -> list[str]:
+        """The faults that nobody allowed."""
+        return [f for f in self.faults if not any(known.search(f) for known in self.allowed)]
+
+    def over(self, context: BrowserContext) -> None:
+        """Look at every page of a context."""
+        context.on("request", self._request)
+        context.on("response", self._response)
+        context.on("console", self._console)
+        context.on("weberror", lambda error: self.faults.append(f"page error: {error.error}"))
+
+    async def policy(self, page: Page) -> CDPSession:
+        """Look at what the page's content security policy refuses, caught by a script or not."""
+        session = await page.context.new_cdp_session(page)
+        session.on("Audits.issueAdded", self._issue)
+        await session.send("Audits.enable")
+        return session
+
+    def _request(self, request: Request) -> None:
+        address = urlsplit(request.url)
+        if address.scheme in NETWORK and address.netloc != urlsplit(self.url).netloc:
+            self.faults.append(f"foreign request: {request.url}")
+
+    def _response(self, response: Response) -> None:
+        if response.status >= 500:
+            self.faults.append(f"{response.status}: {response.request.method} {response.url}")
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not EXPECTED_WORDS.match(message.text):
+            self.faults.append(f"console: {message.text}")
+
+    def _issue(self, event: dict[str, Any]) -> None:
+        issue = event["issue"]
+        if issue["code"] == "ContentSecurityPolicyIssue":
+            details = issue["details"]["contentSecurityPolicyIssueDetails"]
+            what = details.get("blockedURL") or details.get("sourceCodeLocation", {}).get("url", "")
+            kind = details["contentSecurityPolicyViolationType"]
+            self.faults.append(f"policy: {kind} of {details['violatedDirective']}: {what}")
+
+
+@dataclass(slots=True)
+class Console:
+    """One page, signed in at one server."""
+
+    page: Page
+    url: str
+    look: Look
+    watch: Watch
+    session: CDPSession
+
+    async def go(self, path: str, *, status: int = 200) -> None:
+        """Open a path of the console, and expect this status."""
+        answer = await self.page.goto(self.url + path)
+        assert answer is not None
+        assert answer.status == status, f"{path} answered {answer.status}"
+
+    async def check(self) -> None:
+        """Axe finds nothing, and the page is no wider than the window."""
+        assert await self.axe() == []
+        wide = await self.page.evaluate("() => document.documentElement.scrollWidth")
+        assert wide <= self.look.width, f"{self.page.url}: {wide} px wide in {self.look.width}"
+
+    async def axe(self, *, within: str | None = None) -> list[str]:
+        """What axe finds on the page as it is now, one line an element."""
+        found = await Axe().run(self.page, context=within)
+        return [
+            f"{finding['id']}: {' '.join(node['target'])}: {node['failureSummary']}"
+            for finding in found.response["violations"]
+            for node in finding["nodes"]
+        ]
+
+    async def faults(self) -> list[str]:
+        """What the watch has seen until now."""
+        if not self.page.is_closed():
+            await self.session.send("Browser.getVersion")  # events come in order: none is under way
+        return self.watch.found()
+
+
+@asynccontextmanager
+async def running_browser() -> AsyncIterator[Browser]:
+    """The system's Chromium, without a window."""
+    chromium = shutil.which("chromium")
+    assert chromium, "Chromium is not installed; make test installs it"
+    flags = ["--no-sandbox"] if os.geteuid() == 0 else []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def opened(
+    browser: Browser, url: str, *, token: str = "", look: Look | None = None
+) -> AsyncIterator[Console]:
+    """A console in a context of its own; ``token`` signs it in. Gives no verdict on its faults."""
+    look = look or Look()
+    context = await browser.new_context(
+        color_scheme=look.scheme,
+        viewport={"width": look.width, "height": HEIGHT},
+        reduced_motion="reduce",
+        timezone_id="Europe/Prague",
+        locale="en-GB",
+        extra_http_headers={"Authorization": f"Bearer {token}"} if token else {},
+    )
+    watch = Watch(url)
+    watch.over(context)
+    try:
+        page = await context.new_page()
+        yield Console(page, url, look, watch, await watch.policy(page))
+    finally:
+        await context.close()
