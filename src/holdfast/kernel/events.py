@@ -12,6 +12,8 @@ from holdfast.kernel.work import SYSTEM
 
 EVENTS_LOCK = 4_826_170_113
 """Key of the advisory lock; any number that nobody else uses."""
+CHANNEL = "holdfast_events"
+"""Where PostgreSQL tells, at the commit, that there are new events."""
 
 
 class EventRow(Base, kw_only=True):
@@ -34,7 +36,8 @@ def _in_order_of_commit(_: Mapper[EventRow], connection: Connection, __: EventRo
     SQLite has one writer anyway.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({EVENTS_LOCK})"))
+        lock = f"SELECT pg_advisory_xact_lock({EVENTS_LOCK}), pg_notify('{CHANNEL}', '')"
+        connection.execute(text(lock))
 
 
 async def events_after(

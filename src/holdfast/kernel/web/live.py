@@ -1,55 +1,30 @@
 """Live events: the outbox, tailed by id, as a stream that goes on after a lost connection."""
 
-import asyncio
-import json
-import time
 from collections.abc import AsyncIterator
 
 from fastapi import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from holdfast.kernel.clock import iso_time
-from holdfast.kernel.db import Database
-from holdfast.kernel.events import EventRow, events_after, newest_event_id, oldest_event_id
+from holdfast.kernel.events import newest_event_id, oldest_event_id
 from holdfast.kernel.services import Services
+from holdfast.kernel.web.hub import BATCH, POLL_SECONDS, EventHub, message_of, reset_message
 
-POLL_SECONDS = 0.5
+__all__ = ["BATCH", "POLL_SECONDS", "event_stream"]
+
 HEARTBEAT_SECONDS = 15
-BATCH = 500
-LARGEST_ID = 2**63 - 1
-
-
-class EventTail:
-    """The newest event's id; asked at most twice a second for all streams together."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._asked = 0.0
-        self._newest = 0
-        self._lock = asyncio.Lock()
-
-    async def newest(self) -> int:
-        """The id of the newest event, at most half a second old."""
-        async with self._lock:
-            if time.monotonic() - self._asked >= POLL_SECONDS:
-                async with self._database.read() as session:
-                    self._newest = await newest_event_id(session)
-                self._asked = time.monotonic()
-            return self._newest
 
 
 async def event_stream(services: Services, topics: tuple[str, ...], last_event_id: str) -> Response:
     """A stream that goes on after ``last_event_id``, or begins now when there is none.
 
-    Begins with ``reset`` when events after that id are no longer kept, or the id is not ours: the
-    reader must load its state anew.
+    Says ``reset`` when events after that id are no longer kept, when the id is not ours, or when
+    the reader is too slow: it must load its state anew.
     """
-    tail = services.find(EventTail) or services.add(EventTail(services.database))
+    hub = services.find(EventHub) or services.add(EventHub(services.database))
     async with services.database.read() as session:
         newest, oldest = await newest_event_id(session), await oldest_event_id(session)
-    start = _start(last_event_id, oldest, newest)
     return EventSourceResponse(
-        _events(services.database, tail, topics, newest if start is None else start, start is None),
+        _events(hub, topics, _start(last_event_id, oldest, newest), newest),
         ping=HEARTBEAT_SECONDS,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -66,35 +41,20 @@ def _start(last_event_id: str, oldest: int, newest: int) -> int | None:
 
 
 async def _events(
-    database: Database,
-    tail: EventTail,
-    topics: tuple[str, ...],
-    last: int,
-    reset: bool,  # noqa: FBT001 - one caller, right above
+    hub: EventHub, topics: tuple[str, ...], start: int | None, newest: int
 ) -> AsyncIterator[ServerSentEvent]:
-    if reset:
-        yield ServerSentEvent(event="reset", id=str(last), data="{}")
+    last = newest if start is None else start
+    if start is None:
+        yield reset_message(last)
     else:
         yield ServerSentEvent(comment="listening", id=str(last))
-    while True:
-        newest = await tail.newest()
-        if newest <= last:
-            await asyncio.sleep(POLL_SECONDS)
-            continue
-        async with database.read() as session:
-            rows = await events_after(session, last, topics=topics, limit=BATCH)
-        for row in rows:
-            yield _sent(row)
-        # Without a row up to `newest` the rest belongs to other topics.
-        last = rows[-1].id if len(rows) == BATCH else max(newest, last, *(row.id for row in rows))
-
-
-def _sent(row: EventRow) -> ServerSentEvent:
-    body = {
-        "id": row.id,
-        "topic": row.topic,
-        "kind": row.kind,
-        "data": json.loads(row.data),
-        "created_at": iso_time(row.created_at),
-    }
-    return ServerSentEvent(event=row.topic, id=str(row.id), data=json.dumps(body))
+    async with hub.listening(topics, newest) as reader:
+        # Whatever comes from now on waits in the reader; what came until now is read here.
+        async for row in hub.backlog(topics, last):
+            yield message_of(row)
+            last = row.id
+        while True:
+            event_id, message = await reader.take()
+            if event_id > last:
+                yield message
+                last = event_id
