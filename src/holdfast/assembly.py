@@ -13,6 +13,7 @@ import holdfast.gateway.startup
 import holdfast.gateway.timers
 import holdfast.kernel.identity.api
 import holdfast.kernel.jobs.api
+import holdfast.kernel.jobs.pages
 import holdfast.kernel.web.system_api
 import holdfast.migrations.api
 import holdfast.migrations.service
@@ -36,6 +37,7 @@ def routers() -> list[APIRouter]:
         holdfast.kernel.web.system_api.router,
         holdfast.kernel.identity.api.router,
         holdfast.kernel.jobs.api.router,
+        holdfast.kernel.jobs.pages.router,
         *holdfast.gateway.api.routers,
         *holdfast.migrations.api.routers,
     ]
@@ -50,6 +52,7 @@ def assemble(loaded: LoadedSettings) -> Services:
     holdfast.gateway.context.build_gateway(services)
     holdfast.gateway.service.health.contribute(services)
     holdfast.migrations.service.build_migrations(services)
+    holdfast.kernel.jobs.pages.contribute(services)
     return services
 
 

@@ -116,6 +116,7 @@ async def list_jobs(
     kind: str | None = None,
     schedule: str | None = None,
     lock: str | None = None,
+    words: str = "",
 ) -> tuple[list[JobView], int]:
     """Jobs, newest first, and how many in all. ``kind`` may be a prefix (``migrations``)."""
     rows, total = await tables.job_page(
@@ -126,6 +127,7 @@ async def list_jobs(
         kind=kind,
         schedule=schedule,
         lock_prefix=lock,
+        words=words,
     )
     return [_job_view(row) for row in rows], total
 

@@ -118,8 +118,9 @@ async def job_page(
     kind: str | None = None,
     schedule: str | None = None,
     lock_prefix: str | None = None,
+    words: str = "",
 ) -> tuple[Sequence[JobRow], int]:
-    """Jobs, newest first, and how many there are in all."""
+    """Jobs, newest first, and how many there are in all. ``words``: in the title, or the id."""
     query = select(JobRow)
     if states:
         query = query.where(JobRow.state.in_(states))
@@ -131,6 +132,8 @@ async def job_page(
         query = query.where(JobRow.schedule == schedule)
     if lock_prefix:
         query = query.where(JobRow.locks.contains(f'"{lock_prefix}', autoescape=True))
+    if words:
+        query = query.where(JobRow.title.icontains(words, autoescape=True) | (JobRow.id == words))
     total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
     page = query.order_by(JobRow.seq.desc()).limit(limit).offset(offset)
     return (await session.scalars(page)).all(), total

@@ -1,0 +1,276 @@
+"""Pages of jobs and schedules."""
+
+import json
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Json
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.kernel.clock import now
+from holdfast.kernel.errors import Invalid
+from holdfast.kernel.jobs import service
+from holdfast.kernel.jobs.model import JobState
+from holdfast.kernel.jobs.registry import registered_kinds
+from holdfast.kernel.jobs.service import NewSchedule, ScheduleView
+from holdfast.kernel.jobs.words import cron_words, next_runs
+from holdfast.kernel.services import Services
+from holdfast.kernel.web.console.forms import Field, Form, sent_form
+from holdfast.kernel.web.console.listing import listing
+from holdfast.kernel.web.console.registry import Figure, Hit, NavItem, Need, console_parts
+from holdfast.kernel.web.console.render import page, see_other
+from holdfast.kernel.web.deps import ADMIN, OPERATOR, ActorDep, ReadDep, ServicesDep
+from holdfast.kernel.work import Role, Work
+
+router = APIRouter(include_in_schema=False)
+FAILED_SHOWN = 5
+FOUND = 6
+
+
+class ScheduleForm(BaseModel):
+    """What the form of a schedule holds."""
+
+    name: str
+    kind: str
+    cron: str
+    timezone: str = "UTC"
+    title: str = ""
+    args: Json[dict[str, object]] = {}
+    enabled: bool = True
+
+
+def contribute(services: Services) -> None:
+    """Navigation, search, and failed jobs on the overview."""
+    parts = console_parts(services)
+    parts.templates["jobs"] = "holdfast.kernel.jobs"
+    parts.nav += [
+        NavItem(title="Jobs", href="/web/jobs", icon="jobs", group="System", order=60),
+        NavItem(
+            title="Schedules", href="/web/schedules", icon="schedules", group="System", order=62
+        ),
+    ]
+    parts.actions.append(
+        Hit(title="New schedule", href="/web/schedules/new", kind="action", role=Role.ADMIN)
+    )
+    parts.searchers.append(_find)
+    parts.needs.append(_failed)
+    parts.figures.append(_figures)
+
+
+@router.get("/web/jobs")
+async def list_page(request: Request, session: ReadDep) -> Response:
+    """All jobs, newest first."""
+    shown = listing(request, sorts=("",), filters=("state", "kind", "schedule"))
+    state = shown.others.get("state", "")
+    jobs, total = await service.list_jobs(
+        session,
+        limit=shown.rows,
+        offset=shown.offset,
+        states=(JobState(state),) if state in set(JobState) else (),
+        kind=shown.others.get("kind"),
+        schedule=shown.others.get("schedule"),
+        words=shown.q,
+    )
+    choices = [
+        ("state", "State", [(one.value, one.value) for one in JobState]),
+        ("kind", "Kind", [(kind, kind) for kind in registered_kinds()]),
+    ]
+    return await page(
+        request, "jobs/jobs.html.j2", list=shown, jobs=jobs, total=total, choices=choices
+    )
+
+
+@router.get("/web/jobs/{job_id}")
+async def job_page(request: Request, session: ReadDep, job_id: str) -> Response:
+    """One job: why it failed first, its steps, its log."""
+    return await page(request, "jobs/job.html.j2", job=await service.show_job(session, job_id))
+
+
+@router.post("/web/jobs/{job_id}/cancel", dependencies=[OPERATOR])
+async def cancel(services: ServicesDep, actor: ActorDep, job_id: str) -> Response:
+    """Stop a job."""
+    async with services.database.write(actor) as work:
+        job = await service.cancel(work, job_id)
+    return see_other(f"/web/jobs/{job_id}", told=f"{job.title or job.kind} is being stopped.")
+
+
+@router.post("/web/jobs/{job_id}/retry", dependencies=[OPERATOR])
+async def retry(services: ServicesDep, actor: ActorDep, job_id: str) -> Response:
+    """Run it again from the step in which it ended."""
+    async with services.database.write(actor) as work:
+        job = await service.retry(work, job_id)
+    return see_other(
+        f"/web/jobs/{job_id}", told=f"{job.title or job.kind} is waiting to run again."
+    )
+
+
+@router.get("/web/schedules")
+async def schedules_page(request: Request, session: ReadDep) -> Response:
+    """All schedules in plain words."""
+    found = await service.list_schedules(session)
+    return await page(request, "jobs/schedules.html.j2", schedules=[_told(one) for one in found])
+
+
+@router.get("/web/schedules/new", dependencies=[ADMIN])
+@router.post("/web/schedules/new", dependencies=[ADMIN])
+async def new_schedule(request: Request) -> Response:
+    """Let a job run by itself."""
+    form = Form(_fields())
+    if request.method == "POST":
+        made = await form.submit(request, ScheduleForm, _create)
+        if made and not form.preview:
+            return see_other("/web/schedules", told=f"Schedule {made.name} made.")
+    return await _form_page(request, form, "New schedule", "/web/schedules/new")
+
+
+@router.get("/web/schedules/{name}/edit", dependencies=[ADMIN])
+@router.post("/web/schedules/{name}/edit", dependencies=[ADMIN])
+async def edit_schedule(request: Request, session: ReadDep, name: str) -> Response:
+    """Change when and with what it runs."""
+    row = await service.show_schedule(session, name)
+    values = {name: getattr(row, name) for name in ("name", "kind", "cron", "timezone", "enabled")}
+    values["args"] = json.dumps(row.args)
+    form = Form([f for f in _fields() if f.name not in {"name", "kind", "title"}], values)
+    if request.method == "POST":
+        changed = await form.submit(
+            request, ScheduleChange, lambda work, body: _update(work, name, body)
+        )
+        if changed and not form.preview:
+            return see_other("/web/schedules", told=f"Schedule {name} saved.")
+    return await _form_page(request, form, f"Schedule {name}", f"/web/schedules/{name}/edit")
+
+
+@router.post("/web/schedules/{name}/trigger", dependencies=[OPERATOR])
+async def trigger(services: ServicesDep, actor: ActorDep, name: str) -> Response:
+    """Run its job now."""
+    async with services.database.write(actor) as work:
+        job_id = await service.trigger_schedule(work, name)
+    return see_other(f"/web/jobs/{job_id}", told=f"The job of {name} was queued.")
+
+
+@router.post("/web/schedules/{name}/toggle", dependencies=[ADMIN])
+async def toggle(services: ServicesDep, actor: ActorDep, name: str) -> Response:
+    """Pause or resume it."""
+    async with services.database.write(actor) as work:
+        before = await service.show_schedule(work.session, name)
+        await service.update_schedule(work, name, enabled=not before.enabled)
+    told = f"Schedule {name} {'is paused' if before.enabled else 'runs again'}."
+    return see_other("/web/schedules", told=told)
+
+
+@router.post("/web/schedules/{name}/delete", dependencies=[ADMIN])
+async def delete(request: Request, services: ServicesDep, actor: ActorDep, name: str) -> Response:
+    """Delete it once its name was typed."""
+    if (await sent_form(request)).get("confirm") != [name]:
+        raise Invalid("the name was not typed", hint=f"type {name} to delete this schedule")
+    async with services.database.write(actor) as work:
+        await service.delete_schedule(work, name)
+    return see_other("/web/schedules", told=f"Schedule {name} deleted.")
+
+
+class ScheduleChange(BaseModel):
+    """What may be changed of a schedule."""
+
+    cron: str
+    timezone: str = "UTC"
+    args: Json[dict[str, object]] = {}
+    enabled: bool = True
+
+
+async def _create(work: Work, body: ScheduleForm) -> ScheduleView:
+    return await service.create_schedule(work, NewSchedule(**body.model_dump()))
+
+
+async def _update(work: Work, name: str, body: ScheduleChange) -> ScheduleView:
+    return await service.update_schedule(work, name, **body.model_dump())
+
+
+async def _form_page(request: Request, form: Form, title: str, action: str) -> Response:
+    cron, zone = str(form.values.get("cron") or ""), str(form.values.get("timezone") or "UTC")
+    runs = next_runs(cron, zone, after=now()) if cron else []
+    return await page(
+        request,
+        "jobs/schedule_form.html.j2",
+        status=form.status,
+        form=form,
+        title=title,
+        action=action,
+        words=cron_words(cron) if runs else "",
+        runs=runs,
+    )
+
+
+def _fields() -> Sequence[Field]:
+    return (
+        Field(
+            name="name",
+            label="Name",
+            required=True,
+            help="Lower case letters, digits, dot and dash.",
+        ),
+        Field(
+            name="kind", label="Job", kind="select", options=[(k, k) for k in registered_kinds()]
+        ),
+        Field(
+            name="cron",
+            label="When",
+            required=True,
+            help="Minute, hour, day, month, weekday: 15 3 * * 1 is every Monday at 03:15.",
+            attributes={"placeholder": "15 3 * * 1", "autocomplete": "off"},
+        ),
+        Field(name="timezone", label="Time zone", value="UTC", required=True),
+        Field(name="enabled", label="Runs by itself", kind="checkbox", value=True),
+        Field(name="title", label="Title", advanced=True),
+        Field(
+            name="args",
+            label="Arguments",
+            kind="textarea",
+            value="{}",
+            help="A JSON object, as the job takes it.",
+            advanced=True,
+        ),
+    )
+
+
+def _told(one: ScheduleView) -> dict[str, object]:
+    runs = next_runs(one.cron, one.timezone, after=now()) if one.enabled else []
+    return {"view": one, "words": cron_words(one.cron), "runs": runs}
+
+
+async def _find(_: Services, session: AsyncSession, words: str) -> Sequence[Hit]:
+    jobs, _total = await service.list_jobs(session, limit=FOUND, words=words)
+    hits = [
+        Hit(title=j.title or j.kind, href=f"/web/jobs/{j.id}", kind="job", detail=j.state)
+        for j in jobs
+    ]
+    for one in await service.list_schedules(session):
+        if words.lower() in f"{one.name} {one.title}".lower():
+            detail = cron_words(one.cron)
+            hits.append(Hit(title=one.name, href="/web/schedules", kind="schedule", detail=detail))
+    return hits
+
+
+async def _failed(_: Services, session: AsyncSession) -> Sequence[Need]:
+    """Failed jobs of the last day; what is older was seen."""
+    jobs, _total = await service.list_jobs(session, limit=FAILED_SHOWN, states=(JobState.FAILED,))
+    day = 86400
+    return [
+        Need(
+            title=f"{job.title or job.kind} failed",
+            detail=job.error or "",
+            href=f"/web/jobs/{job.id}",
+            action="Look at it",
+            level="bad",
+            topic="job",
+        )
+        for job in jobs
+        if job.finished_at and (now() - job.finished_at).total_seconds() < day
+    ]
+
+
+async def _figures(_: Services, session: AsyncSession) -> Sequence[Figure]:
+    found = []
+    for state, title in ((JobState.RUNNING, "Jobs running"), (JobState.WAITING, "Jobs waiting")):
+        _jobs, total = await service.list_jobs(session, limit=1, states=(state,))
+        found.append(Figure(title=title, value=str(total), href=f"/web/jobs?state={state}"))
+    return found
