@@ -37,6 +37,10 @@ class Field:
     """A heading that is shown above the first field of the group."""
     advanced: bool = False
     """Folded away until somebody opens it."""
+    clears: bool = False
+    """An empty one is sent as null: it takes away what was there."""
+    option: str = ""
+    """Its name on the command line when it differs; ``-``: given by its place, without a name."""
 
 
 @dataclass(slots=True)
@@ -89,7 +93,9 @@ class Form:
         self.preview, self.button = sent.get("do") == ["preview"], (sent.get("do") or [""])[0]
         for one in self.fields:
             self.values[one.name] = _value(one, sent)
-        given = {n: v for n, v in self.values.items() if n in schema.model_fields and v is not None}
+        given = {n: v for n, v in self.values.items() if n in schema.model_fields}
+        clearing = {one.name for one in self.fields if one.clears}
+        given = {n: v for n, v in given.items() if v is not None or n in clearing}
         try:
             return schema.model_validate(given)
         except ValidationError as error:

@@ -161,23 +161,23 @@ function curl(target, body) {
   if (body) words.push("-H", "'Content-Type: application/json'", "-d", quote(JSON.stringify(body)));
   return [...words, quote(location.origin + path)].join(" ");
 }
-function filled(form) {
-  const values = {};
-  for (const field of form.elements) {
-    if (!field.name || field.name === "do" || field.type === "password") continue;
-    if (field.type === "checkbox") values[field.name] = field.checked;
-    else if (field.value !== "") values[field.name] = field.type === "number" ? Number(field.value) : field.value;
-  }
-  return values;
+const givenFields = (form) => [...form.elements].filter((field) =>
+  field.name && field.name !== "do" && (field.type === "checkbox" || field.value !== ""));
+function typed(field) {
+  if (field.type === "checkbox") return field.checked;
+  if (field.type === "password") return `<${field.name}>`;
+  return field.type === "number" ? Number(field.value) : field.value;
 }
 function copyForm(button) {
   const form = button.closest("form");
-  const values = filled(form);
-  if (button.dataset.copyForm === "curl") return copy(curl(form.dataset.api, values));
-  const words = Object.entries(values).flatMap(([name, value]) => {
-    const flag = `--${name.replaceAll("_", "-")}`;
-    if (typeof value === "boolean") return [value ? flag : `--no-${flag.slice(2)}`];
-    return [flag, quote(String(value))];
+  const fields = givenFields(form);
+  if (button.dataset.copyForm === "curl") {
+    return copy(curl(form.dataset.api, Object.fromEntries(fields.map((field) => [field.name, typed(field)]))));
+  }
+  const words = fields.filter((field) => field.type !== "password").flatMap((field) => {
+    const option = field.dataset.option ?? field.name.replaceAll("_", "-");
+    if (option === "-") return [quote(field.value)];
+    return field.type === "checkbox" ? [field.checked ? `--${option}` : `--no-${option}`] : [`--${option}`, quote(field.value)];
   });
   return copy(["holdfast", form.dataset.cli, ...words].join(" "));
 }
