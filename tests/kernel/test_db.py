@@ -6,6 +6,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 from holdfast.kernel.db import Database
+from holdfast.kernel.errors import Unavailable
 from holdfast.schema import metadata
 
 
@@ -30,6 +31,16 @@ async def test_an_upgrade_of_an_upgraded_database_changes_nothing(database: Data
         after = await connection.run_sync(lambda c: set(inspect(c).get_table_names()))
     assert before == after
     assert {"pool", "migration", "job", "audit"} <= after
+
+
+async def test_a_database_of_a_newer_version_is_told_as_that(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
+    await database.upgrade()
+    async with database.engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(Unavailable, match="9999"):
+        await database.upgrade()
+    await database.close()
 
 
 async def test_what_is_read_is_not_kept(database: Database) -> None:

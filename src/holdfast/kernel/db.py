@@ -8,6 +8,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import DateTime, Dialect, MetaData, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass
 from sqlalchemy.types import TypeDecorator
 
+from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.work import Actor, Work
 
 BUSY_TIMEOUT_MS = 30_000
@@ -85,7 +87,10 @@ class Database:
                 yield work
 
     async def upgrade(self) -> None:
-        """Bring the schema to the newest revision."""
+        """Bring the schema to the newest revision.
+
+        Raises ``Unavailable`` when the database is ahead of this program.
+        """
         async with self.engine.begin() as connection:
             await connection.run_sync(_upgrade, self.url)
 
@@ -105,7 +110,13 @@ def alembic_config(url: str) -> Config:
 def _upgrade(connection: Connection, url: str) -> None:
     config = alembic_config(url)
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise Unavailable(
+            f"The database has a schema that this version of Holdfast does not know: {error}",
+            hint="run the version that wrote it, or restore a backup that is as old as this one",
+        ) from error
 
 
 def _set_pragmas(connection: DBAPIConnection, _: object) -> None:
