@@ -61,7 +61,7 @@ async def note(services: Services, word: str) -> None:
 async def notes(url: str) -> list[str]:
     database = Database(url)
     async with database.read() as session:
-        rows = await audit_page(session, limit=100, offset=0)
+        rows, _ = await audit_page(session, limit=100, offset=0)
     await database.close()
     return [row.entity_type for row in rows]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Index, select
+from sqlalchemy import Index, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -37,9 +37,14 @@ async def audit_page(
     entity_id: str | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
-) -> Sequence[AuditRow]:
-    """Changes, newest first, of one kind of thing or one thing, made between two moments."""
-    query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit).offset(offset)
+    words: str = "",
+) -> tuple[Sequence[AuditRow], int]:
+    """Changes, newest first, and how many in all.
+
+    Of one kind of thing or one thing, made between two moments; ``words``: by this person, or an
+    action, or in what it was before or after.
+    """
+    query = select(AuditRow)
     if entity_type:
         query = query.where(AuditRow.entity_type == entity_type)
     if entity_id:
@@ -48,4 +53,15 @@ async def audit_page(
         query = query.where(AuditRow.created_at >= start)
     if end:
         query = query.where(AuditRow.created_at <= end)
+    if words:
+        looked_in = (AuditRow.actor, AuditRow.action, AuditRow.before_json, AuditRow.after_json)
+        query = query.where(or_(*(c.icontains(words, autoescape=True) for c in looked_in)))
+    total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    page = query.order_by(AuditRow.id.desc()).limit(limit).offset(offset)
+    return (await session.scalars(page)).all(), total
+
+
+async def audited_kinds(session: AsyncSession) -> Sequence[str]:
+    """The kinds of things that were ever changed."""
+    query = select(AuditRow.entity_type).distinct().order_by(AuditRow.entity_type)
     return (await session.scalars(query)).all()

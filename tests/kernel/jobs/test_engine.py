@@ -46,7 +46,7 @@ async def test_a_job_runs_its_steps_once_and_shows_them(
         job = await state_of(services.database, job_id, JobState.DONE, JobState.FAILED)
         async with services.database.read() as session:
             kinds = [event.kind for event in await events_after(session, 0, topics=["job"])]
-            ends = await audit_page(session, limit=5, offset=0, entity_type="sample")
+            ends, _ = await audit_page(session, limit=5, offset=0, entity_type="sample")
     assert job.state is JobState.DONE, job.error
     assert job.title == "copy it"
     assert (job.progress_done, job.progress_total, job.progress_text) == (3, 3, "all verified")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from alembic.script import ScriptDirectory
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast import __version__
@@ -101,7 +101,7 @@ async def audit(
     to: str | None = None,
 ) -> list[AuditOut]:
     """Changes, newest first."""
-    rows = await audit_page(
+    rows, total = await audit_page(
         session,
         limit=per_page,
         offset=(page - 1) * per_page,
@@ -110,7 +110,6 @@ async def audit(
         start=_moment(from_, "from"),
         end=_moment(to, "to"),
     )
-    total = await session.scalar(select(func.count()).select_from(AuditRow)) or 0
     response.headers["X-Total-Count"] = str(total)
     return [audit_out(row) for row in rows]
 
