@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 from collections.abc import AsyncIterator
 
 import uvicorn
@@ -9,6 +10,7 @@ from fastapi import FastAPI
 
 from holdfast.assembly import assemble, routers, running
 from holdfast.kernel.config import LoadedSettings
+from holdfast.kernel.identity import invitations
 from holdfast.kernel.restart import Restarter, begin_again
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.app import build_app
@@ -22,9 +24,22 @@ def create_app(services: Services, *, with_worker: bool) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with running(services, with_worker=with_worker):
+            await _invite_first_admin(services)
             yield
 
     return build_app(services, routers(), lifespan)
+
+
+async def _invite_first_admin(services: Services) -> None:
+    """Nobody can log in to a new server, so whoever starts it is shown how: here and nowhere else.
+
+    The output is no log: what is logged goes to stderr, and never has the link.
+    """
+    secret = await invitations.first_link(services.database)
+    if secret:
+        link = invitations.link_address(invitations.own_address(services.settings), secret)
+        sys.stdout.write(f"First login, good once within 24 hours: {link}\n")
+        sys.stdout.flush()
 
 
 def serve(loaded: LoadedSettings, *, with_worker: bool = True) -> None:

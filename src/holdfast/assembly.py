@@ -12,6 +12,7 @@ import holdfast.gateway.service.health
 import holdfast.gateway.startup
 import holdfast.gateway.timers
 import holdfast.kernel.identity.api
+import holdfast.kernel.identity.session_api
 import holdfast.kernel.jobs.api
 import holdfast.kernel.jobs.pages
 import holdfast.kernel.web.system_api
@@ -22,6 +23,7 @@ from holdfast.kernel.backup import backup_if_due
 from holdfast.kernel.clock import now
 from holdfast.kernel.config import LoadedSettings
 from holdfast.kernel.events import forget_old_events
+from holdfast.kernel.identity.logins import forget_old_logins
 from holdfast.kernel.jobs.engine import JobEngine
 from holdfast.kernel.logging import configure, get_logger
 from holdfast.kernel.services import Services, build_services
@@ -36,6 +38,7 @@ def routers() -> list[APIRouter]:
     return [
         holdfast.kernel.web.system_api.router,
         holdfast.kernel.identity.api.router,
+        holdfast.kernel.identity.session_api.router,
         holdfast.kernel.jobs.api.router,
         holdfast.kernel.jobs.pages.router,
         *holdfast.gateway.api.routers,
@@ -104,4 +107,5 @@ def _timers(services: Services) -> list[Timer]:
             HOUR_SECONDS,
             lambda: forget_old_events(services.database, now(), settings.job_retention_days),
         ),
+        Timer("old logins", HOUR_SECONDS, lambda: forget_old_logins(services.database)),
     ]

@@ -1,4 +1,4 @@
-"""``holdfast user`` and ``holdfast token``: who may ask, straight in the database."""
+"""``holdfast user``, ``token`` and ``session``: who may ask, straight in the database."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,21 +20,26 @@ if TYPE_CHECKING:
 Role = Annotated[str, typer.Option(help="viewer, operator or admin.")]
 USER_COLUMNS = ("id", "name", "role", "has_password", "created_at", "disabled_at")
 TOKEN_COLUMNS = ("id", "name", "role", "hint", "user_id", "expires_at", "revoked_at")
+SESSION_COLUMNS = ("id", "name", "method", "address", "last_seen_at", "expires_at", "user_agent")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def add_to(app: typer.Typer) -> None:
-    """Put the two nouns beside the others."""
+    """Put the three nouns beside the others."""
     users = typer.Typer(name="user", help="People who may ask.", no_args_is_help=True)
     users.command("create")(user_create)
     users.command("list")(user_list)
+    users.command("link")(user_link)
     users.command("revoke")(user_revoke)
     tokens = typer.Typer(name="token", help="Tokens of the API.", no_args_is_help=True)
     tokens.command("create")(token_create)
     tokens.command("list")(token_list)
     tokens.command("revoke")(token_revoke)
-    app.add_typer(users)
-    app.add_typer(tokens)
+    logins = typer.Typer(name="session", help="Logins to the console.", no_args_is_help=True)
+    logins.command("list")(session_list)
+    logins.command("end")(session_end)
+    for noun in (users, tokens, logins):
+        app.add_typer(noun)
 
 
 def user_create(
@@ -77,7 +82,7 @@ def user_list(*, form: Output = Form.TABLE, as_json: AsJson = False) -> None:
 
 
 def user_revoke(name: Annotated[str, typer.Argument(help="the user's name")]) -> None:
-    """Disable a person and end all their tokens."""
+    """Disable a person; end all their tokens, links and logins."""
 
     async def act(services: "Services") -> None:
         from holdfast.kernel.identity import service  # noqa: PLC0415 - slow
@@ -87,6 +92,32 @@ def user_revoke(name: Annotated[str, typer.Argument(help="the user's name")]) ->
 
     with_services(act)
     say(f"user {name!r} revoked")
+
+
+def user_link(
+    name: Annotated[str, typer.Argument(help="the user's name")],
+    *,
+    url: Annotated[
+        str, typer.Option(help="Where the console is opened; by default this machine's address.")
+    ] = "",
+    form: Output = Form.TABLE,
+    as_json: AsJson = False,
+) -> None:
+    """Make a link with which a person sets a password, once, within a day; older ones are void."""
+    choose_form(form, as_json=as_json)
+
+    async def act(services: "Services") -> Any:  # noqa: ANN401 - JSON
+        from holdfast.kernel.identity import api, invitations  # noqa: PLC0415 - slow
+
+        async with services.database.write(local_actor()) as work:
+            row, secret = await invitations.create_link(work, name)
+        base = url or invitations.own_address(services.settings)
+        return api.link_out(row, name, invitations.link_address(base, secret)).model_dump()
+
+    made = with_services(act)
+    output.show(made["link"] if output.chosen() is Form.TABLE else made)
+    if output.chosen() is Form.TABLE:
+        say(f"good once, until {made['expires_at']}; it is not shown again")
 
 
 def token_create(
@@ -147,6 +178,39 @@ def token_revoke(number: Annotated[int, typer.Argument(help="the token's id")]) 
 
     with_services(act)
     say(f"token {number} revoked")
+
+
+def session_list(
+    *,
+    name: Annotated[str | None, typer.Option(help="Only this user or token.")] = None,
+    form: Output = Form.TABLE,
+    as_json: AsJson = False,
+) -> None:
+    """List logins to the console, newest first."""
+    choose_form(form, as_json=as_json)
+
+    async def act(services: "Services") -> Any:  # noqa: ANN401 - JSON
+        from holdfast.kernel.identity import session_api, sessions  # noqa: PLC0415 - slow
+
+        async with services.database.read() as session:
+            rows = await sessions.living(session, services.settings)
+        shown = (row for row in rows if name in {None, row.name})
+        return [session_api.session_out(row, services.settings).model_dump() for row in shown]
+
+    output.show(with_services(act), SESSION_COLUMNS)
+
+
+def session_end(number: Annotated[int, typer.Argument(help="the session's id")]) -> None:
+    """End a login now."""
+
+    async def act(services: "Services") -> None:
+        from holdfast.kernel.identity import sessions  # noqa: PLC0415 - slow
+
+        async with services.database.write(local_actor()) as work:
+            await sessions.end(work, number)
+
+    with_services(act)
+    say(f"session {number} ended")
 
 
 def _expiry(text: str) -> "datetime | None":

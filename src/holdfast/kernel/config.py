@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     session_ttl_seconds: int = Field(
         28800, ge=60, description="How long a console login lasts, in seconds."
     )
+    session_idle_seconds: int = Field(
+        7200, ge=300, description="A console login ends when nothing was asked for so long."
+    )
     s3_access_key: SecretStr = Field(
         SecretStr(""), description="Access key for pools without credentials of their own."
     )

@@ -70,6 +70,8 @@ class TooMany(AppError):
     """A limit is reached; the same call may go through later."""
 
     code, http_status, retryable = "too_many", 429, True
+    retry_after_seconds: int | None = None
+    """When to try again, if that is known."""
 
 
 class BadGateway(AppError):

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from holdfast.kernel.clock import iso_time, now
-from holdfast.kernel.identity import service, tables
-from holdfast.kernel.identity.tables import TokenRow, UserRow
+from holdfast.kernel.identity import invitations, service, tables
+from holdfast.kernel.identity.tables import InvitationRow, TokenRow, UserRow
 from holdfast.kernel.web.deps import ADMIN, ActorDep, PageDep, ReadDep, WorkDep
 from holdfast.kernel.work import Role
 
@@ -42,6 +42,14 @@ class UserOut(BaseModel):
     has_password: bool
     created_at: str | None
     disabled_at: str | None
+
+
+class LinkOut(BaseModel):
+    """A link that sets a user's password, once; it is given here and never again."""
+
+    link: str
+    user: str
+    expires_at: str | None
 
 
 class TokenIn(BaseModel):
@@ -112,8 +120,15 @@ async def create_user(work: WorkDep, body: UserIn) -> UserOut:
 
 @router.post("/users/{name}/revoke", dependencies=[ADMIN])
 async def revoke_user(work: WorkDep, name: str) -> UserOut:
-    """Disable a person and end all their tokens."""
+    """Disable a person; end all their tokens, links and logins."""
     return user_out(await service.revoke_user(work, name))
+
+
+@router.post("/users/{name}/link", status_code=201, dependencies=[ADMIN])
+async def create_link(request: Request, work: WorkDep, name: str) -> LinkOut:
+    """Make a link with which a person sets a password, once, within a day; older ones are void."""
+    row, secret = await invitations.create_link(work, name)
+    return link_out(row, name, invitations.link_address(str(request.base_url), secret))
 
 
 @router.get("/tokens", dependencies=[ADMIN])
@@ -140,7 +155,7 @@ async def create_token(work: WorkDep, body: TokenIn) -> NewTokenOut:
 
 @router.post("/tokens/{token_id}/revoke", dependencies=[ADMIN])
 async def revoke_token(work: WorkDep, token_id: TokenId) -> TokenOut:
-    """End a token now."""
+    """End a token and its logins now."""
     return TokenOut(**token_fields(await service.revoke_token(work, token_id)))
 
 
@@ -154,6 +169,11 @@ def user_out(row: UserRow) -> UserOut:
         created_at=iso_time(row.created_at),
         disabled_at=iso_time(row.disabled_at),
     )
+
+
+def link_out(row: InvitationRow, name: str, link: str) -> LinkOut:
+    """A link as it is shown."""
+    return LinkOut(link=link, user=name, expires_at=iso_time(row.expires_at))
 
 
 def token_fields(row: TokenRow) -> dict[str, Any]:

@@ -1,21 +1,21 @@
-"""Create, list and revoke users and tokens; tell who a token belongs to."""
+"""Create and revoke users and tokens; tell who a token belongs to."""
 
-import hashlib
 import re
 import secrets
 from datetime import datetime
 
-from argon2 import PasswordHasher
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import BadRequest, Conflict, Invalid, NotFound
-from holdfast.kernel.identity import tables
-from holdfast.kernel.identity.tables import TokenRow, UserRow
+from holdfast.kernel.identity import passwords, sessions, tables
+from holdfast.kernel.identity.model import Caller
+from holdfast.kernel.identity.sessions import sha256
+from holdfast.kernel.identity.tables import SessionRow, TokenRow, UserRow
+from holdfast.kernel.identity.uses import TokenUses
 from holdfast.kernel.work import Actor, Role, Work
 
 TOKEN_PREFIX = "holdfast_"  # noqa: S105 - the public start of every token
-SHORTEST_PASSWORD = 10
 HINT_CHARACTERS = len(TOKEN_PREFIX) + 4
 _NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9._@-]{0,127}$")
 
@@ -28,36 +28,33 @@ def role_named(text: str) -> Role:
         raise Invalid(f"role {text!r} is unknown", hint="use viewer, operator or admin") from None
 
 
-def token_hash(token: str) -> str:
-    """What is kept of a token; it has 256 random bits, so a plain hash cannot be guessed back."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
 async def create_user(work: Work, *, name: str, role: Role, password: str = "") -> UserRow:
     """Add a person. Raises ``Invalid`` and ``Conflict``."""
     _check_name(name)
-    if password and len(password) < SHORTEST_PASSWORD:
-        raise Invalid(
-            "the password is too short", hint=f"use {SHORTEST_PASSWORD} characters or more"
-        )
+    if password:
+        passwords.check_password(password)
     if await tables.user_named(work.session, name):
         raise Conflict(f"User {name!r} already exists", hint="choose another name")
-    hashed = PasswordHasher().hash(password) if password else ""
+    hashed = await passwords.hashed(password) if password else ""
     user = UserRow(name=name, role=int(role), password_hash=hashed, created_at=now())
     work.session.add(user)
     await work.session.flush()
     work.audit("create", "user", user.id, after={"name": name, "role": role.name.lower()})
+    work.emit("identity", "user.created", {"id": user.id, "name": name})
     return user
 
 
 async def revoke_user(work: Work, name: str) -> UserRow:
-    """Disable a person and revoke every token of theirs. Raises ``NotFound``."""
+    """Disable a person; end all their tokens, links and logins. Raises ``NotFound``."""
     user = await tables.user_named(work.session, name)
     if user is None:
         raise NotFound(f"User {name!r} not found", hint="holdfast user list")
     user.disabled_at = user.disabled_at or now()
     await tables.revoke_tokens_of(work.session, user.id, now())
+    await tables.forget_invitations(work.session, user.id)
+    await sessions.end_of_user(work, user.id, why="user revoked")
     work.audit("revoke", "user", user.id, before={"name": name})
+    work.emit("identity", "user.revoked", {"id": user.id, "name": name})
     return user
 
 
@@ -86,7 +83,7 @@ async def create_token(
         name=name,
         role=int(role),
         hint=text[:HINT_CHARACTERS],
-        sha256=token_hash(text),
+        sha256=sha256(text),
         user_id=user.id if user else None,
         created_at=now(),
         expires_at=expires_at,
@@ -94,36 +91,53 @@ async def create_token(
     work.session.add(row)
     await work.session.flush()
     work.audit("create", "token", row.id, after={"name": name, "role": role.name.lower()})
+    work.emit("identity", "token.created", {"id": row.id, "name": name})
     return row, text
 
 
 async def revoke_token(work: Work, token_id: int) -> TokenRow:
-    """End a token now. Raises ``NotFound``."""
+    """End a token and its logins now. Raises ``NotFound``."""
     row = await work.session.get(TokenRow, token_id)
     if row is None:
         raise NotFound(f"Token {token_id} not found", hint="holdfast token list")
     row.revoked_at = row.revoked_at or now()
+    await sessions.end_where(work, SessionRow.token_id == row.id, why="token revoked")
     work.audit("revoke", "token", row.id, before={"name": row.name})
+    work.emit("identity", "token.revoked", {"id": row.id, "name": row.name})
     return row
 
 
-async def actor_of_token(session: AsyncSession, token: str, *, api_key: str) -> Actor | None:
-    """Who this token speaks for; ``None`` when unknown, expired, revoked or its user disabled."""
-    if api_key and secrets.compare_digest(token.encode(), api_key.encode()):
-        return Actor("api", Role.ADMIN)
-    found = await tables.token_with_hash(session, token_hash(token))
-    if found is None:
+async def caller_of_token(
+    session: AsyncSession, token: str, *, api_key: str, uses: TokenUses | None = None
+) -> Caller | None:
+    """Who this token speaks for; ``None`` when unknown, expired, revoked or its user disabled.
+
+    ``uses`` is told of a token that is let in.
+    """
+    if is_api_key(token, api_key):
+        return Caller(actor=Actor("api", Role.ADMIN))
+    found = await tables.token_with_hash(session, sha256(token))
+    if found is None or not sessions.usable(*found, now()):
         return None
     row, user = found
-    expired = row.expires_at is not None and row.expires_at <= now()
-    if row.revoked_at or expired or (user and user.disabled_at):
-        return None
-    role = min(row.role, user.role) if user else row.role
-    return Actor(f"{user.name}/{row.name}" if user else row.name, Role(role))
+    if uses:
+        uses.note(row.id, row.last_used_at)
+    return Caller(actor=sessions.actor_for(user, row), user_id=row.user_id, token_id=row.id)
+
+
+def is_api_key(given: str, api_key: str) -> bool:
+    """Whether this is the key of the settings; there may be none."""
+    given_bytes = given.encode(errors="surrogatepass")
+    return bool(api_key) and secrets.compare_digest(given_bytes, api_key.encode())
+
+
+def may_be_a_name(text: str) -> bool:
+    """Whether a user or token could be called so."""
+    return _NAME.match(text) is not None
 
 
 def _check_name(name: str) -> None:
-    if not _NAME.match(name):
+    if not may_be_a_name(name):
         raise Invalid(
             f"name {name!r} is not allowed", hint="use letters, digits and . _ @ -, at most 128"
         )

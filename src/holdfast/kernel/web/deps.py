@@ -8,6 +8,7 @@ from fastapi import Depends, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.errors import Forbidden, Invalid
+from holdfast.kernel.identity.model import Caller
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import Actor, Role, Work
 
@@ -52,6 +53,11 @@ def _place_of_nul(place: str, value: object) -> str | None:
 def services_of(request: Request) -> Services:
     """The services of this process."""
     return cast("Services", request.app.state.services)
+
+
+def caller_of(request: Request) -> Caller:
+    """Who is asking, and by which login or token."""
+    return cast("Caller", request.state.caller)
 
 
 def actor_of(request: Request) -> Actor:
@@ -116,6 +122,7 @@ class Page:
 WorkDep = Annotated[Work, Depends(open_work, scope="function")]
 ReadDep = Annotated[AsyncSession, Depends(open_read, scope="function")]
 ServicesDep = Annotated[Services, Depends(services_of)]
+CallerDep = Annotated[Caller, Depends(caller_of)]
 ActorDep = Annotated[Actor, Depends(actor_of)]
 PageDep = Annotated[Page, Depends(Page)]
 OPERATOR = Depends(require(Role.OPERATOR))

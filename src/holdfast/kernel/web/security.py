@@ -1,67 +1,105 @@
-"""The door: nobody reaches a route without a token, and writing needs the operator's role."""
+"""The door: nobody reaches a route without a token or a login, and writing needs a role.
+
+A browser is let in by the cookie of its login. It sends that cookie whoever made it ask, so what a
+cookie lets in must also come from our own pages.
+"""
 
 from typing import TYPE_CHECKING, cast
+from urllib.parse import quote, urlsplit
 
 from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from holdfast.kernel.errors import AppError, Unauthenticated
-from holdfast.kernel.identity.service import actor_of_token
+from holdfast.kernel.clock import now
+from holdfast.kernel.errors import AppError, Forbidden, TooMany, Unauthenticated
+from holdfast.kernel.identity import sessions, tables
+from holdfast.kernel.identity.model import SEEN_STEP, Caller, LoginMethod, Visit, local_path
+from holdfast.kernel.identity.service import caller_of_token
+from holdfast.kernel.identity.uses import TokenUses
+from holdfast.kernel.logging import get_logger
 from holdfast.kernel.web.deps import check_role
-from holdfast.kernel.work import Actor, Role
+from holdfast.kernel.work import SYSTEM, Role
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from holdfast.kernel.identity.sessions import NewSession
     from holdfast.kernel.services import Services
 
+log = get_logger(__name__)
 PUBLIC_PATHS = frozenset(
     {"/api/health", "/api/ready", "/api/docs", "/api/redoc", "/api/openapi.json"}
 )
+PUBLIC_PREFIX = "/static/"
+LOGIN_PATHS = frozenset({"/login", "/logout"})
+LOGIN_PREFIX = "/setup/"
+"""Open to everybody; who comes with a login is known there."""
+OWN_PLACES = ("/api/me", "/web/account")
+"""What is one's own may be changed whatever one's role is."""
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+COOKIES = {
+    LoginMethod.PASSWORD: "holdfast_session",
+    LoginMethod.LINK: "holdfast_session",
+    LoginMethod.KEY: "nanio_session",
+}
+"""Name of the cookie; clients of an older tool log in by key and know theirs by this name."""
 
 
 def error_response(error: AppError) -> JSONResponse:
     """The one form in which the API answers a failure."""
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthenticated) else None
+    headers = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TooMany) and error.retry_after_seconds:
+        headers["Retry-After"] = str(error.retry_after_seconds)
     return JSONResponse(error.body(), status_code=error.http_status, headers=headers)
 
 
 class TokenDoor:
-    """ASGI middleware: every path but the public ones asks for a token, existing or not."""
+    """ASGI middleware: every path but the public ones asks who it is, existing or not."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through with its actor, or answer 401 or 403."""
-        if scope["type"] != "http" or scope["path"] in PUBLIC_PATHS:
+        """Let the request through with its actor, or answer 303, 401 or 403."""
+        path = scope.get("path", "")
+        if scope["type"] != "http" or path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX):
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
+        request, came_at = Request(scope), now()
         try:
-            actor = await self._actor(request)
-            if request.method not in READING_METHODS:
-                check_role(actor, Role.OPERATOR)
+            caller = await self._let_in(request)
         except AppError as error:
-            await error_response(error)(scope, receive, send)
+            await _refusal(request, error)(scope, receive, send)
             return
-        request.state.actor = actor
+        request.state.caller = caller
+        request.state.actor = caller.actor if caller else None
+        request.state.session = caller.session if caller else None
         await self._app(scope, receive, send)
+        session = request.state.session
+        if session and came_at - session.last_seen_at >= SEEN_STEP:
+            await _touch(_services(request), session.id, came_at)
 
-    async def _actor(self, request: Request) -> Actor:
-        services = cast("Services", request.app.state.services)
-        token = token_of(request)
-        actor = None
-        if token:
-            api_key = services.settings.api_key.get_secret_value()
-            async with services.database.read() as session:
-                actor = await actor_of_token(session, token, api_key=api_key)
-        if actor is None:
+    async def _let_in(self, request: Request) -> Caller | None:
+        """Who asks; ``None`` on the way to a login. Raises ``Unauthenticated``, ``Forbidden``."""
+        path, writes = request.url.path, request.method not in READING_METHODS
+        is_login = path in LOGIN_PATHS or path.startswith(LOGIN_PREFIX)
+        caller = await _caller(request)
+        if writes and (is_login or (caller and caller.session)):
+            check_origin(request)
+        if is_login:
+            return caller
+        if caller is None:
             raise Unauthenticated(
                 "Invalid or missing X-Orchestrator-Key",
                 hint="send 'Authorization: Bearer <token>'; make one with: holdfast token create",
             )
-        return actor
+        if writes and not any(path == own or path.startswith(f"{own}/") for own in OWN_PLACES):
+            check_role(caller.actor, Role.OPERATOR)
+        return caller
 
 
 def token_of(request: Request) -> str:
@@ -70,3 +108,102 @@ def token_of(request: Request) -> str:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return request.headers.get("x-orchestrator-key", "").strip()
+
+
+def check_origin(request: Request) -> None:
+    """Raises ``Forbidden`` when a browser says that a page of somebody else sent this.
+
+    Browsers tell by ``Sec-Fetch-Site`` or, over plain http and when old, by ``Origin``. What has
+    neither comes from no browser, and nobody made it send the cookie.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        ours = site in {"same-origin", "none"}
+    else:
+        host = request.headers.get("host", "").lower()
+        ours = origin is None or urlsplit(origin).netloc.lower() == host
+    if not ours:
+        raise Forbidden(
+            "This was sent by a page of another site.",
+            hint="use the console's own pages; a proxy before it must pass the Host header on",
+        )
+
+
+def visit_of(request: Request) -> Visit:
+    """From where the request came."""
+    address = request.client.host if request.client else ""
+    return Visit(address, request.headers.get("user-agent", ""))
+
+
+def set_session_cookie(request: Request, response: Response, started: "NewSession") -> None:
+    """Give the browser its login; over https it never sends it in the clear."""
+    forwarded = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip()
+    response.set_cookie(
+        COOKIES[started.method],
+        started.cookie,
+        max_age=int(started.lasts.total_seconds()),
+        path="/",
+        secure="https" in (request.url.scheme, forwarded.lower()),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def forget_session_cookies(response: Response) -> None:
+    """Take every login's cookie away from the browser."""
+    for name in sorted(set(COOKIES.values())):
+        response.delete_cookie(name, path="/", httponly=True, samesite="lax")
+
+
+def login_address(path: str) -> str:
+    """Where to log in and then go on to ``path``."""
+    wanted = local_path(path)
+    return "/login" if wanted == "/" else f"/login?next={quote(wanted, safe='/')}"
+
+
+async def _caller(request: Request) -> Caller | None:
+    services, token = _services(request), token_of(request)
+    if token:
+        uses = services.find(TokenUses) or services.add(TokenUses(services.database))
+        api_key = services.settings.api_key.get_secret_value()
+        async with services.database.read() as session:
+            return await caller_of_token(session, token, api_key=api_key, uses=uses)
+    cookies = [
+        request.cookies[name] for name in sorted(set(COOKIES.values())) if name in request.cookies
+    ]
+    if not cookies:
+        return None
+    async with services.database.read() as session:
+        return await sessions.caller_of_cookies(session, cookies, services.settings)
+
+
+async def _touch(services: "Services", session_id: int, moment: "datetime") -> None:
+    """Note that a login was used, after the answer: nobody waits for it."""
+    try:
+        async with services.database.write(SYSTEM) as work:
+            await tables.touch_session(work.session, session_id, moment)
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("use of a login not noted", session_id=session_id, error=str(error))
+
+
+def _refusal(request: Request, error: AppError) -> Response:
+    if not isinstance(error, Unauthenticated):
+        return error_response(error)
+    if request.headers.get("hx-request") == "true":
+        shown = urlsplit(request.headers.get("hx-current-url", ""))
+        answer = error_response(error)
+        answer.headers["HX-Redirect"] = login_address(_with_query(shown.path, shown.query))
+        return answer
+    reads = request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("accept", "")
+    if reads and not request.url.path.startswith("/api"):
+        wanted = _with_query(request.url.path, request.url.query)
+        return RedirectResponse(login_address(wanted), status_code=303)
+    return error_response(error)
+
+
+def _with_query(path: str, query: str) -> str:
+    return f"{path}?{query}" if query else path
+
+
+def _services(request: Request) -> "Services":
+    return cast("Services", request.app.state.services)
