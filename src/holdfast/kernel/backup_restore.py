@@ -20,6 +20,7 @@ from holdfast.kernel.dumps import (
     sqlite_path,
 )
 from holdfast.kernel.errors import Invalid
+from holdfast.kernel.nginx import disk
 
 JOURNAL = "restore.json"
 UNPACKED = ".restore"
@@ -97,7 +98,9 @@ async def _carry_out(loaded: LoadedSettings, plan: Restored) -> None:
         (archive.SECRET, settings.data_dir / archive.SECRET),
     ):
         if (unpacked / name).exists() and not target.exists():
-            archive.write_private(target, (unpacked / name).read_bytes())
+            part = target.with_name(f".{target.name}.restored")
+            archive.write_private(part, (unpacked / name).read_bytes())
+            part.replace(target)
     (settings.data_dir / JOURNAL).unlink()
     shutil.rmtree(unpacked)
 
@@ -133,7 +136,9 @@ def _swap_nginx(new: Path, root: Path, aside: Path) -> None:
         if entry.is_dir():
             _swap_tree(entry, root / entry.name, aside / archive.NGINX / entry.name)
         elif not (root / entry.name).exists():
-            shutil.copy2(entry, root / entry.name)
+            part = root / f".{entry.name}.restored"
+            shutil.copy2(entry, part)
+            part.replace(root / entry.name)
     link = root / ".live.restored"
     link.unlink(missing_ok=True)
     link.symlink_to(generation)
@@ -142,18 +147,33 @@ def _swap_nginx(new: Path, root: Path, aside: Path) -> None:
 
 
 def _swap_tree(new: Path, target: Path, kept: Path) -> None:
-    """Put a copy of ``new`` at ``target``; what was there goes to ``kept``."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Put a copy of ``new`` at ``target``; what was there goes to ``kept``, empty for nothing.
+
+    What lies beside ``target`` says how far an interrupted run came: each step ends in a rename.
+    """
     fresh = target.with_name(f".{target.name}.restored")
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(new, fresh, symlinks=True)
-    if target.exists():
-        if kept.exists():
-            shutil.rmtree(target)
+    old = target.with_name(f".{target.name}.replaced")
+    if kept.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not (old.exists() and target.exists()):
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(new, fresh, symlinks=True)
+        disk.sync_file_system(target.parent)
+        if target.exists():
+            target.rename(old)
         else:
-            shutil.move(target, kept)
-    fresh.rename(target)
+            old.mkdir(exist_ok=True)
+        fresh.rename(target)
+        _sync(target.parent)
+    part = kept.with_name(f"{kept.name}.part")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(old, part, symlinks=True)  # it may be another file system
+    disk.sync_file_system(kept.parent)
+    part.rename(kept)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _read_journal(settings: Settings) -> Restored | None:
