@@ -7,6 +7,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from holdfast.kernel.web.console.render import asset
+
 router = APIRouter(include_in_schema=False)
 _templates = Environment(
     loader=PackageLoader("holdfast.kernel.web"),
@@ -22,7 +24,9 @@ async def api_page(request: Request) -> HTMLResponse:
     """Every call with its parameters and body."""
     schema = request.app.openapi()
     page = _templates.get_template("api.html.j2")
-    return HTMLResponse(page.render(info=schema["info"], groups=_groups(schema)))
+    return HTMLResponse(
+        page.render(info=schema["info"], groups=_groups(schema), style=asset("api.css"))
+    )
 
 
 def _groups(schema: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -6,20 +6,27 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 
 from holdfast import __version__
-from holdfast.kernel.errors import AppError, Invalid
+from holdfast.kernel.errors import AppError, Invalid, NotFound
 from holdfast.kernel.logging import MASK, get_logger, is_secret_name
 from holdfast.kernel.services import Services
 from holdfast.kernel.web import api_page
+from holdfast.kernel.web.assets import Assets
+from holdfast.kernel.web.console import pages as console_pages
+from holdfast.kernel.web.console.render import STATIC, error_page, wants_page
 from holdfast.kernel.web.deps import refuse_unstorable
+from holdfast.kernel.web.headers import SafeHeaders, add_safe_headers
 from holdfast.kernel.web.metrics import CountRequests
 from holdfast.kernel.web.security import TokenDoor, error_response
 
 log = get_logger(__name__)
+FAST = 4
+"""Level of compression for what is made for one request; files are compressed once, at 9."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -36,9 +43,14 @@ def build_app(services: Services, routers: Iterable[APIRouter], lifespan: Lifesp
         dependencies=[Depends(refuse_unstorable)],
     )
     app.state.services = services
+    console_pages.contribute(services)
+    app.mount("/static", Assets(directory=STATIC), name="static")
+    # The one added last sees a request first.
     app.add_middleware(TokenDoor)
     app.add_middleware(CountRequests)
-    for router in (api_page.router, *routers):
+    app.add_middleware(GZipMiddleware, minimum_size=500, compresslevel=FAST)
+    app.add_middleware(SafeHeaders)
+    for router in (api_page.router, console_pages.router, *routers):
         app.include_router(router)
     app.add_exception_handler(AppError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -48,8 +60,10 @@ def build_app(services: Services, routers: Iterable[APIRouter], lifespan: Lifesp
     return app
 
 
-async def _expected(_: Request, error: Exception) -> JSONResponse:
+async def _expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
+    if wants_page(request):
+        return await error_page(request, error)
     return error_response(error)
 
 
@@ -66,8 +80,10 @@ async def _unfit(_: Request, __: Exception) -> JSONResponse:
     return error_response(refused)
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 404 and wants_page(request):  # noqa: PLR2004 - HTTP
+        return await error_page(request, NotFound("There is no such page", hint="look in the menu"))
     code = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}.get(
         error.status_code, "error"
     )
@@ -78,7 +94,9 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("unexpected failure", method=request.method, path=request.url.path, exc_info=error)
     body = {"detail": "Internal error", "code": "internal", "hint": "see the server's log"}
-    return JSONResponse(body, status_code=500)
+    answer = JSONResponse(body, status_code=500)
+    add_safe_headers(answer.headers)  # given outside of every middleware
+    return answer
 
 
 def _shown(item: dict[str, Any]) -> dict[str, Any]:
