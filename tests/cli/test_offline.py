@@ -200,4 +200,8 @@ def test_a_backup_is_made_checked_and_restored_by_commands(machine: Machine) -> 
     ]
     done = machine.run("backup", "restore", "latest", "--json")
     assert done.returncode == 0, done.stderr
+    assert "sealing secret" not in done.stderr
+    (machine.directory / "data" / "secret").unlink()
+    done = machine.run("backup", "restore", made["name"], "--json")
+    assert "no sealing secret" in done.stderr
     assert machine.run("backup", "restore", "yesterday").returncode == 4

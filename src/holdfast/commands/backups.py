@@ -88,6 +88,12 @@ def restore(
     output.show(
         dataclasses.asdict(asyncio.run(restore_backup(loaded, path, with_nginx=with_nginx)))
     )
+    secret = loaded.settings.data_dir / "secret"
+    if not loaded.settings.secret.get_secret_value() and not secret.exists():
+        say(
+            f"there is no sealing secret: before the start, set HOLDFAST_SECRET or put {secret} "
+            "back; with another one, the stored S3 keys cannot be read"
+        )
     say("start the server; then compare with what nginx runs: holdfast rebuild --dry-run")
 
 
