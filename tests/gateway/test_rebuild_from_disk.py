@@ -234,3 +234,19 @@ async def test_a_migration_that_was_under_way_goes_on(
             assert json.loads(job.args) == {"migration_id": 7}
         answer = await room.call("DELETE", f"/vhosts/{route.vhost_id}/routes/{route.id}")
         assert answer.status_code == 409
+
+
+async def test_a_sync_of_an_empty_database_takes_everything_over(
+    quick_room: Room, sqlite_template: Path, tmp_path: Path
+) -> None:
+    await a_full_gateway(quick_room)
+    known, flags = await described(quick_room), quick_room.flags()
+    async with without_its_database(quick_room, sqlite_template, tmp_path) as empty:
+        told = await empty.ok("POST", "/config/sync")
+        assert (told["ok"], told["warnings"]) == (True, [])
+        assert (told["pools_new"], told["members_new"], told["vhosts_new"]) == (3, 5, 2)
+        assert told["routes_synced"] == 4
+        assert await described(empty) == known
+        assert empty.flags() == flags
+        rebuilt = await empty.ok("POST", "/config/rebuild")
+        assert (rebuilt["written"], rebuilt["removed"]) == ([], [])

@@ -12,9 +12,11 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.parse import parse_files
 from holdfast.gateway.render_model import PoolSpec, VhostSpec, pool_alias
 from holdfast.gateway.service import rows
+from holdfast.gateway.service.config import rebuild
 from holdfast.gateway.startup import StartupDifferences, start
 from holdfast.kernel.process import run
 from holdfast.kernel.services import Services
+from holdfast.kernel.work import SYSTEM
 from tests.gateway.crashing import CHANGES, DIED, STEPS
 from tests.gateway.room import Room, build_services, open_room, tree_digest
 
@@ -95,6 +97,10 @@ async def test_a_crash_at_any_step_ends_in_agreement(
         again = build_services(url, tmp_path, room.lab.command)
         await start(again)
         assert again.get(StartupDifferences).texts == []
+        assert tree_digest(room.root) == settled
+        async with again.database.write(SYSTEM) as work:
+            rebuilt = await rebuild(work, again.get(Gateway))
+        assert (rebuilt.written, rebuilt.removed) == ([], [])
         assert tree_digest(room.root) == settled
         await services.database.close()
         await again.database.close()

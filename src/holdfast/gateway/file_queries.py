@@ -64,6 +64,20 @@ async def file_routes_by_vhost(
     return found
 
 
+async def plain_descriptions(
+    session: AsyncSession, vhost_ids: Collection[int]
+) -> dict[int, dict[str, str]]:
+    """Descriptions of plain bucket routes by vhost and prefix; these routes stand in no file."""
+    found: dict[int, dict[str, str]] = {vhost_id: {} for vhost_id in vhost_ids}
+    for part in parts_of(vhost_ids):
+        query = select(RouteRow.vhost_id, RouteRow.path_prefix, RouteRow.description).where(
+            RouteRow.vhost_id.in_(part), RouteRow.plain, RouteRow.description != ""
+        )
+        for vhost_id, prefix, text in await session.execute(query):
+            found[vhost_id][prefix] = text or ""
+    return found
+
+
 async def served_vhosts(session: AsyncSession) -> list[ServedVhost]:
     """Every enabled vhost."""
     in_file = (

@@ -8,6 +8,7 @@ Blocking file operations, microseconds each; a batch of hundreds belongs in `asy
 import contextlib
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ _UPLOAD_ID = re.compile(r"[A-Za-z0-9_~%=+.-]{1,255}", re.ASCII)
 _NEW = ".cur.new"
 _EPOCH = "epoch"
 _FEW = 20
+_GONE = ".gone-"
 READY = ".ready"
 """A file beside the flags: without it nginx cannot read them and answers 503, never a default."""
 _MADE = ".routes-made"
@@ -43,6 +45,8 @@ class RouteFlags:
         disk.make_dir(self.root)
         if not (self.root.parent / _MADE).exists():
             self.make_ready()
+        for left in self.root.glob(f"{_GONE}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def make_ready(self) -> None:
         """Let nginx answer by the flags that are here."""
@@ -110,9 +114,26 @@ class RouteFlags:
         for _, bucket, _ in tuple(self.list(vhost)):
             self.remove(vhost, bucket)
 
+    def hide_vhost(self, vhost: str) -> Path | None:
+        """Set the folder of a vhost without routes aside; None while there is a route, or nothing.
+
+        Under `change_lock`, and only when the vhost is no more: its epochs begin anew.
+        """
+        folder = self._vhost_dir(vhost)
+        links = [folder / bucket / "cur" for bucket in _names(folder)]
+        if not folder.is_dir() or any(link.is_symlink() or link.exists() for link in links):
+            return None
+        aside = self.root / f"{_GONE}{secrets.token_hex(8)}"
+        folder.rename(aside)
+        return aside
+
+    def show_vhost(self, vhost: str, aside: Path) -> None:
+        """Take `hide_vhost` back."""
+        aside.rename(self._vhost_dir(vhost))
+
     def list(self, vhost: str | None = None) -> Iterator[tuple[str, str, Flag]]:
         """``(vhost, bucket, flag)`` of every routed bucket, by name; without links not ours."""
-        for host in self._hosts() if vhost is None else [vhost]:
+        for host in self.hosts() if vhost is None else [vhost]:
             for bucket in _names(self._vhost_dir(host)):
                 try:
                     flag = self.get(host, bucket)
@@ -123,7 +144,7 @@ class RouteFlags:
 
     def strange(self) -> Iterator[tuple[Path, str]]:
         """Entries that nobody here wrote, and why they are not read: part of drift."""
-        for host in self._hosts():
+        for host in self.hosts():
             for bucket in _names(self._vhost_dir(host)):
                 link = self._vhost_dir(host) / bucket / "cur"
                 try:
@@ -196,7 +217,8 @@ class RouteFlags:
     def _pins(self, vhost: str, bucket: str) -> Path:
         return self.bucket_dir(vhost, bucket) / "pins"
 
-    def _hosts(self) -> Sequence[str]:
+    def hosts(self) -> Sequence[str]:
+        """Vhosts that have a folder, with routes or without."""
         return [name for name in _names(self.root) if not name.startswith(".")]
 
     def _vhost_dir(self, vhost: str) -> Path:

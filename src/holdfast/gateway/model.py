@@ -37,6 +37,7 @@ class MemberDraft:
     max_fails: int = 3
     fail_timeout_s: int = 30
     enabled: bool = True
+    description: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class VhostDraft:
     extra_directives: str | None = None
     extra_blocks: tuple[BlockSpec, ...] | None = None
     enabled: bool = True
+    description: str | None = None
     default_pool_id: int | None = None
     ip_rule_mode: Literal["allow", "deny"] | None = None
     ip_rule_ips: tuple[str, ...] | None = None
@@ -79,6 +81,7 @@ class RouteDraft:
     key_prefix: str | None = None
     extra_directives: str | None = None
     enabled: bool = True
+    description: str | None = None
 
 
 def bucket_of(path_prefix: str, key_prefix: str | None) -> str | None:

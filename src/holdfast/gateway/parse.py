@@ -12,7 +12,7 @@ from typing import Any
 
 from holdfast.gateway.flags import FlagState, RouteFlags
 from holdfast.gateway.parse_values import told_when_unfit
-from holdfast.gateway.parse_vhost import parse_vhost
+from holdfast.gateway.parse_vhost import newest, parse_vhost, text_of
 from holdfast.gateway.render_model import (
     Balancing,
     GatewaySpec,
@@ -91,7 +91,7 @@ def parse_pool(name: str, conf: str | None, meta_text: str | None) -> PoolSpec:
         source_pool=meta.get("source_nanio_pool_name"),
         credentials=meta.get("credentials"),
         id=_int(meta.get("pool_id")) or (_int(head["id"]) if head else None),
-        updated_at=str((head["updated"] if head else None) or meta.get("updated_at") or ""),
+        updated_at=newest(head["updated"] if head else None, meta),
     )
 
 
@@ -165,6 +165,7 @@ def _member(entry: Mapping[str, Any], kind: PoolType) -> MemberSpec:
         max_fails=int(entry.get("max_fails", 3)),
         fail_timeout_s=int(entry.get("fail_timeout_s", 30)),
         enabled=bool(entry.get("enabled", True)),
+        description=text_of(entry.get("description")),
         id=_int(entry.get("id")),
     )
 
@@ -204,7 +205,8 @@ def _merge(known: list[MemberSpec], servers: list[MemberSpec]) -> list[MemberSpe
             left.remove(server)
             keep = server.role != "replica" and (member.role != "replica" or only_replicas)
             role = member.role if keep else server.role
-            merged.append(replace(server, role=role, id=member.id))
+            known_only = replace(server, id=member.id, description=member.description)
+            merged.append(replace(known_only, role=role))
     return merged + left
 
 

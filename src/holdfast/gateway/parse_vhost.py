@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from holdfast.gateway.parse_values import told_when_unfit
@@ -81,7 +81,10 @@ def _merge(
     mode, rules = _ip_rules(read.plain)
     kind: PoolType = "http" if meta.get("type") == "http" else "nanio"
     ssl = "ssl" in listen
-    disabled = [route for route in _meta_routes(meta) if not route.enabled]
+    known = _meta_routes(meta)
+    disabled = [route for route in known if not route.enabled]
+    told = {route.path_prefix: route.description for route in known}
+    served = [replace(r, description=told.get(r.path_prefix)) for r in read.routes]
     return VhostSpec(
         server_name=(_arguments(read.plain, "server_name") or (name,))[0],
         listen_port=int(listen[0].rpartition(":")[2]),
@@ -95,9 +98,11 @@ def _merge(
         default_pool=read.default_pool,
         ip_rule_mode=cast("Any", mode),
         ip_rules=rules if mode else _meta_rules(meta),
-        routes=tuple(by_length([*read.routes, *disabled])),
+        routes=tuple(by_length([*served, *disabled])),
         id=_int(meta.get("vhost_id")) or (_int(head["id"]) if head else None),
-        updated_at=str((head["updated"] if head else None) or meta.get("updated_at") or ""),
+        updated_at=newest(head["updated"] if head else None, meta),
+        description=text_of(meta.get("description")),
+        plain_descriptions=_plain_descriptions(meta),
     )
 
 
@@ -120,7 +125,25 @@ def _from_meta(name: str, meta: Mapping[str, Any]) -> VhostSpec:
         routes=tuple(by_length(_meta_routes(meta))),
         id=_int(meta.get("vhost_id")),
         updated_at=str(meta.get("updated_at") or ""),
+        description=text_of(meta.get("description")),
+        plain_descriptions=_plain_descriptions(meta),
     )
+
+
+def text_of(value: object) -> str | None:
+    """A text of a sidecar; None for anything else."""
+    return value if value and isinstance(value, str) else None
+
+
+def newest(head: str | None, meta: Mapping[str, Any]) -> str:
+    """When it was changed: a change of words that nginx does not read is only in the sidecar."""
+    return max(head or "", str(meta.get("updated_at") or ""))
+
+
+def _plain_descriptions(meta: Mapping[str, Any]) -> dict[str, str]:
+    found = meta.get("plain_descriptions")
+    entries = found.items() if isinstance(found, dict) else ()
+    return {prefix: text for prefix, value in entries if (text := text_of(value))}
 
 
 def _read_ours(conf: str, nodes: Sequence[Node]) -> _Read:
@@ -275,6 +298,7 @@ def _meta_routes(meta: Mapping[str, Any]) -> list[RouteSpec]:
             key_prefix=entry.get("key_prefix"),
             extra_directives=str(entry.get("extra_directives") or "").strip(),
             enabled=bool(entry.get("enabled", True)),
+            description=text_of(entry.get("description")),
             id=_int(entry.get("id")),
         )
         for entry in meta.get("routes") or []

@@ -10,6 +10,8 @@ only: no generation, no test, no reload.
 """
 
 import asyncio
+import re
+import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -34,6 +36,7 @@ from holdfast.kernel.work import Work
 
 log = get_logger(__name__)
 PRUNED_EVERY = 25
+_UPDATED = re.compile(r"^(# .* updated:)\S*$", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -144,6 +147,25 @@ async def _publish(work: Work, change: Change) -> None:
     work.on_rollback(flags.undo)  # before the way back of the switch: they may name a new pool
     await flags.set(lambda vhost: vhost not in files.new_vhosts)
     await flags.remove(lambda vhost: vhost in files.gone_vhosts)
+    for vhost in files.gone_vhosts:
+        _forget_folder(work, change.gateway, vhost)
+
+
+def _forget_folder(work: Work, gateway: Gateway, vhost: str) -> None:
+    """A vhost that is no more leaves no folder of flags; what a crash leaves goes at the start."""
+    flags = gateway.flags
+    aside = flags.hide_vhost(vhost)
+    if aside is None:
+        return
+
+    async def bring_back() -> None:
+        flags.show_vhost(vhost, aside)
+
+    async def remove() -> None:
+        await asyncio.to_thread(shutil.rmtree, aside, ignore_errors=True)
+
+    work.on_rollback(bring_back)
+    work.after_commit(remove)
 
 
 async def _refuse_without_rows(gateway: Gateway, published: PublishedRow) -> None:
@@ -193,11 +215,26 @@ async def _files(work: Work, change: Change) -> Files:
     written = generations.record().files
     digests = {path: sha256(text.encode()).hexdigest() for path, text in wanted.items()}
     return Files(
-        {p: t for p, t in wanted.items() if on_disk[p] != t or written.get(p) != digests[p]},
+        {
+            path: text
+            for path, text in wanted.items()
+            if (on_disk[path] != text or written.get(path) != digests[path])
+            and not _only_younger(text, on_disk[path], written.get(path))
+        },
         {p for p in possible - wanted.keys() if on_disk[p] is not None or p in written},
         frozenset(change.vhosts - known),
         frozenset(change.vhosts - {vhost.server_name for vhost in specs}),
     )
+
+
+def _only_younger(text: str, there: str | None, written: str | None) -> bool:
+    """True for a file of nginx's that would only get another time: that is worth no reload.
+
+    The sidecar has the time of the last change.
+    """
+    if there is None or there == text or sha256(there.encode()).hexdigest() != written:
+        return False
+    return _UPDATED.sub(r"\1", text, count=1) == _UPDATED.sub(r"\1", there, count=1)
 
 
 async def _prepare(work: Work, change: Change, files: Files) -> Candidate:

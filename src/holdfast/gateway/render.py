@@ -148,7 +148,7 @@ def _pool_meta(pool: PoolSpec) -> dict[str, Any]:
 
 
 def _member_meta(member: MemberSpec) -> dict[str, Any]:
-    return {
+    meta: dict[str, Any] = {
         "id": member.id,
         "address": member.address,
         "role": member.role,
@@ -157,11 +157,18 @@ def _member_meta(member: MemberSpec) -> dict[str, Any]:
         "fail_timeout_s": member.fail_timeout_s,
         "enabled": member.enabled,
     }
+    return meta | _description(member.description)
+
+
+def _description(text: str | None) -> dict[str, str]:
+    """Only where there is one: files of before descriptions stay as they are."""
+    return {"description": text} if text else {}
 
 
 def _vhost_meta(vhost: VhostSpec) -> dict[str, Any]:
     blocks = [{"zone": block.zone, "content": block.content} for block in vhost.extra_blocks]
-    return {
+    plain = dict(sorted(vhost.plain_descriptions.items()))
+    meta: dict[str, Any] = {
         "vhost_id": vhost.id,
         "server_name": vhost.server_name,
         "default_pool_name": vhost.default_pool,
@@ -179,10 +186,12 @@ def _vhost_meta(vhost: VhostSpec) -> dict[str, Any]:
         "routes": [_route_meta(r) for r in by_length(vhost.routes) if not r.is_plain_bucket],
         "format": 2,
     }
+    meta |= _description(vhost.description)
+    return meta | ({"plain_descriptions": plain} if plain else {})
 
 
 def _route_meta(route: RouteSpec) -> dict[str, Any]:
-    return {
+    meta: dict[str, Any] = {
         "id": route.id,
         "path_prefix": route.path_prefix,
         "pool": route.pool,
@@ -190,6 +199,7 @@ def _route_meta(route: RouteSpec) -> dict[str, Any]:
         "extra_directives": route.extra_directives,
         "enabled": route.enabled,
     }
+    return meta | _description(route.description)
 
 
 def _json(value: Mapping[str, Any]) -> str:

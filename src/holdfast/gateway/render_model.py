@@ -28,6 +28,7 @@ class MemberSpec:
     max_fails: int = 3
     fail_timeout_s: int = 30
     enabled: bool = True
+    description: str | None = None
     id: int | None = None
     """Row id, shown in the sidecar for readers of the older format; a reference nowhere."""
 
@@ -60,6 +61,7 @@ class RouteSpec:
     key_prefix: str | None = None
     extra_directives: str = ""
     enabled: bool = True
+    description: str | None = None
     id: int | None = None
 
     @property
@@ -101,11 +103,14 @@ class VhostSpec:
     extra_directives: str = ""
     extra_blocks: tuple[BlockSpec, ...] = ()
     enabled: bool = True
+    description: str | None = None
     default_pool: str | None = None
     ip_rule_mode: Literal["allow", "deny"] | None = None
     ip_rules: tuple[str, ...] = ()
     routes: tuple[RouteSpec, ...] = ()
     """All but ``/``, which is ``default_pool``. Plain bucket routes may be left out."""
+    plain_descriptions: Mapping[str, str] = field(default_factory=dict)
+    """By prefix, of plain bucket routes: these have no other place on disk."""
     id: int | None = None
     updated_at: str = ""
 

@@ -6,16 +6,21 @@ rows' routes); what somebody edited by hand is drift, which is shown and not tak
 """
 
 import asyncio
+import shutil
 from dataclasses import dataclass, field
+
+from sqlalchemy import select
 
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.parse import parse_files
 from holdfast.gateway.publish import hold_lock, render_context
 from holdfast.gateway.render_main import http_conf
-from holdfast.gateway.service.adopt import adopt, drop_pools
+from holdfast.gateway.service.adopt import adopt, adopt_plain_descriptions, drop_pools
 from holdfast.gateway.service.follow import follow_flags
-from holdfast.gateway.tables import PublishedRow
+from holdfast.gateway.service.reading import keep_times
+from holdfast.gateway.service.rebuild import keep_ids
+from holdfast.gateway.tables import PublishedRow, VhostRow
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.logging import get_logger
@@ -50,6 +55,7 @@ async def start(services: Services) -> None:
             told.texts = _keep_rows(gateway, published, number)
         else:
             told.texts = await _agree(work, gateway, published, number)
+            await _forget_folders(work, gateway)
     for text in told.texts:
         log.warning("database and disk differed", difference=text)
 
@@ -117,14 +123,28 @@ async def _agree(work: Work, gateway: Gateway, published: PublishedRow, number: 
     return told
 
 
+async def _forget_folders(work: Work, gateway: Gateway) -> None:
+    """Folders of flags that a change left behind when it crashed: no vhost, and no flag in them."""
+    if gateway.flags.lost:
+        return
+    known = set(await work.session.scalars(select(VhostRow.server_name)))
+    for vhost in set(gateway.flags.hosts()) - known:
+        aside = gateway.flags.hide_vhost(vhost)
+        if aside is not None:
+            await asyncio.to_thread(shutil.rmtree, aside, ignore_errors=True)
+
+
 async def _adopt_files(work: Work, gateway: Gateway) -> list[str]:
     files = await asyncio.to_thread(gateway.generations.files)
     spec = await asyncio.to_thread(parse_files, files)
     told = [f"unreadable: {warning}" for warning in spec.warnings]
     if spec.warnings:
         return told  # half of the truth must not delete rows: the operator looks at the file first
+    await keep_ids(work.session, spec)
     told += await adopt(work.session, spec)
+    await keep_times(work.session, spec)
     told += await follow_flags(work, gateway, files_won=True)
+    await adopt_plain_descriptions(work.session, spec)
     return told + await drop_pools(work.session, spec)
 
 

@@ -43,6 +43,7 @@ class MemberRow(Base, kw_only=True):
     max_fails: Mapped[int] = mapped_column(default=3)
     fail_timeout_s: Mapped[int] = mapped_column(default=30)
     enabled: Mapped[bool] = mapped_column(default=True)
+    description: Mapped[str | None] = mapped_column(default=None)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -95,6 +96,7 @@ class VhostRow(Base, kw_only=True):
     ip_rule_mode: Mapped[str | None] = mapped_column(default=None)
     ip_rule_ips: Mapped[str | None] = mapped_column(Text, default=None)
     buckets_synced_at: Mapped[datetime | None] = mapped_column(default=None)
+    description: Mapped[str | None] = mapped_column(default=None)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -124,6 +126,7 @@ class RouteRow(Base, kw_only=True):
     migration_id: Mapped[int | None] = mapped_column(default=None)
     bucket: Mapped[str | None] = mapped_column(default=None)
     plain: Mapped[bool] = mapped_column(default=False)
+    description: Mapped[str | None] = mapped_column(default=None)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

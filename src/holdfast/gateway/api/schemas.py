@@ -17,6 +17,7 @@ from holdfast.gateway.render_model import Balancing, BlockSpec, PoolType, Role, 
 Id = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9._-]+$")]
 Text = Annotated[str, StringConstraints(max_length=65_536)]
+Description = Annotated[str, StringConstraints(max_length=1000)]
 Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 ServerName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=253)]
 Prefix = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
@@ -27,11 +28,11 @@ class Body(BaseModel):
     """A request's body."""
 
     def given(self) -> dict[str, Any]:
-        """The fields that the caller named, without those that are null."""
+        """The fields that the caller named, without null ones that null does not clear."""
         return {name: getattr(self, name) for name in self.model_fields_set if self._says(name)}
 
     def _says(self, name: str) -> bool:
-        return getattr(self, name) is not None
+        return name == "description" or getattr(self, name) is not None
 
 
 class PoolCreate(Body):
@@ -60,7 +61,7 @@ class PoolUpdate(Body):
     source_nanio_pool_id: Id | None = None
 
     def _says(self, name: str) -> bool:
-        return name in {"source_nanio_pool_id", "description"} or super()._says(name)
+        return name == "source_nanio_pool_id" or super()._says(name)
 
 
 class PoolOut(BaseModel):
@@ -86,6 +87,7 @@ class MemberCreate(Body):
     max_fails: int = Field(3, ge=0, le=100)
     fail_timeout_s: int = Field(30, ge=0, le=600)
     enabled: bool = True
+    description: Description | None = None
 
     def draft(self) -> MemberDraft:
         """The member that is asked for."""
@@ -93,7 +95,7 @@ class MemberCreate(Body):
 
 
 class MemberUpdate(Body):
-    """Changes of a member."""
+    """Changes of a member; null changes nothing, but clears ``description``."""
 
     address: Address | None = None
     role: Role | None = None
@@ -101,6 +103,7 @@ class MemberUpdate(Body):
     max_fails: int | None = Field(None, ge=0, le=100)
     fail_timeout_s: int | None = Field(None, ge=0, le=600)
     enabled: bool | None = None
+    description: Description | None = None
 
 
 class MemberOut(BaseModel):
@@ -114,6 +117,7 @@ class MemberOut(BaseModel):
     max_fails: int
     fail_timeout_s: int
     enabled: bool
+    description: str | None
     created_at: str | None
     updated_at: str | None
 
@@ -232,6 +236,7 @@ class VhostCreate(Body):
     extra_directives: Text | None = None
     extra_blocks: list[Block] | None = None
     enabled: bool = True
+    description: Description | None = None
     default_pool_id: Id | None = None
     ip_rule_mode: Literal["allow", "deny"] | None = None
     ip_rule_ips: list[str] | None = None
@@ -251,7 +256,10 @@ class VhostCreate(Body):
 
 
 class VhostUpdate(Body):
-    """Changes of a vhost; null only clears ``ip_rule_*``, empty texts and lists clear."""
+    """Changes of a vhost; null only clears ``ip_rule_*`` and ``description``.
+
+    Empty texts and lists clear.
+    """
 
     server_name: ServerName | None = None
     listen_port: Port | None = None
@@ -261,6 +269,7 @@ class VhostUpdate(Body):
     extra_directives: Text | None = None
     extra_blocks: list[Block] | None = None
     enabled: bool | None = None
+    description: Description | None = None
     default_pool_id: Id | None = None
     ip_rule_mode: Literal["allow", "deny"] | None = None
     ip_rule_ips: list[str] | None = None
@@ -291,6 +300,7 @@ class VhostOut(BaseModel):
     extra_directives: str | None
     extra_blocks: list[Block] | None
     enabled: bool
+    description: str | None
     default_pool_id: int | None
     ip_rule_mode: str | None
     ip_rule_ips: list[str] | None
@@ -306,6 +316,7 @@ class RouteCreate(Body):
     key_prefix: Annotated[str, StringConstraints(max_length=1024)] | None = None
     extra_directives: Text | None = None
     enabled: bool = True
+    description: Description | None = None
 
     def draft(self, vhost_id: int) -> RouteDraft:
         """The route that is asked for."""
@@ -319,13 +330,14 @@ class VhostDraftIn(VhostCreate):
 
 
 class RouteUpdate(Body):
-    """Changes of a route; null changes nothing, an empty text clears."""
+    """Changes of a route; null only clears ``description``, an empty text clears."""
 
     path_prefix: Prefix | None = None
     pool_id: Id | None = None
     key_prefix: Annotated[str, StringConstraints(max_length=1024)] | None = None
     extra_directives: Text | None = None
     enabled: bool | None = None
+    description: Description | None = None
     allow_orphan: bool = False
     """Switch a bucket's pool at once and leave its objects behind on the old one."""
 
@@ -345,6 +357,7 @@ class RouteOut(BaseModel):
     key_prefix: str | None
     extra_directives: str | None
     enabled: bool
+    description: str | None
     created_at: str | None
     updated_at: str | None
     migration_id: int | None

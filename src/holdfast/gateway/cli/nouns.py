@@ -8,9 +8,34 @@ from holdfast.commands.verbs import DRY_RUN, RELOAD, Field, Verb, noun
 
 WRITE = (RELOAD, DRY_RUN)
 POOL_COLUMNS = ("id", "name", "type", "lb_method", "keepalive", "description")
-MEMBER_COLUMNS = ("id", "address", "role", "weight", "max_fails", "fail_timeout_s", "enabled")
-VHOST_COLUMNS = ("id", "server_name", "listen_port", "ssl", "enabled", "default_pool_id")
-ROUTE_COLUMNS = ("id", "path_prefix", "pool_name", "key_prefix", "enabled", "migration_id")
+MEMBER_COLUMNS = (
+    "id",
+    "address",
+    "role",
+    "weight",
+    "max_fails",
+    "fail_timeout_s",
+    "enabled",
+    "description",
+)
+VHOST_COLUMNS = (
+    "id",
+    "server_name",
+    "listen_port",
+    "ssl",
+    "enabled",
+    "default_pool_id",
+    "description",
+)
+ROUTE_COLUMNS = (
+    "id",
+    "path_prefix",
+    "pool_name",
+    "key_prefix",
+    "enabled",
+    "migration_id",
+    "description",
+)
 
 POOL_FIELDS = (
     Field(name="description", help="What it is for."),
@@ -31,6 +56,7 @@ MEMBER_FIELDS = (
     Field(name="max_fails", kind="number", help="Failures until it is left out, 0: never."),
     Field(name="fail_timeout_s", kind="number", help="How long it is left out, in seconds."),
     Field(name="enabled", kind="flag", help="Whether it gets requests."),
+    Field(name="description", help="Whatever helps the next person."),
     *WRITE,
 )
 VHOST_FIELDS = (
@@ -50,12 +76,14 @@ VHOST_FIELDS = (
     ),
     Field(name="ip_rule_mode", help="allow or deny the addresses of --ip."),
     Field(name="ip_rule_ips", option="ip", kind="texts", help="Address or network; repeatable."),
+    Field(name="description", help="Whatever helps the next person."),
     *WRITE,
 )
 ROUTE_FIELDS = (
     Field(name="key_prefix", help="What is put before the key on the pool."),
     Field(name="extra_directives", help="Lines for its location; @file reads them."),
     Field(name="enabled", kind="flag", help="Whether nginx serves it."),
+    Field(name="description", help="Whatever helps the next person."),
     *WRITE,
 )
 NODE_FIELDS = (

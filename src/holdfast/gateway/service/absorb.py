@@ -11,7 +11,7 @@ from holdfast.gateway.flags import Flag, FlagState
 from holdfast.gateway.publish import mark_changed, render_context
 from holdfast.gateway.render_model import GatewaySpec, RenderContext, RouteSpec, pool_alias
 from holdfast.gateway.service import drift, reading
-from holdfast.gateway.service.adopt import adopt, adopt_flags
+from holdfast.gateway.service.adopt import adopt, adopt_flags, adopt_plain_descriptions
 from holdfast.gateway.service.config import relative_path, shown_path
 from holdfast.gateway.tables import PoolRow, VhostRow
 from holdfast.kernel.clock import now
@@ -101,6 +101,7 @@ async def take_over(
     What the other rows say must be in ``spec`` too: what is not in it is deleted.
     """
     told = await adopt(work.session, spec)
+    await adopt_plain_descriptions(work.session, spec)
     moment = now()
     for name in pools or ():
         row = await queries.pool_named(work.session, name)

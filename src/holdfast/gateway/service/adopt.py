@@ -83,6 +83,17 @@ async def adopt_flags(
     return told
 
 
+async def adopt_plain_descriptions(session: AsyncSession, spec: GatewaySpec) -> None:
+    """Plain bucket routes get the descriptions that the sidecars keep; after `adopt_flags`."""
+    texts = {vhost.server_name: vhost.plain_descriptions for vhost in spec.vhosts}
+    query = select(RouteRow, VhostRow.server_name).join(VhostRow, VhostRow.id == RouteRow.vhost_id)
+    for row, name in await session.execute(query.where(RouteRow.plain)):
+        text = texts.get(name, {}).get(row.path_prefix)
+        if name in texts and (row.description or None) != text:
+            row.description = text
+    await session.flush()
+
+
 async def drop_pools(session: AsyncSession, spec: GatewaySpec) -> list[str]:
     """Delete pools that are not on disk."""
     on_disk = {pool.name for pool in spec.pools}
@@ -255,6 +266,7 @@ def _member_values(spec: MemberSpec) -> dict[str, Any]:
         "max_fails": spec.max_fails,
         "fail_timeout_s": spec.fail_timeout_s,
         "enabled": spec.enabled,
+        "description": spec.description,
     }
 
 
@@ -272,6 +284,7 @@ def _vhost_values(spec: VhostSpec, pools: Mapping[str, PoolRow]) -> dict[str, An
         "default_pool_id": default.id if default else None,
         "ip_rule_mode": spec.ip_rule_mode,
         "ip_rule_ips": json.dumps(list(spec.ip_rules)) if spec.ip_rules else None,
+        "description": spec.description,
     }
 
 
@@ -284,6 +297,7 @@ def _route_row(vhost_id: int, pool_id: int, spec: RouteSpec) -> RouteRow:
         key_prefix=spec.key_prefix,
         extra_directives=spec.extra_directives or None,
         enabled=spec.enabled,
+        description=spec.description,
         created_at=moment,
         updated_at=moment,
     )
@@ -297,4 +311,5 @@ def _route_values(spec: RouteSpec, pool_id: int, row: RouteRow) -> dict[str, Any
         "key_prefix": spec.key_prefix,
         "extra_directives": row.extra_directives if same else spec.extra_directives or None,
         "enabled": spec.enabled,
+        "description": spec.description,
     }

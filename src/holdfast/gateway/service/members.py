@@ -1,7 +1,7 @@
 """Members of a pool: add, change, remove."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -73,6 +73,31 @@ async def update_member(
     work.audit("update", "pool_member", member.id, before=before, after=rows.row_fields(member))
     _tell(work, gateway, pool, "member.updated", member)
     return member
+
+
+async def set_enabled(
+    work: Work, gateway: Gateway, pool_id: int, member_ids: Collection[int], *, enabled: bool
+) -> int:
+    """Enable or disable several servers of a pool; gives how many were changed.
+
+    The last enabled one is not taken out among others, by oversight. Raises ``NotFound`` and
+    ``Conflict``.
+    """
+    known = {member.id: member for member in await list_members(work.session, pool_id)}
+    if missing := set(member_ids) - known.keys():
+        raise NotFound(
+            f"Member {min(missing)} not found", hint="somebody has removed it: look again"
+        )
+    changing = [known[number] for number in member_ids if known[number].enabled is not enabled]
+    left = {member.id for member in known.values() if member.enabled} - set(member_ids)
+    if changing and not enabled and not left:
+        raise Conflict(
+            "No enabled member would be left: the pool would answer 502",
+            hint="leave one out; the last one can be disabled by itself",
+        )
+    for member in changing:
+        await update_member(work, gateway, pool_id, member.id, {"enabled": enabled})
+    return len(changing)
 
 
 async def remove_member(work: Work, gateway: Gateway, pool_id: int, member_id: int) -> None:

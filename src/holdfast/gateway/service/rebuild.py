@@ -16,7 +16,7 @@ from holdfast.gateway.parse import parse_files
 from holdfast.gateway.ports import Restored
 from holdfast.gateway.publish import hold_lock
 from holdfast.gateway.render_model import GatewaySpec, pool_alias
-from holdfast.gateway.service.adopt import adopt, drop_pools
+from holdfast.gateway.service.adopt import adopt, adopt_plain_descriptions, drop_pools
 from holdfast.gateway.service.follow import LOST, flags_follow_rows, rows_follow_flags
 from holdfast.gateway.service.reading import keep_times, moment_of
 from holdfast.gateway.tables import MemberRow, PoolRow, RouteRow, VhostRow
@@ -68,6 +68,7 @@ async def rebuild_from_disk(work: Work, gateway: Gateway, *, force: bool) -> Fro
     await adopt(session, spec)
     await keep_times(session, spec)
     await rows_follow_flags(work, gateway)
+    await adopt_plain_descriptions(session, spec)
     restored = await _restore_migrations(work, gateway)
     result.migrations, result.completed_migrations = restored.active, restored.completed
     result.warnings += restored.warnings

@@ -124,7 +124,15 @@ async def update_route(
     await session.flush()
     work.audit("update", "route", route.id, before=before, after=rows.row_fields(route))
     work.emit("gateway", "route.updated", {"id": route.id, "vhost_id": vhost_id})
-    _mark(work, gateway, vhost, route, was_bucket=was_bucket, was_plain=was_plain)
+    _mark(
+        work,
+        gateway,
+        vhost,
+        route,
+        was_bucket=was_bucket,
+        was_plain=was_plain,
+        was_described=bool(old.description),
+    )
     return route, pool
 
 
@@ -228,9 +236,10 @@ def _mark(
     *,
     was_bucket: str | None = None,
     was_plain: bool = True,
+    was_described: bool = False,
 ) -> None:
     """What of the disk a route stands for, as it is and as it was."""
     buckets = {bucket for bucket in (route.bucket, was_bucket) if bucket}
     mark_changed(work, gateway, flags=[(vhost.server_name, bucket) for bucket in buckets])
-    if not (route.plain and was_plain):
+    if not (route.plain and was_plain) or route.description or was_described:
         mark_changed(work, gateway, vhosts=[vhost.server_name])

@@ -1,5 +1,6 @@
 """From rows to what files are rendered from, in bulk; and from drafts to columns."""
 
+import dataclasses
 import json
 from collections.abc import Collection, Iterable
 from typing import Any, cast
@@ -39,9 +40,14 @@ async def vhost_specs(session: AsyncSession, names: Collection[str]) -> list[Vho
     vhosts = await file_queries.vhosts_for_files(session, names)
     ids = [vhost.id for vhost in vhosts]
     routes = await file_queries.file_routes_by_vhost(session, ids)
+    plain = await file_queries.plain_descriptions(session, ids)
     known = await queries.pool_names(session) if vhosts else {}
     types = await queries.pool_types_of_vhosts(session, ids)
-    return [vhost_spec(v, routes[v.id], known, types[v.id]) for v in vhosts]
+    specs = [vhost_spec(v, routes[v.id], known, types[v.id]) for v in vhosts]
+    return [
+        dataclasses.replace(spec, plain_descriptions=plain[vhost.id])
+        for vhost, spec in zip(vhosts, specs, strict=True)
+    ]
 
 
 def pool_spec(
@@ -83,6 +89,7 @@ def vhost_spec(
         extra_directives=vhost.extra_directives or "",
         extra_blocks=stored_blocks(vhost.extra_blocks),
         enabled=vhost.enabled,
+        description=vhost.description,
         default_pool=default[0] if default else None,
         ip_rule_mode=cast("Any", vhost.ip_rule_mode),
         ip_rules=stored_ips(vhost.ip_rule_ips),
@@ -100,6 +107,7 @@ def route_spec(route: RouteRow, pool_name: str) -> RouteSpec:
         key_prefix=route.key_prefix,
         extra_directives=as_directives(route.extra_directives),
         enabled=route.enabled,
+        description=route.description,
     )
 
 
@@ -167,6 +175,7 @@ def _member_spec(row: MemberRow) -> MemberSpec:
         max_fails=row.max_fails,
         fail_timeout_s=row.fail_timeout_s,
         enabled=row.enabled,
+        description=row.description,
     )
 
 

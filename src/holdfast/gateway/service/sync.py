@@ -9,6 +9,7 @@ from holdfast.gateway.publish import render_context
 from holdfast.gateway.render_model import GatewaySpec, PoolSpec, VhostSpec
 from holdfast.gateway.service import drift, reading
 from holdfast.gateway.service.absorb import take_flag, take_over, with_pool, with_vhost
+from holdfast.gateway.service.rebuild import has_data, rebuild_from_disk
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.nginx.generations import MAIN
 from holdfast.kernel.work import Work
@@ -32,8 +33,10 @@ async def sync(work: Work, gateway: Gateway) -> Synced:
     """Import what differs on disk, file by file, in one publication.
 
     What only the rows have stays and is written back. A file that cannot be kept whole is left as
-    it is, with a warning.
+    it is, with a warning. An empty database takes over everything, as a rebuild from disk does.
     """
+    if not await has_data(work.session):
+        return await _begin(work, gateway)
     result = Synced()
     found = [item for item in await drift.find(work.session, gateway) if item.kind != "missing"]
     spec = before = await reading.stored(work.session)
@@ -58,6 +61,14 @@ async def sync(work: Work, gateway: Gateway) -> Synced:
     if any(item.path == MAIN for item in found):
         result.warnings.append(f"{MAIN} follows from the rest: rewrite it")
     work.audit("sync", "config", None, after=dataclasses.asdict(result))
+    return result
+
+
+async def _begin(work: Work, gateway: Gateway) -> Synced:
+    found = await rebuild_from_disk(work, gateway, force=False)
+    result = Synced(warnings=found.warnings, files_synced=len(found.files - {MAIN}))
+    _count(GatewaySpec(), found.spec, result)
+    result.routes_synced = found.routes
     return result
 
 
