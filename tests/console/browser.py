@@ -111,9 +111,22 @@ class Console:
         assert answer is not None
         assert answer.status == status, f"{path} answered {answer.status}"
 
+    async def look_like(self, look: Look) -> None:
+        """Look at the same page otherwise."""
+        await self.page.emulate_media(color_scheme=look.scheme)
+        await self.page.set_viewport_size({"width": look.width, "height": HEIGHT})
+        self.look = look
+
+    async def check_in_every_look(self) -> None:
+        """`check`, dark and light, wide and narrow, without loading the page again."""
+        for look in LOOKS:
+            await self.look_like(look)
+            await self.check()
+
     async def check(self) -> None:
         """Axe finds nothing, and the page is no wider than the window."""
-        assert await self.axe() == []
+        findings = await self.axe()
+        assert not findings, "\n".join([f"{self.page.url} {self.look}:", *findings])
         wide = await self.page.evaluate("() => document.documentElement.scrollWidth")
         assert wide <= self.look.width, f"{self.page.url}: {wide} px wide in {self.look.width}"
 

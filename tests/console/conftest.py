@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from docs.console_site import furnish
 from holdfast.demo.fleet import Fleet, running_fleet
 from tests.console.browser import Console, Look, opened, running_browser
 from tests.servers.holdfast import API_KEY, Machine
@@ -48,6 +49,12 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet
     """
     async with running_fleet(tmp_path_factory.mktemp("fleet")) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def names(fleet: Fleet) -> dict[str, str]:
+    """The shared fleet filled as `docs.console_site` does: names of what is there, and ids."""
+    return await furnish(fleet)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
