@@ -36,6 +36,11 @@ class TokenUses:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @property
+    def pending(self) -> int:
+        """How many writes are under way."""
+        return len(self._tasks)
+
     async def _write(self, token_id: int, moment: datetime) -> None:
         statement = update(TokenRow).where(TokenRow.id == token_id).values(last_used_at=moment)
         try:
