@@ -13,14 +13,15 @@ from holdfast.commands.verbs import choose_form, read_secret
 from holdfast.kernel.errors import Invalid
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from holdfast.kernel.services import Services
 
 Role = Annotated[str, typer.Option(help="viewer, operator or admin.")]
 USER_COLUMNS = ("id", "name", "role", "has_password", "created_at", "disabled_at")
-TOKEN_COLUMNS = ("id", "name", "role", "hint", "user_id", "expires_at", "revoked_at")
+TOKEN_COLUMNS = (
+    "id", "name", "role", "hint", "user_id", "expires_at", "last_used_at", "revoked_at",
+)  # fmt: skip
 SESSION_COLUMNS = ("id", "name", "method", "address", "last_seen_at", "expires_at", "user_agent")
+LONGEST_LIFETIME = timedelta(days=36_500)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -133,9 +134,10 @@ def token_create(
 ) -> None:
     """Make a token; its text goes to stdout, once, and cannot be shown again."""
     choose_form(form, as_json=as_json)
-    expires_at = _expiry(expires_in)
+    lifetime = _lifetime(expires_in)
 
     async def act(services: "Services") -> Any:  # noqa: ANN401 - JSON
+        from holdfast.kernel.clock import now  # noqa: PLC0415 - beside its only use
         from holdfast.kernel.identity import api, service  # noqa: PLC0415 - slow
 
         async with services.database.write(local_actor()) as work:
@@ -144,7 +146,7 @@ def token_create(
                 name=name,
                 role=service.role_named(role),
                 user_name=user,
-                expires_at=expires_at,
+                expires_at=now() + lifetime if lifetime else None,
             )
         return {**api.token_fields(row), "token": text}
 
@@ -213,15 +215,16 @@ def session_end(number: Annotated[int, typer.Argument(help="the session's id")])
     say(f"session {number} ended")
 
 
-def _expiry(text: str) -> "datetime | None":
-    from holdfast.kernel.clock import now  # noqa: PLC0415 - beside its only use
-
+def _lifetime(text: str) -> timedelta | None:
     if not text:
         return None
     number, unit = text[:-1], text[-1]
     if unit not in UNITS or not number.isdecimal():
         raise Invalid(f"{text!r} is no length of time", hint="use 30d, 12h, 90m or 2w")
     try:
-        return now() + timedelta(seconds=int(number) * UNITS[unit])
+        lifetime = timedelta(seconds=int(number) * UNITS[unit])
     except OverflowError:
-        raise Invalid(f"{text!r} is too long", hint="leave it out for never") from None
+        lifetime = timedelta.max
+    if lifetime > LONGEST_LIFETIME:
+        raise Invalid(f"{text!r} is too long", hint="leave it out for never")
+    return lifetime
