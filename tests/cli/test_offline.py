@@ -57,6 +57,15 @@ def test_a_token_is_made_and_revoked_without_a_server(machine: Machine) -> None:
     assert machine.run("token", "revoke", "99").returncode == 4
 
 
+def test_a_token_may_live_for_a_second_however_slow_the_machine(machine: Machine) -> None:
+    made = machine.run("token", "create", "brief", "--expires-in", "1s", "--json")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["expires_at"]
+    for text in ("1y", "s", "-1s", "9" * 30 + "d"):
+        refused = machine.run("token", "create", "brief", f"--expires-in={text}")
+        assert refused.returncode == 2, refused.stderr
+
+
 def test_a_user_is_added_and_revoked_without_a_server(machine: Machine) -> None:
     words = ("user", "create", "ann", "--role", "admin", "--password")
     assert machine.run(*words, stdin="correct horse battery\n").returncode == 0
