@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from holdfast.demo.fleet import NEW, OLD
-from tests.migrations.site import Site
+from tests.migrations.site import OVER, Site
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 WIRE_FIELDS = {
@@ -143,6 +143,18 @@ async def test_a_bucket_moves_once_at_a_time_and_a_cancel_leaves_the_source(site
     assert twice.json()["detail"] == "Migration is already in terminal state: cancelled"
     listed = (await site.api.get("/api/migrations?phase=cancelled&limit=2")).json()
     assert [row["id"] for row in listed] == [second["id"], first["id"]]
+
+
+@pytest.mark.parametrize("phase", ["pending", "copying", "verifying", "switching"])
+async def test_a_cancel_that_was_accepted_is_kept(site: Site, phase: str) -> None:
+    bucket = f"cancel-{phase}"
+    await site.fill(bucket, objects=40)
+    identifier = (await site.post(bucket)).json()["id"]
+    await site.wait(identifier, phase, *OVER)
+    answer = await site.api.post(f"/api/migrations/{identifier}/cancel")
+    ended = await site.wait(identifier)
+    assert ended["phase"] == ("cancelled" if answer.status_code == 200 else "done")
+    assert answer.status_code in {200, 400, 409}
 
 
 async def test_an_unknown_migration_is_not_found(site: Site) -> None:

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.stores.s3.client import S3Client
+from holdfast.kernel.stores.s3.errors import S3Unreachable
 from holdfast.kernel.stores.s3.model import BucketTotals, ListedObject
 from holdfast.migrations.compare import Action, Comparison, ComparisonTotals, Copied, Difference
+from tests.servers.disks import fill, small_disk
 
 KEYS = st.text(min_size=1, max_size=5)
 BUCKETS = st.dictionaries(KEYS, st.tuples(st.sampled_from(["e1", "e2"]), st.integers(0, 2)))
@@ -182,3 +185,23 @@ async def test_memory_does_not_grow_with_the_bucket(comparison: Comparison) -> N
     tracemalloc.stop()
     assert totals.to_copy.objects == sum(found) == 100_000
     assert peak < 10 * MIB
+
+
+async def test_a_server_that_does_not_answer_is_named_by_its_own_error(
+    comparison: Comparison, free_port: int
+) -> None:
+    async with S3Client(f"http://127.0.0.1:{free_port}", "", "") as dead:
+        with pytest.raises(S3Unreachable):
+            await comparison.scan(dead, "b", dead, "b")
+
+
+@pytest.mark.real
+async def test_a_full_disk_is_a_thing_to_wait_for(tmp_path: Path) -> None:
+    many = a_bucket({f"{number:05d}" * 20: ("e", 1) for number in range(20_000)})
+    with small_disk(tmp_path / "disk", size_mib=8):
+        async with Comparison(tmp_path / "disk" / "scratch.sqlite") as comparison:
+            make_room = fill(tmp_path / "disk")
+            with pytest.raises(Unavailable, match=r"scratch\.sqlite"):
+                await comparison.scan(many, "b", a_bucket({}), "b")
+            make_room()
+            assert not (await comparison.scan(a_bucket({}), "b", a_bucket({}), "b")).source.objects

@@ -106,7 +106,7 @@ async def test_virtual_hosts_that_a_crash_left_apart_are_brought_together(tmp_pa
         assert set(await contents(rig.destination)) == {"both", "old", "new"}
 
 
-CANCELLABLE = [Stage.PREPARE, Stage.COPY, Stage.CONVERGE, Stage.CUTOVER]
+CANCELLABLE = [Stage.PREPARE, Stage.COPY, Stage.CONVERGE, Stage.CUTOVER, Stage.COMMIT]
 
 
 @pytest.mark.parametrize("stage", CANCELLABLE)

@@ -35,7 +35,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 async def test_a_destination_that_dies_is_waited_for(rig: Rig, tmp_path: Path) -> None:
     await rig.fill((f"{i}", b"x" * 50) for i in range(60))
     notes = Notes()
-    slow = replace(QUICK, bandwidth_bytes_per_second=1000.0)
+    slow = replace(QUICK, bandwidth_bytes_per_second=1000.0, give_up_after_seconds=90)
     moving = asyncio.create_task(rig.run(notes, slow))
     await until(lambda: notes.amounts_seen.objects_done > 5)
     await rig.destination.kill()
@@ -199,3 +199,29 @@ async def test_without_the_folder_of_the_flags_nothing_is_done(rig: Rig) -> None
         await rig.run(Notes(), replace(QUICK, give_up_after_seconds=0.5))
     async with rig.destination.client() as client:
         assert not await client.head_bucket(BUCKET)
+
+
+async def test_a_full_pass_that_is_cut_short_stays_owed(rig: Rig) -> None:
+    """The destination dies while everything is compared again: then it is, once it is back."""
+    await rig.fill((f"{i}", b"x") for i in range(5))
+    notes = Notes()
+    log = rig.root / "nginx" / "log" / "dirty.log"
+    slow = replace(QUICK, bandwidth_bytes_per_second=2.0, give_up_after_seconds=90)
+    moving = asyncio.create_task(rig.run(notes, slow))
+    await until(lambda: notes.amounts_seen.objects_done > 0)
+    go_on = asyncio.Event()
+    upload = asyncio.create_task(slow_put(rig, "slow", go_on))
+    await until(lambda: any("waiting for an upload" in line for line in notes.lines))
+    await rig.destination.kill()
+    async with rig.source.client() as behind:
+        await behind.put(BUCKET, "lost-line", b"y")
+    with log.open("a") as file:
+        file.write("a line that cannot be read\n")
+    go_on.set()
+    assert await upload == 200
+    await until(lambda: notes.troubles)
+    port = int(rig.destination.address.rpartition(":")[2])
+    async with nanio_server(rig.root / "destination", port=port):
+        await moving
+        assert notes.ended is Stage.DONE, (notes.message, notes.lines)
+        assert "lost-line" in await contents(rig.destination)

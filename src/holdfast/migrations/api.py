@@ -13,6 +13,7 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.web.deps import ActorDep, PageDep, ReadDep, ServicesDep, WorkDep
 from holdfast.migrations import tables
 from holdfast.migrations.model import Mode, Options, Verify, bytes_per_second
+from holdfast.migrations.schemas import MigrationIn, wish_of
 from holdfast.migrations.service import planning, reading, starting
 from holdfast.migrations.service.planning import Plan
 from holdfast.migrations.service.starting import default_options, with_limits
@@ -21,38 +22,8 @@ from holdfast.migrations.tables import MigrationLogRow, MigrationRow
 
 router = APIRouter(prefix="/api/migrations", tags=["migrations"])
 routers = [router]
-PoolId = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 RowId = Annotated[int, Path(ge=-(2**31), le=2**31 - 1)]
 DryRun = Annotated[bool, Query(description="true: tell what would happen, change nothing")]
-
-
-class MigrationIn(BaseModel):
-    """A move that somebody wants."""
-
-    bucket: str = Field(min_length=1, max_length=63)
-    src_pool_id: PoolId
-    dst_pool_id: PoolId
-    mode: Mode = Mode.COPY
-    verify: Verify = Verify.LISTING
-    confirm: str = Field(
-        "",
-        max_length=63,
-        description="the bucket's name: what is on the destination may be overwritten and deleted",
-    )
-    waive: list[str] = Field(
-        default_factory=list, description="names of checks that shall not stop the move"
-    )
-    bandwidth_limit: Bandwidth | None = Field(
-        None,
-        validation_alias=AliasChoices("bandwidth_limit", "bandwidth"),
-        description="bytes a second, like 50M; also called bandwidth",
-    )
-    transfers: int | None = Field(None, ge=1, le=256)
-    checkers: int | None = Field(None, ge=1, le=256)
-    max_hold_seconds: float | None = Field(None, gt=0.1, le=60)
-    probation_seconds: float | None = Field(None, ge=0, le=86_400)
-    give_up_after_seconds: float | None = Field(None, ge=1, le=30 * 86_400)
-    upload_idle_seconds: float | None = Field(None, ge=1, le=30 * 86_400)
 
 
 class ConfirmIn(BaseModel):
@@ -125,32 +96,6 @@ def plan_out(plan: Plan) -> dict[str, Any]:
         "would_overwrite": plan.would_overwrite,
         "clients_see": list(plan.clients_see),
     }
-
-
-def wish_of(body: MigrationIn, services: Services) -> Wish:
-    """What is asked for, over the settings."""
-    asked = {
-        "verify": body.verify,
-        "transfers": body.transfers,
-        "checkers": body.checkers,
-        "max_hold_seconds": body.max_hold_seconds,
-        "probation_seconds": body.probation_seconds,
-        "give_up_after_seconds": body.give_up_after_seconds,
-        "upload_idle_seconds": body.upload_idle_seconds,
-        "waived": frozenset(body.waive),
-        "adopt": body.confirm == body.bucket,
-    }
-    options = with_limits(default_options(services.settings), asked)
-    if body.bandwidth_limit is not None:
-        limit = bytes_per_second(body.bandwidth_limit)
-        options = dataclasses.replace(options, bandwidth_bytes_per_second=limit)
-    return Wish(
-        bucket=body.bucket,
-        source_id=body.src_pool_id,
-        destination_id=body.dst_pool_id,
-        mode=body.mode,
-        options=options,
-    )
 
 
 @router.post("", status_code=201)

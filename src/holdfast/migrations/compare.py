@@ -19,8 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.model import BucketTotals, ListedObject
+from holdfast.migrations.groups import unwrapped
 
 BATCH_KEYS = 500
 _TEMPORARY = re.compile(r"(?:.*/)?\.tmp\.[0-9a-f]{32}", re.DOTALL)
@@ -114,6 +116,7 @@ class Comparison:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._turn = asyncio.Lock()
+        self._spoilt = False
 
     async def __aenter__(self) -> Self:
         self._connection = await asyncio.to_thread(_open, self._path)
@@ -131,7 +134,9 @@ class Comparison:
                 await asyncio.to_thread(connection.close)
 
     async def remember(self, copied: Sequence[Copied]) -> None:
-        """Keep what was proved while copying."""
+        """Keep what was proved while copying; what cannot be kept is copied again."""
+        if self._spoilt:
+            return
         rows = [
             (c.key, c.source_etag, c.source_modified, c.destination_etag, c.md5) for c in copied
         ]
@@ -148,9 +153,14 @@ class Comparison:
         *,
         by_folder: bool = True,
     ) -> ComparisonTotals:
-        """List both buckets at the same time and work out their differences."""
+        """List both buckets at the same time and work out their differences.
+
+        Raises what listing raises, and ``Unavailable`` when the scratch file cannot be written.
+        """
+        if self._spoilt:
+            await self._start_over()
         await self._run(_forget_listings)
-        async with asyncio.TaskGroup() as both:
+        async with unwrapped(), asyncio.TaskGroup() as both:
             both.create_task(
                 self._list("source", source.list_objects(source_bucket, by_folder=by_folder))
             )
@@ -178,7 +188,26 @@ class Comparison:
         async with self._turn:
             if self._connection is None:
                 raise RuntimeError("the comparison is not open: use `async with`")
-            return await asyncio.to_thread(_transact, self._connection, action)
+            if self._spoilt:
+                raise Unavailable(f"{self._path.name} was spoilt: everything is compared again")
+            try:
+                return await asyncio.to_thread(_transact, self._connection, action)
+            except sqlite3.DatabaseError as error:  # a full disk, above all
+                self._spoilt = True
+                raise Unavailable(f"{self._path.name} cannot be written: {error}") from error
+
+    async def _start_over(self) -> None:
+        """Nothing in the file can be believed any more."""
+        async with self._turn:
+            if self._connection is not None:
+                self._connection.close()
+            self._path.unlink(missing_ok=True)
+            try:
+                self._connection = await asyncio.to_thread(_open, self._path)
+            except sqlite3.DatabaseError as error:
+                self._connection = sqlite3.connect(":memory:")
+                raise Unavailable(f"{self._path.name} cannot be written: {error}") from error
+            self._spoilt = False
 
 
 def is_unfinished_write(listed: ListedObject) -> bool:

@@ -25,6 +25,7 @@ from holdfast.migrations.copier_model import (
     TornRead,
 )
 from holdfast.migrations.copier_object import ObjectTransfer
+from holdfast.migrations.groups import unwrapped
 
 DEFAULT_TRANSFERS = 16
 TORN_TRIES = 25
@@ -95,7 +96,7 @@ class ObjectCopier:
         """
         report = SyncReport()
         stream = _as_stream(keys)
-        async with _unwrapped(), asyncio.TaskGroup() as workers:
+        async with unwrapped(), asyncio.TaskGroup() as workers:
             for _ in range(self._transfers):
                 workers.create_task(self._work(stream, report))
         await self.flush()
@@ -258,15 +259,3 @@ async def _different_keys(comparison: Comparison) -> AsyncIterator[str]:
     async for batch in comparison.differences():
         for difference in batch:
             yield difference.key
-
-
-@asynccontextmanager
-async def _unwrapped() -> AsyncIterator[None]:
-    """Our callers catch the failure itself, not a group of it."""
-    try:
-        yield
-    except* AppError as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None

@@ -70,7 +70,17 @@ class Copying:
             raise Unavailable(FULL, hint="make room on it; the move goes on then")
         if parts.dirty.owed:
             await parts.report.note(f"full pass: {parts.dirty.owed}")
+        owed = parts.dirty.owed or "the last full pass did not end"
         parts.dirty.settle()
+        try:
+            await self._compare_and_copy()
+        except BaseException:
+            parts.dirty.owe(owed)
+            raise
+        self._passes += 1
+
+    async def _compare_and_copy(self) -> None:
+        parts = self._parts
         async with self.watched():
             found = await parts.copier.compare()
             totals = parts.copier.totals
@@ -92,7 +102,6 @@ class Copying:
         if report.failed:
             parts.dirty.owe("some objects could not be copied")
             await self._failed(report)
-        self._passes += 1
 
     async def converge(self) -> None:
         """Rounds until the last one is predicted to be short, and nothing but it is owed."""

@@ -20,7 +20,7 @@ from holdfast.kernel.logging import get_logger
 from holdfast.migrations.canary import Canary
 from holdfast.migrations.copying import LOOK_SECONDS, Copying
 from holdfast.migrations.gate import Hold
-from holdfast.migrations.model import HoldAttempt, Stage, backoff_seconds
+from holdfast.migrations.model import SWITCHED, HoldAttempt, Stage, backoff_seconds
 from holdfast.migrations.move import Cancelled, Entrance, Parts, failed_keys
 from holdfast.migrations.patience import pause, worded
 from holdfast.migrations.switch import drain_in_hold, drained, first_busy, to_the_end, together
@@ -98,7 +98,7 @@ class Cutover:
         hold = Hold(parts.switch.older_counters(with_current=True))
         started_at, started = iso_time(now()) or "", time.monotonic()
         parts.nginx.gate.close(parts.move.places, hold)
-        result = "switched"
+        result = SWITCHED
         try:
             async with asyncio.timeout(parts.move.options.max_hold_seconds):
                 await self._hold(hold, attempt)
@@ -152,6 +152,8 @@ class Cutover:
             await self._pin_uploads(attempt)
         if parts.dirty.owed:
             raise StepBack(f"a full pass is owed: {parts.dirty.owed}")
+        # Whoever cancels before this is written is heard; after it he is told that it is too late.
+        await parts.report.stage(Stage.COMMIT, "")
         parts.check_cancelled()
 
     async def _drain(self, hold: Hold, attempt: _Attempt) -> None:

@@ -172,6 +172,9 @@ class Options:
         return cls(**values)
 
 
+SWITCHED = "switched"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldAttempt:
     """One try at the switch, as the API tells it."""

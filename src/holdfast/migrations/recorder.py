@@ -6,6 +6,7 @@ Its row, its log, events, the audit, and the record on disk.
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
@@ -17,9 +18,10 @@ from holdfast.gateway.service.routing import finish_move
 from holdfast.kernel.clock import iso_time, now
 from holdfast.kernel.errors import NotFound, Unavailable
 from holdfast.kernel.jobs.context import JobContext
+from holdfast.kernel.jobs.pace import Pace
 from holdfast.kernel.work import Work
 from holdfast.migrations import files
-from holdfast.migrations.model import HoldAttempt, Options, Stage, phase_of, served_by
+from holdfast.migrations.model import SWITCHED, HoldAttempt, Options, Stage, phase_of, served_by
 from holdfast.migrations.move import Amounts, Move
 from holdfast.migrations.tables import MigrationLogRow, MigrationRow
 
@@ -41,12 +43,14 @@ class Recorder:
         self._ctx, self._move, self._abandon = ctx, move, abandon
         self._amounts: Amounts | None = None
         self._written: Amounts | None = None
+        self._objects, self._bytes = Pace(), Pace()
+        self._cancel_seen = False
         self.ended: Stage | None = None
 
     @property
     def cancelled(self) -> bool:
         """Whether it is to end; read from the thread that drives it."""
-        return bool(self._abandon) or self._ctx.cancelled
+        return bool(self._abandon) or self._cancel_seen or self._ctx.cancelled
 
     async def stage(self, stage: Stage, message: str) -> None:
         """A step is about to be taken."""
@@ -91,6 +95,8 @@ class Recorder:
 
         def change(row: MigrationRow) -> None:
             row.holds = json.dumps([*json.loads(row.holds), asdict(attempt)])
+            if attempt.result != SWITCHED:
+                row.stage = Stage.CUTOVER.value  # it may be cancelled again
 
         message = (
             f"hold {attempt.number}: {attempt.result}; writes waited {attempt.seconds:.3f} s, "
@@ -145,7 +151,7 @@ class Recorder:
                 continue
             self._ctx.progress(latest.objects_done, latest.objects_total, unit="objects")
             with contextlib.suppress(Unavailable):
-                await self._write(self._only_amounts, "")
+                await self._write(self._only_amounts, "", kind="progress")
 
     async def _only_amounts(self, _: Work, row: MigrationRow) -> None:
         self._put_amounts(row)
@@ -155,11 +161,14 @@ class Recorder:
             for name, value in asdict(self._amounts).items():
                 setattr(row, name, value)
             self._written = self._amounts
+            self._objects.add(time.monotonic(), self._amounts.objects_done)
+            self._bytes.add(time.monotonic(), self._amounts.bytes_done)
 
     async def _change(
         self, change: Callable[[MigrationRow], None], message: str, *, kind: str = ""
     ) -> None:
         async def apply(_: Work, row: MigrationRow) -> None:
+            self._cancel_seen = row.cancel_requested  # the job hears of it later
             self._put_amounts(row)
             change(row)
 
@@ -186,11 +195,24 @@ class Recorder:
                     self._ctx.log(message)
                     _add_line(work, row, message)
                 if kind:
-                    work.emit("migration", kind, event_of(row, message))
+                    work.emit("migration", kind, event_of(row, message) | self._speed(row))
         except SQLAlchemyError as error:
             raise Unavailable("the database cannot be written", details=str(error)) from error
         if kind == "phase":
             await asyncio.to_thread(self._write_record, row)
+
+    def _speed(self, row: MigrationRow) -> dict[str, float | None]:
+        """Both must be there, so the slower of the two says when."""
+        if row.finished_at:
+            return {}
+        objects, of_bytes = self._objects, self._bytes
+        return {
+            "objects_per_second": objects.per_second,
+            "bytes_per_second": of_bytes.per_second,
+            "eta_seconds": _later(
+                objects.eta_seconds(row.objects_total), of_bytes.eta_seconds(row.bytes_total)
+            ),
+        }
 
     def _write_record(self, row: MigrationRow) -> None:
         data_dir = self._ctx.services.settings.data_dir
@@ -205,14 +227,29 @@ class Recorder:
 
 
 def event_of(row: MigrationRow, message: str) -> dict[str, Any]:
-    """What an event tells of a migration."""
+    """What an event tells of a migration: enough to draw it without asking."""
+    holds = json.loads(row.holds)
     return {
         "id": row.id,
+        "job_id": row.job_id,
         "bucket": row.bucket,
         "phase": row.phase,
         "stage": row.stage,
         "message": message,
+        "error": row.error_msg,
+        "objects_done": row.objects_done,
+        "objects_total": row.objects_total,
+        "bytes_done": row.bytes_done,
+        "bytes_total": row.bytes_total,
+        "dirty_keys": row.dirty_keys,
+        "holds": len(holds),
+        "write_pause_seconds": round(sum(hold["seconds"] for hold in holds), 3),
+        "write_pause_limit_seconds": Options.from_json(row.options).max_hold_seconds,
     }
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def _add_line(work: Work, row: MigrationRow, message: str) -> None:

@@ -63,15 +63,27 @@ class MigrationLogRow(Base, kw_only=True):
 
 
 async def migration_page(
-    session: AsyncSession, *, phase: str | None, limit: int, offset: int
+    session: AsyncSession, *, phase: str | None, limit: int, offset: int, words: str = ""
 ) -> tuple[Sequence[MigrationRow], int]:
-    """Migrations, newest first, and how many there are in all."""
+    """Migrations, newest first, and how many there are in all; ``words``: in the bucket's name."""
     query = select(MigrationRow)
+    if words:
+        query = query.where(MigrationRow.bucket.icontains(words, autoescape=True))
     if phase:
         query = query.where(MigrationRow.phase == phase)
     total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
     page = query.order_by(MigrationRow.id.desc()).limit(limit).offset(offset)
     return (await session.scalars(page)).all(), total
+
+
+async def phase_times(session: AsyncSession, migration_id: int) -> dict[Phase, datetime]:
+    """When each phase began for the first time."""
+    query = (
+        select(MigrationLogRow.phase, func.min(MigrationLogRow.created_at))
+        .where(MigrationLogRow.migration_id == migration_id)
+        .group_by(MigrationLogRow.phase)
+    )
+    return {Phase(phase): moment for phase, moment in await session.execute(query)}
 
 
 async def phase_counts(session: AsyncSession) -> dict[Phase, int]:

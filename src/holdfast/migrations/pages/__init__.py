@@ -1,0 +1,96 @@
+"""Pages of migrations: the plan before the start, what happens now, what is left behind."""
+
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.kernel.services import Services
+from holdfast.kernel.web.console.formats import size
+from holdfast.kernel.web.console.registry import Figure, Hit, NavItem, Need, console_parts
+from holdfast.kernel.work import Role
+from holdfast.migrations import tables
+from holdfast.migrations.model import Phase
+from holdfast.migrations.pages import moves, new
+
+__all__ = ["contribute", "routers"]
+
+routers = [new.router, moves.router]
+FOUND = 6
+
+
+def contribute(services: Services) -> None:
+    """Navigation, search, what waits for the operator, figures."""
+    parts = console_parts(services)
+    parts.templates["migrations"] = "holdfast.migrations.pages"
+    parts.nav.append(
+        NavItem(
+            title="Migrations",
+            href="/web/migrations",
+            icon="migrations",
+            group="Gateway",
+            order=40,
+        )
+    )
+    parts.actions.append(
+        Hit(title="Move a bucket", href="/web/migrations/new", kind="action", role=Role.OPERATOR)
+    )
+    parts.searchers.append(_find)
+    parts.needs.append(_needs)
+    parts.figures.append(_figures)
+
+
+async def _find(_: Services, session: AsyncSession, words: str) -> Sequence[Hit]:
+    rows, _total = await tables.migration_page(
+        session, phase=None, limit=FOUND, offset=0, words=words
+    )
+    return [
+        Hit(
+            title=f"{row.bucket} (move {row.id})",
+            href=f"/web/migrations/{row.id}",
+            kind="migration",
+            detail=row.phase,
+        )
+        for row in rows
+    ]
+
+
+async def _needs(_: Services, session: AsyncSession) -> Sequence[Need]:
+    needs = []
+    for row in await tables.active_migrations(session):
+        if row.error_msg:
+            needs.append(
+                Need(
+                    title=f"The move of {row.bucket} waits",
+                    detail=row.error_msg,
+                    href=f"/web/migrations/{row.id}",
+                    action="Look at it",
+                    topic="migration",
+                )
+            )
+    orphans = await tables.orphaned_sources(session)
+    if orphans:
+        bytes_left = sum(row.bytes_total for row in orphans)
+        needs.append(
+            Need(
+                title=f"{len(orphans)} moved buckets still lie on their old pool",
+                detail=f"{size(bytes_left)} that no client reaches; kept until you delete them.",
+                href="/web/migrations/orphaned",
+                action="Look through them",
+                topic="migration",
+            )
+        )
+    return needs
+
+
+async def _figures(_: Services, session: AsyncSession) -> Sequence[Figure]:
+    counts = await tables.phase_counts(session)
+    done = counts.pop(Phase.DONE, 0)
+    ended = counts.pop(Phase.ERROR, 0), counts.pop(Phase.CANCELLED, 0)
+    return [
+        Figure(
+            title="Buckets moving",
+            value=str(sum(counts.values())),
+            href="/web/migrations",
+            detail=f"{done} moved, {ended[0]} failed, {ended[1]} cancelled",
+        )
+    ]

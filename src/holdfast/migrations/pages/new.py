@@ -1,0 +1,104 @@
+"""A new move: first its plan, then its start."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request, Response
+
+from holdfast.gateway.service.routing import pool_names
+from holdfast.kernel.errors import AppError
+from holdfast.kernel.web.console.forms import Field, Form
+from holdfast.kernel.web.console.render import page, see_other
+from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
+from holdfast.migrations.model import Mode, Verify
+from holdfast.migrations.schemas import MigrationIn, wish_of
+from holdfast.migrations.service import planning, starting
+from holdfast.migrations.service.planning import Plan
+
+router = APIRouter(include_in_schema=False, prefix="/web/migrations", dependencies=[OPERATOR])
+START = "start"
+
+
+@router.get("/new")
+@router.post("/new")
+async def new_move(
+    request: Request, services: ServicesDep, actor: ActorDep, session: ReadDep
+) -> Response:
+    """The form; once it was sent, the plan of it; once that was agreed to, the move."""
+    pools = await pool_names(session)
+    query = request.query_params
+    form = Form(_fields(pools), {name: query[name] for name in query if name in _FROM_ADDRESS})
+    plan: Plan | None = None
+    if request.method == "POST":
+        body = await form.read(request, MigrationIn)
+        if body is not None:
+            try:
+                wish = wish_of(body, services)
+                if form.button == START:
+                    row = await starting.create(services, actor, wish)
+                    return see_other(f"/web/migrations/{row.id}", told=f"{row.bucket} moves.")
+                plan = await planning.plan(services, wish)
+            except AppError as error:
+                form.refuse(error)
+    return await page(
+        request, "migrations/new.html.j2", status=form.status, form=form, plan=plan, pools=pools
+    )
+
+
+_FROM_ADDRESS = ("bucket", "src_pool_id", "dst_pool_id")
+
+
+def _fields(pools: dict[int, str]) -> Sequence[Field]:
+    named = sorted(((str(number), name) for number, name in pools.items()), key=lambda one: one[1])
+    return (
+        Field(name="bucket", label="Bucket", required=True, attributes={"autocomplete": "off"}),
+        Field(name="src_pool_id", label="From pool", kind="select", options=named, required=True),
+        Field(name="dst_pool_id", label="To pool", kind="select", options=named, required=True),
+        Field(
+            name="mode",
+            label="What is on the destination",
+            kind="select",
+            required=True,
+            value=Mode.COPY.value,
+            options=(
+                (Mode.COPY.value, "is kept: the destination must be empty"),
+                (Mode.SYNC.value, "is made equal: what only it has is deleted"),
+            ),
+        ),
+        Field(
+            name="confirm",
+            label="Bucket's name once more",
+            help="Only where objects on the destination may be overwritten or deleted.",
+            attributes={"autocomplete": "off"},
+        ),
+        Field(
+            name="verify",
+            label="Proof before the switch",
+            kind="select",
+            required=True,
+            value=Verify.LISTING.value,
+            options=[(one.value, one.value) for one in Verify],
+            advanced=True,
+        ),
+        Field(
+            name="bandwidth_limit",
+            label="Bandwidth",
+            help="Bytes a second, like 50M.",
+            advanced=True,
+        ),
+        Field(name="transfers", label="Objects copied at once", kind="number", advanced=True),
+        Field(
+            name="max_hold_seconds",
+            label="Longest pause of writes at the switch, in seconds",
+            kind="number",
+            help="It steps back after this, and tries again later. Reads never wait.",
+            attributes={"step": "any"},
+            advanced=True,
+        ),
+        Field(
+            name="probation_seconds",
+            label="Watched after the switch, in seconds",
+            kind="number",
+            attributes={"step": "any"},
+            advanced=True,
+        ),
+    )
