@@ -17,6 +17,7 @@ import holdfast.kernel.jobs.api
 import holdfast.kernel.jobs.pages
 import holdfast.kernel.web.system_api
 import holdfast.migrations.api
+import holdfast.migrations.pages
 import holdfast.migrations.service
 import holdfast.schema
 from holdfast.kernel.backup import backup_if_due
@@ -43,6 +44,7 @@ def routers() -> list[APIRouter]:
         holdfast.kernel.jobs.pages.router,
         *holdfast.gateway.api.routers,
         *holdfast.migrations.api.routers,
+        *holdfast.migrations.pages.routers,
     ]
 
 
@@ -56,6 +58,7 @@ def assemble(loaded: LoadedSettings) -> Services:
     holdfast.gateway.service.health.contribute(services)
     holdfast.migrations.service.build_migrations(services)
     holdfast.kernel.jobs.pages.contribute(services)
+    holdfast.migrations.pages.contribute(services)
     return services
 
 

@@ -1,35 +1,24 @@
 """Routes of migrations."""
 
-import dataclasses
 import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import AliasChoices, BaseModel, Field
 
+from holdfast.gateway.service.orphans import Confirmation
 from holdfast.kernel.clock import iso_time, row_time
-from holdfast.kernel.config import Bandwidth
-from holdfast.kernel.services import Services
 from holdfast.kernel.web.deps import ActorDep, PageDep, ReadDep, ServicesDep, WorkDep
 from holdfast.migrations import tables
-from holdfast.migrations.model import Mode, Options, Verify, bytes_per_second
+from holdfast.migrations.model import Options
 from holdfast.migrations.schemas import MigrationIn, wish_of
 from holdfast.migrations.service import planning, reading, starting
 from holdfast.migrations.service.planning import Plan
-from holdfast.migrations.service.starting import default_options, with_limits
-from holdfast.migrations.service.wish import Wish
 from holdfast.migrations.tables import MigrationLogRow, MigrationRow
 
 router = APIRouter(prefix="/api/migrations", tags=["migrations"])
 routers = [router]
 RowId = Annotated[int, Path(ge=-(2**31), le=2**31 - 1)]
 DryRun = Annotated[bool, Query(description="true: tell what would happen, change nothing")]
-
-
-class ConfirmIn(BaseModel):
-    """What is about to be deleted, typed."""
-
-    confirm: str = Field("", max_length=255)
 
 
 def migration_out(row: MigrationRow) -> dict[str, Any]:
@@ -202,7 +191,7 @@ async def cancel_migration(migration_id: RowId, work: WorkDep) -> dict[str, Any]
 @router.post("/{migration_id}/purge-source")
 async def purge_source(
     migration_id: RowId,
-    body: ConfirmIn,
+    body: Confirmation,
     services: ServicesDep,
     actor: ActorDep,
     *,
@@ -212,11 +201,4 @@ async def purge_source(
     purge = await reading.purge_source(
         services, actor, migration_id, confirm=body.confirm, dry_run=dry_run
     )
-    return {
-        "ok": not purge.errors,
-        "bucket": purge.bucket,
-        "deleted": purge.deleted,
-        "total": purge.total,
-        "errors": purge.errors,
-        "dry_run": dry_run,
-    }
+    return purge.as_json()

@@ -35,6 +35,11 @@ async def pool_ids(session: AsyncSession) -> dict[str, int]:
     return {name: pool_id for pool_id, (name, _) in (await queries.pool_names(session)).items()}
 
 
+async def pool_names(session: AsyncSession) -> dict[int, str]:
+    """The name of each pool by its id."""
+    return {pool_id: name for pool_id, (name, _) in (await queries.pool_names(session)).items()}
+
+
 async def entries(session: AsyncSession) -> dict[str, Entry]:
     """Every enabled vhost by its name."""
     vhosts, _ = await queries.vhost_page(session, limit=2**31 - 1, offset=0)

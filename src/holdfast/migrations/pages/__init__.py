@@ -55,18 +55,17 @@ async def _find(_: Services, session: AsyncSession, words: str) -> Sequence[Hit]
 
 
 async def _needs(_: Services, session: AsyncSession) -> Sequence[Need]:
-    needs = []
-    for row in await tables.active_migrations(session):
-        if row.error_msg:
-            needs.append(
-                Need(
-                    title=f"The move of {row.bucket} waits",
-                    detail=row.error_msg,
-                    href=f"/web/migrations/{row.id}",
-                    action="Look at it",
-                    topic="migration",
-                )
-            )
+    needs = [
+        Need(
+            title=f"The move of {row.bucket} waits",
+            detail=row.error_msg,
+            href=f"/web/migrations/{row.id}",
+            action="Look at it",
+            topic="migration",
+        )
+        for row in await tables.active_migrations(session)
+        if row.error_msg
+    ]
     orphans = await tables.orphaned_sources(session)
     if orphans:
         bytes_left = sum(row.bytes_total for row in orphans)

@@ -81,7 +81,7 @@ async def move_page(request: Request, session: ReadDep, move_id: MoveId) -> Resp
         stages=_stages(row, await tables.phase_times(session, move_id)),
         options=options,
         holds=holds,
-        paused_seconds=max((hold["seconds"] for hold in holds), default=0.0),
+        paused_seconds=sum(hold["seconds"] for hold in holds),
         is_active=row.phase in ACTIVE_PHASES,
         elapsed=((row.finished_at or now()) - row.started_at).total_seconds()
         if row.started_at

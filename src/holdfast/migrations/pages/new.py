@@ -12,7 +12,6 @@ from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
 from holdfast.migrations.model import Mode, Verify
 from holdfast.migrations.schemas import MigrationIn, wish_of
 from holdfast.migrations.service import planning, starting
-from holdfast.migrations.service.planning import Plan
 
 router = APIRouter(include_in_schema=False, prefix="/web/migrations", dependencies=[OPERATOR])
 START = "start"
@@ -27,7 +26,7 @@ async def new_move(
     pools = await pool_names(session)
     query = request.query_params
     form = Form(_fields(pools), {name: query[name] for name in query if name in _FROM_ADDRESS})
-    plan: Plan | None = None
+    plan: planning.Plan | None = None
     if request.method == "POST":
         body = await form.read(request, MigrationIn)
         if body is not None:

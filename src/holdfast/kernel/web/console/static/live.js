@@ -48,8 +48,10 @@ function fill(event) {
       if (field.textContent !== text) field.textContent = text;
     }
   }
-  if (!event.data.total) return;
-  const percent = Math.min(100, Math.floor((100 * event.data.done) / event.data.total));
+  const { data } = event;
+  const [done, total] = data.bytes_total ? [data.bytes_done, data.bytes_total] : [data.done, data.total];
+  if (!total) return;
+  const percent = Math.min(100, Math.floor((100 * done) / total));
   for (const bar of document.querySelectorAll(`[data-progress="${CSS.escape(key)}"]`)) {
     bar.querySelector("progress").value = percent;
     bar.querySelector("[data-percent]").textContent = `${percent} %`;
