@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from holdfast.kernel.jobs import tables
 from holdfast.kernel.jobs.errors import JobGaveWay
 from holdfast.kernel.jobs.logfile import JobLog
 from holdfast.kernel.jobs.model import ACTIVE
+from holdfast.kernel.jobs.pace import Pace
 from holdfast.kernel.jobs.registry import StepSpec
 from holdfast.kernel.logging import get_logger
 from holdfast.kernel.services import Services
@@ -92,6 +94,7 @@ class JobContext:
         self._fence = fence
         self._progress: Progress | None = None
         self._saved: Progress | None = None
+        self._pace = Pace()
         self._changed = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -169,4 +172,9 @@ class JobContext:
             "progress_text": latest.text,
         }
         if await tables.set_job(work.session, self.job_id, among=ACTIVE, **values):
-            work.emit("job", "progress", {"id": self.job_id, "kind": self.kind, **values})
+            self._pace.add(time.monotonic(), latest.done)
+            speed = {
+                "per_second": self._pace.per_second,
+                "eta_seconds": self._pace.eta_seconds(latest.total),
+            }
+            work.emit("job", "progress", {"id": self.job_id, "kind": self.kind, **values, **speed})
