@@ -137,6 +137,22 @@ async def test_a_database_with_data_is_replaced_only_by_force(quick_room: Room) 
     assert await described(quick_room) == before
 
 
+async def test_by_force_a_pool_stays_while_a_flag_goes_to_it(quick_room: Room) -> None:
+    one, two = await quick_room.pool("one"), await quick_room.pool("two")
+    vhost = await quick_room.vhost(one)
+    await quick_room.route(vhost, "/bkt/", two)
+    for path in (quick_room.root / "live/pools").glob("two.*"):
+        path.unlink()
+    for dry_run in ("true", "false"):
+        answer = await quick_room.call(
+            "POST", "/config/rebuild-from-disk", force="true", dry_run=dry_run
+        )
+        assert answer.status_code == 200, answer.text
+        assert "pool 'two': its files are gone; it stays" in str(answer.json()["warnings"])
+    assert {pool["name"] for pool in await quick_room.ok("GET", "/pools")} == {"one", "two"}
+    assert quick_room.flags() == {"s3.local/bkt": "two"}
+
+
 async def test_by_force_no_row_goes_because_its_file_cannot_be_read(quick_room: Room) -> None:
     await a_full_gateway(quick_room)
     (quick_room.root / "live/pools/one.conf").write_text("upstream one {")

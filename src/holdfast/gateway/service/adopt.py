@@ -95,11 +95,15 @@ async def adopt_plain_descriptions(session: AsyncSession, spec: GatewaySpec) -> 
 
 
 async def drop_pools(session: AsyncSession, spec: GatewaySpec) -> list[str]:
-    """Delete pools that are not on disk."""
+    """Delete pools that are not on disk, but for those that a route still goes to."""
     on_disk = {pool.name for pool in spec.pools}
+    used = set(await session.scalars(select(RouteRow.pool_id)))
+    used |= set(await session.scalars(select(VhostRow.default_pool_id)))
     told = []
     for row in await session.scalars(select(PoolRow)):
-        if row.name not in on_disk:
+        if row.name not in on_disk and row.id in used:
+            told.append(f"pool {row.name!r}: its files are gone; it stays, a route goes to it")
+        elif row.name not in on_disk:
             told.append(f"pool {row.name!r}: deleted")
             await session.delete(row)
     await session.flush()

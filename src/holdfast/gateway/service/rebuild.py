@@ -72,7 +72,7 @@ async def rebuild_from_disk(work: Work, gateway: Gateway, *, force: bool) -> Fro
     restored = await _restore_migrations(work, gateway)
     result.migrations, result.completed_migrations = restored.active, restored.completed
     result.warnings += restored.warnings
-    await drop_pools(session, spec)
+    result.warnings += await drop_pools(session, spec)
     result.routes_of = await _routes_of(session)
     result.routes = sum(result.routes_of.values())
     result.credentials = _recovered(gateway, spec, result.warnings)
