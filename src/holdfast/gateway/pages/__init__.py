@@ -1,0 +1,19 @@
+"""The gateway's pages of the console: one module and its templates for each noun.
+
+What all of them share is in ``edge.py``: the transaction of the gateway's only writer, a form that
+can be tried before it is saved, and the choice of a pool.
+"""
+
+from fastapi import APIRouter
+
+from holdfast.gateway.pages import members, node_setup, pool_keys, pool_parts, pools
+from holdfast.kernel.services import Services
+from holdfast.kernel.web.console.registry import console_parts
+
+routers: list[APIRouter] = [pools.router, members.router, pool_keys.router, node_setup.router]
+
+
+def contribute(services: Services) -> None:
+    """Templates, navigation, search, and what the overview tells of the gateway."""
+    console_parts(services).templates["gateway"] = "holdfast.gateway.pages"
+    pool_parts.contribute(services)

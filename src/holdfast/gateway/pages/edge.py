@@ -1,0 +1,120 @@
+"""What the gateway's pages share: its unit of work, forms that can be tried, a pool's choice."""
+
+import contextlib
+import difflib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.gateway import page_queries, queries
+from holdfast.gateway.context import Gateway
+from holdfast.gateway.publish import warning_of
+from holdfast.gateway.service.preview import Preview
+from holdfast.kernel.errors import NginxRefused
+from holdfast.kernel.web.console.forms import Form
+from holdfast.kernel.web.deps import actor_of, services_of
+from holdfast.kernel.work import Work
+
+Body = TypeVar("Body", bound=BaseModel)
+Result = TypeVar("Result")
+_TIME = re.compile(r" updated:\S*$", re.MULTILINE)
+POOLS_OFFERED = 500
+"""A longer list is nothing to choose from: the form then asks for the pool's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved(Generic[Result]):
+    """What a form's transaction gave back."""
+
+    value: Result
+    work: Work
+
+    @property
+    def warning(self) -> str:
+        """What is not live, and what to do about it."""
+        return warning_of(self.work)
+
+
+@dataclass(slots=True)
+class Trial:
+    """A file as it would be, beside the live one; filled while a form is tried."""
+
+    path: str = ""
+    before: str = ""
+    after: str | None = None
+
+    def keep(self, gateway: Gateway, folder: str, preview: Preview) -> None:
+        """Remember what would be written. ``folder``: ``pools`` or ``vhosts``."""
+        self.path, self.after = str(preview.path), preview.content or ""
+        self.before = gateway.generations.read(f"{folder}/{preview.path.name}") or ""
+
+    def verdict(self, form: Form) -> bool | None:
+        """Whether nginx takes it; None when it was not tried, or something else is wrong."""
+        if self.after is None:
+            return None
+        if form.problem is None:
+            return True if form.preview else None
+        return False if isinstance(form.problem, NginxRefused) else None
+
+    @property
+    def diff(self) -> str:
+        """What changes in the live file; empty for a new one, or when nothing does."""
+        if not self.before or self.same:
+            return ""
+        lines = difflib.unified_diff(
+            self.before.splitlines(), (self.after or "").splitlines(), "live", "tried", lineterm=""
+        )
+        return "\n".join(lines)
+
+    @property
+    def same(self) -> bool:
+        """Whether nginx would read what it reads now: the time in the head is worth no reload."""
+        return _TIME.sub("", self.before) == _TIME.sub("", self.after or "")
+
+
+@contextlib.asynccontextmanager
+async def gateway_work(request: Request) -> AsyncIterator[tuple[Work, Gateway]]:
+    """One transaction that is the only writer of the gateway, and the gateway."""
+    services = services_of(request)
+    async with services.database.write(actor_of(request)) as work:
+        await queries.lock_gateway(work.session)
+        yield work, services.get(Gateway)
+
+
+async def submit(
+    form: Form,
+    request: Request,
+    schema: type[Body],
+    act: Callable[[Work, Gateway, Body], Awaitable[Result]],
+) -> Saved[Result] | None:
+    """`Form.submit` in a transaction of the gateway; None when the form is to be shown again.
+
+    That is so when something is wrong, and after a rehearsal.
+    """
+    gateway = services_of(request).get(Gateway)
+
+    async def acting(work: Work, body: Body) -> Saved[Result]:
+        await queries.lock_gateway(work.session)
+        return Saved(await act(work, gateway, body), work)
+
+    saved = await form.submit(request, schema, acting)
+    return None if form.preview else saved
+
+
+async def pool_options(
+    session: AsyncSession, *, kind: str = "", none: str = ""
+) -> Sequence[tuple[str, str]]:
+    """Pools to choose from, by name; ``kind``: of this type only; ``none``: words for no pool.
+
+    Empty when there are too many to choose from.
+    """
+    found = await page_queries.pools_to_choose(session, kind=kind, limit=POOLS_OFFERED + 1)
+    if len(found) > POOLS_OFFERED:
+        return ()
+    first = [("", none)] if none else []
+    return [*first, *((str(number), name) for number, name in found)]
