@@ -25,12 +25,6 @@ class PromoteIn(BaseModel):
     allow_orphan: bool = False
 
 
-class ConfirmIn(BaseModel):
-    """What is about to be deleted, typed."""
-
-    confirm: str = Field("", max_length=255)
-
-
 def bucket_out(seen: SeenBucket) -> dict[str, Any]:
     """A bucket of a vhost, in the contract's shape."""
     totals = seen.totals
@@ -43,18 +37,6 @@ def bucket_out(seen: SeenBucket) -> dict[str, Any]:
         "size_bytes": totals.size_bytes if totals else None,
         "migration_id": seen.route.migration_id if seen.route else None,
         "discovered_at": iso_time(seen.row.discovered_at),
-    }
-
-
-def purge_out(purge: orphans.Purge, *, dry_run: bool) -> dict[str, Any]:
-    """What a purge did."""
-    return {
-        "ok": not purge.errors,
-        "bucket": purge.bucket,
-        "deleted": purge.deleted,
-        "total": purge.total,
-        "errors": purge.errors,
-        "dry_run": dry_run,
     }
 
 
@@ -151,7 +133,7 @@ async def purge_orphan(
     bucket: str,
     services: ServicesDep,
     actor: ActorDep,
-    body: ConfirmIn | None = None,
+    body: orphans.Confirmation | None = None,
     confirm: Confirm = "",
     *,
     dry_run: DryRun = False,
@@ -161,7 +143,7 @@ async def purge_orphan(
     done = await orphans.purge_orphan(
         services, actor, vhost_id, bucket, confirm=typed, dry_run=dry_run
     )
-    return purge_out(done, dry_run=dry_run)
+    return done.as_json()
 
 
 @router.delete("/buckets/{bucket}/route")

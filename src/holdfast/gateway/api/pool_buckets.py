@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from holdfast.gateway.api.buckets import Confirm, ConfirmIn, DryRun, RowId, purge_out
+from holdfast.gateway.api.buckets import Confirm, DryRun, RowId
 from holdfast.gateway.service import orphans, pool_buckets
 from holdfast.gateway.service.pool_buckets import PoolBucket
 from holdfast.gateway.tables import VhostRow
@@ -39,7 +39,7 @@ async def purge(
     bucket: str,
     services: ServicesDep,
     actor: ActorDep,
-    body: ConfirmIn | None = None,
+    body: orphans.Confirmation | None = None,
     confirm: Confirm = "",
     *,
     dry_run: DryRun = False,
@@ -55,7 +55,7 @@ async def purge(
         dry_run=dry_run,
         action="pool_bucket_purge",
     )
-    return {"pool_id": pool_id, **purge_out(done, dry_run=dry_run)}
+    return {"pool_id": pool_id, **done.as_json()}
 
 
 def _bucket_out(bucket: PoolBucket) -> dict[str, Any]:

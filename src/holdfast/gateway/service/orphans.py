@@ -1,8 +1,10 @@
 """Data that no client reaches any more: found, and purged on request, never a live copy."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import bucket_queries
@@ -18,6 +20,12 @@ from holdfast.kernel.stores.s3.model import BucketTotals
 from holdfast.kernel.work import Actor
 
 MOST_ERRORS = 20
+
+
+class Confirmation(BaseModel):
+    """What is about to be deleted, typed: the body of every call that purges."""
+
+    confirm: str = Field("", max_length=255)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,11 @@ class Purge:
     total: int = 0
     deleted: int = 0
     errors: list[str] = field(default_factory=list)
+    dry_run: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """As every call that purges answers."""
+        return {"ok": not self.errors, **asdict(self)}
 
 
 async def orphans_of_vhost(services: Services, vhost_id: int) -> tuple[list[Orphan], int]:
@@ -101,7 +114,7 @@ async def purge_copy(
         client = await s3_for_pool(gateway, session, pool)
     async with client:
         totals = await client.totals(bucket)
-        result = Purge(bucket, total=totals.objects)
+        result = Purge(bucket, total=totals.objects, dry_run=dry_run)
         if dry_run:
             return result
         before = {"pool": pool.name, "objects": totals.objects, "bytes": totals.size_bytes}
