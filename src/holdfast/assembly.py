@@ -8,10 +8,12 @@ from fastapi import APIRouter
 
 import holdfast.gateway.api
 import holdfast.gateway.context
+import holdfast.gateway.pages
 import holdfast.gateway.service.health
 import holdfast.gateway.startup
 import holdfast.gateway.timers
 import holdfast.kernel.identity.api
+import holdfast.kernel.identity.pages
 import holdfast.kernel.identity.session_api
 import holdfast.kernel.jobs.api
 import holdfast.kernel.jobs.pages
@@ -40,9 +42,11 @@ def routers() -> list[APIRouter]:
         holdfast.kernel.web.system_api.router,
         holdfast.kernel.identity.api.router,
         holdfast.kernel.identity.session_api.router,
+        holdfast.kernel.identity.pages.router,
         holdfast.kernel.jobs.api.router,
         holdfast.kernel.jobs.pages.router,
         *holdfast.gateway.api.routers,
+        *holdfast.gateway.pages.routers,
         *holdfast.migrations.api.routers,
         *holdfast.migrations.pages.routers,
     ]
@@ -56,9 +60,11 @@ def assemble(loaded: LoadedSettings) -> Services:
     services = build_services(loaded)
     holdfast.gateway.context.build_gateway(services)
     holdfast.gateway.service.health.contribute(services)
+    holdfast.gateway.pages.contribute(services)
     holdfast.migrations.service.build_migrations(services)
     holdfast.kernel.jobs.pages.contribute(services)
     holdfast.migrations.pages.contribute(services)
+    holdfast.kernel.identity.pages.contribute(services)
     return services
 
 

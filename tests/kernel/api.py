@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from holdfast.kernel.config import LoadedSettings, Settings
 from holdfast.kernel.db import Database
 from holdfast.kernel.identity import api as identity_api
-from holdfast.kernel.identity import service
+from holdfast.kernel.identity import pages as identity_pages
+from holdfast.kernel.identity import service, session_api
 from holdfast.kernel.secrets import Sealer
 from holdfast.kernel.services import Services
 from holdfast.kernel.web import system_api
@@ -25,10 +26,12 @@ def services_for(database: Database, data_dir: Path, **settings: object) -> Serv
     """Services of these settings."""
     data_dir.mkdir(parents=True, exist_ok=True)
     given = Settings(
-        data_dir=data_dir,
-        database_url=SecretStr(database.url),
-        api_key=SecretStr(API_KEY),
-        **settings,  # type: ignore[arg-type]
+        **{
+            "data_dir": data_dir,
+            "database_url": SecretStr(database.url),
+            "api_key": SecretStr(API_KEY),
+            **settings,
+        }  # type: ignore[arg-type]
     )
     loaded = LoadedSettings(given, {}, data_dir / "config.toml")
     return Services(loaded, database, Sealer("a secret for tests"))
@@ -41,7 +44,10 @@ def app_of(services: Services, *more: APIRouter) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
 
-    return build_app(services, [system_api.router, identity_api.router, *more], lifespan)
+    identity_pages.contribute(services)
+    own = (identity_api, session_api, identity_pages)
+    routers = [system_api.router, *(room.router for room in own), *more]
+    return build_app(services, routers, lifespan)
 
 
 def client_of(services: Services, token: str = API_KEY, *more: APIRouter) -> httpx.AsyncClient:

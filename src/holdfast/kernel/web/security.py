@@ -19,6 +19,7 @@ from holdfast.kernel.identity.model import SEEN_STEP, Caller, LoginMethod, Visit
 from holdfast.kernel.identity.service import caller_of_token
 from holdfast.kernel.identity.uses import TokenUses
 from holdfast.kernel.logging import get_logger
+from holdfast.kernel.web.console.render import error_page, wants_page
 from holdfast.kernel.web.deps import check_role
 from holdfast.kernel.work import SYSTEM, Role
 
@@ -71,27 +72,28 @@ class TokenDoor:
             return
         request, came_at = Request(scope), now()
         try:
-            caller = await self._let_in(request)
+            caller = await _caller(request)
+            request.state.caller = caller
+            request.state.actor = caller.actor if caller else None
+            request.state.session = caller.session if caller else None
+            check_rights(request, caller)
         except AppError as error:
-            await _refusal(request, error)(scope, receive, send)
+            answer = await _refusal(request, error)
+            await answer(scope, receive, send)
             return
-        request.state.caller = caller
-        request.state.actor = caller.actor if caller else None
-        request.state.session = caller.session if caller else None
         await self._app(scope, receive, send)
-        session = request.state.session
-        if session and came_at - session.last_seen_at >= SEEN_STEP:
-            await _touch(_services(request), session.id, came_at)
+        if caller and caller.session and came_at - caller.session.last_seen_at >= SEEN_STEP:
+            await _touch(_services(request), caller.session.id, came_at)
 
-    async def _let_in(self, request: Request) -> Caller | None:
-        """Who asks; ``None`` on the way to a login. Raises ``Unauthenticated``, ``Forbidden``."""
-        path, writes = request.url.path, request.method not in READING_METHODS
-        is_login = path in LOGIN_PATHS or path.startswith(LOGIN_PREFIX)
-        caller = await _caller(request)
-        if writes and (is_login or (caller and caller.session)):
-            check_origin(request)
-        if is_login:
-            return caller
+
+def check_rights(request: Request, caller: Caller | None) -> None:
+    """Raises ``Unauthenticated`` for nobody, but on the way to a login; ``Forbidden``."""
+    # Not of the URL, which begins with what the Host header says.
+    path, writes = str(request.scope["path"]), request.method not in READING_METHODS
+    is_login = path in LOGIN_PATHS or path.startswith(LOGIN_PREFIX)
+    if writes and (is_login or (caller and caller.session)):
+        check_origin(request)
+    if not is_login:
         if caller is None:
             raise Unauthenticated(
                 "Invalid or missing X-Orchestrator-Key",
@@ -99,7 +101,6 @@ class TokenDoor:
             )
         if writes and not any(path == own or path.startswith(f"{own}/") for own in OWN_PLACES):
             check_role(caller.actor, Role.OPERATOR)
-        return caller
 
 
 def token_of(request: Request) -> str:
@@ -136,7 +137,9 @@ def visit_of(request: Request) -> Visit:
 
 
 def set_session_cookie(request: Request, response: Response, started: "NewSession") -> None:
-    """Give the browser its login; over https it never sends it in the clear."""
+    """Give the browser its login, in place of any other; over https never sent in the clear."""
+    for name in {*COOKIES.values()} & {*request.cookies} - {COOKIES[started.method]}:
+        response.delete_cookie(name, path="/", httponly=True, samesite="lax")
     forwarded = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip()
     response.set_cookie(
         COOKIES[started.method],
@@ -186,19 +189,24 @@ async def _touch(services: "Services", session_id: int, moment: "datetime") -> N
         log.warning("use of a login not noted", session_id=session_id, error=str(error))
 
 
-def _refusal(request: Request, error: AppError) -> Response:
-    if not isinstance(error, Unauthenticated):
-        return error_response(error)
-    if request.headers.get("hx-request") == "true":
+def is_htmx(request: Request) -> bool:
+    """Whether a page's script asks, which takes a part of the answer."""
+    return request.headers.get("hx-request") == "true"
+
+
+async def _refusal(request: Request, error: AppError) -> Response:
+    if isinstance(error, Unauthenticated) and is_htmx(request):
         shown = urlsplit(request.headers.get("hx-current-url", ""))
         answer = error_response(error)
         answer.headers["HX-Redirect"] = login_address(_with_query(shown.path, shown.query))
         return answer
-    reads = request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("accept", "")
-    if reads and not request.url.path.startswith("/api"):
-        wanted = _with_query(request.url.path, request.url.query)
+    if not wants_page(request):
+        return error_response(error)
+    if isinstance(error, Unauthenticated) and request.method in {"GET", "HEAD"}:
+        query = request.scope["query_string"].decode("latin-1")
+        wanted = _with_query(quote(request.scope["path"]), query)
         return RedirectResponse(login_address(wanted), status_code=303)
-    return error_response(error)
+    return await error_page(request, error)
 
 
 def _with_query(path: str, query: str) -> str:
