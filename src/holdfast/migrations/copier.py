@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.stores.s3.client import S3Client
-from holdfast.kernel.stores.s3.errors import S3Error, S3Unreachable
+from holdfast.kernel.stores.s3.errors import S3Unreachable
 from holdfast.migrations.compare import Comparison, ComparisonTotals, Copied
 from holdfast.migrations.copier_bandwidth import TokenBucket
 from holdfast.migrations.copier_ends import Ends
@@ -23,6 +23,7 @@ from holdfast.migrations.copier_model import (
     Outcome,
     SyncReport,
     TornRead,
+    may_pass,
 )
 from holdfast.migrations.copier_object import ObjectTransfer
 from holdfast.migrations.groups import unwrapped
@@ -34,7 +35,6 @@ FAILURE_TRIES = 5
 FIRST_PAUSE_SECONDS = 0.1
 MAX_FAILED_KEYS = 1000
 REMEMBER_BATCH = 500
-_PASSING_STATUS = frozenset({408, 429, 500, 502, 503, 504, 507})
 
 
 class ObjectCopier:
@@ -151,7 +151,7 @@ class ObjectCopier:
                 raise
             except AppError as error:
                 report.failed[key] = error.message
-                if not _passes(error):
+                if not may_pass(error):
                     report.refused.add(key)
                 if len(report.failed) > MAX_FAILED_KEYS:
                     raise CopyFailed(
@@ -173,7 +173,7 @@ class ObjectCopier:
                 await asyncio.sleep(min(1.0, TORN_PAUSE_SECONDS * 2 ** (len(torn) // 3)))
             except AppError as error:
                 failures += 1
-                if failures >= FAILURE_TRIES or not _passes(error):
+                if failures >= FAILURE_TRIES or not may_pass(error):
                     raise _for_this_key(key, error) from error
                 self.totals.retries += 1
                 pause = FIRST_PAUSE_SECONDS * 2 ** (failures - 1)
@@ -193,15 +193,6 @@ class ObjectCopier:
             case Outcome.SAME:
                 self.totals.objects_same += 1
         self._on_progress(self.totals)
-
-
-def _passes(error: AppError) -> bool:
-    """Whether trying again may help."""
-    if isinstance(error, S3Error):
-        # Missing: a client deleted it between two requests, and the next try copies the delete.
-        gone = error.is_missing and error.s3_code != "NoSuchBucket"
-        return gone or error.status in _PASSING_STATUS
-    return error.retryable
 
 
 def _for_this_key(key: str, error: AppError) -> AppError:

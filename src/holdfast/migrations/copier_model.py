@@ -4,7 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from holdfast.kernel.errors import BadGateway
+from holdfast.kernel.errors import AppError, BadGateway
+from holdfast.kernel.stores.s3.errors import S3Error
+
+_PASSING_STATUS = frozenset({408, 429, 500, 502, 503, 504, 507})
 
 
 class Outcome(StrEnum):
@@ -64,3 +67,12 @@ class TornRead(Exception):
 
 class CopyFailed(BadGateway):
     """A key could not be made equal on both sides."""
+
+
+def may_pass(error: AppError) -> bool:
+    """Whether trying again may help."""
+    if isinstance(error, S3Error):
+        # Missing: a client deleted it between two requests, and the next try copies the delete.
+        gone = error.is_missing and error.s3_code != "NoSuchBucket"
+        return gone or error.status in _PASSING_STATUS
+    return error.retryable
