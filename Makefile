@@ -87,6 +87,11 @@ docs: ## Build the documentation into ./site.
 	@$(BOOTSTRAP)
 	$(BIN)/mkdocs build --strict
 
+.PHONY: screenshots
+screenshots: ## Take the pictures of the console for the documentation, dark and light. PAGES="pools job" takes only these.
+	@$(BOOTSTRAP) nginx rsync chromium
+	$(BIN)/python -m docs.screenshots $(PAGES)
+
 .PHONY: changelog
 changelog: ## Print the fragments of changelog.d as a section for CHANGELOG.md.
 	@deploy/changelog.sh

@@ -7,8 +7,23 @@ PAGES = {
     "api": "/api/docs",
     "overview": "/",
     "search": "/web/search?q=photos",
+    "pools": "/web/pools",
+    "pool-new": "/web/pools/new",
+    "pool": "/web/pools/{pool}",
+    "pool-off": "/web/pools/{off_pool}",
+    "migrations": "/web/migrations",
+    "migration-new": "/web/migrations/new",
+    "migration-running": "/web/migrations/{moving}",
+    "migration-done": "/web/migrations/{moved}",
+    "migrations-orphaned": "/web/migrations/orphaned",
+    "jobs": "/web/jobs",
+    "job": "/web/jobs/{job}",
+    "schedules": "/web/schedules",
+    "schedule-new": "/web/schedules/new",
+    "account": "/web/account",
+    "login": "/login",
 }
 """Name of the picture, and path. To add a page, add a line."""
 
-NOT_IN_PICTURES = frozenset({"api", "search"})
-"""Tested only."""
+TESTED_ONLY = frozenset({"api", "search"})
+"""No picture is taken of them."""

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from holdfast.demo.fleet import BUCKET, NEW, OLD, VHOST, Fleet, free_port, wait_until
-from holdfast.kernel.errors import Unavailable
+from holdfast.kernel.errors import TimedOut, Unavailable
 from holdfast.kernel.stores.s3.client import S3Client
 
 ARCHIVE, WEBSITE = "cold-archive", "website"
@@ -121,7 +121,11 @@ async def _until_over(api: httpx.AsyncClient, identifier: int) -> None:
             raise Unavailable(f"the move of {BUCKET} ended in {phase}")
         return bool(phase == "done")
 
-    await wait_until(is_over, f"the move of {BUCKET}")
+    try:
+        await wait_until(is_over, f"the move of {BUCKET}")
+    except TimedOut as error:
+        told = await _call(api, "GET", f"/api/migrations/{identifier}/log")
+        raise Unavailable(error.message, details=[line["message"] for line in told]) from error
 
 
 async def _until_copying(api: httpx.AsyncClient, identifier: int) -> None:

@@ -117,6 +117,7 @@ function search(text) {
     if (!answer.ok) return;
     const found = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("hits");
     if (!found) return;
+    for (const part of [found, ...found.children]) part.setAttribute("role", "none");
     one("#palette-hits").replaceChildren(document.adoptNode(found));
     choose(0);
   }, 120);
@@ -125,6 +126,7 @@ function choose(index) {
   const hits = all("#palette-hits a");
   hits.forEach((hit, at) => {
     hit.id = `hit-${at}`;
+    hit.setAttribute("role", "option");
     hit.setAttribute("aria-selected", String(at === index));
   });
   hits[index]?.scrollIntoView({ block: "nearest" });
