@@ -47,16 +47,20 @@ class Caretaker:
         self._times = times
         self._due: dict[str, float] = {}
 
-    async def look(self) -> None:
-        """Admit, take over, and give each admitted job what it needs; twice is harmless."""
+    async def look(self) -> bool:
+        """Admit, take over, and give each admitted job what it needs; twice is harmless.
+
+        Says whether any job is under way.
+        """
         async with leading(self._services.database) as is_leader:
             if is_leader:
                 await admit(self._services.database, cap=self._services.settings.worker_concurrency)
                 if self._is_due("takeover", self._times.takeover_seconds):
                     await self._take_over()
-            await self._settle(is_leader=is_leader)
+            under_way = await self._settle(is_leader=is_leader)
         if is_leader and self._is_due("cleaning", self._times.cleaning_seconds):
             await self._clean_up()
+        return under_way
 
     def _is_due(self, what: str, interval_seconds: float) -> bool:
         if time.monotonic() < self._due.get(what, 0.0):
@@ -64,12 +68,13 @@ class Caretaker:
         self._due[what] = time.monotonic() + interval_seconds
         return True
 
-    async def _settle(self, *, is_leader: bool) -> None:
-        """Give every admitted job what it needs now."""
+    async def _settle(self, *, is_leader: bool) -> bool:
+        """Give every admitted job what it needs now; says whether there are any."""
         async with self._services.database.read() as session:
-            rows = [row for row in await tables.active_jobs(session) if self._needs_look(row)]
+            active = await tables.active_jobs(session)
+        rows = [row for row in active if self._needs_look(row)]
         if not rows:
-            return
+            return bool(active)
         alive = await self._lease.alive()
         records = await asyncio.to_thread(durable.statuses, [row.id for row in rows])
         for row in rows:
@@ -77,6 +82,7 @@ class Caretaker:
             action = next_action(self._situation(row, record, alive))
             if is_leader or action not in (Action.ENQUEUE, Action.RUN_AGAIN):
                 await self._act(action, row, record)
+        return True
 
     def _needs_look(self, row: JobRow) -> bool:
         return row.state == JobState.CANCELLING or row.id not in self._runner.runs

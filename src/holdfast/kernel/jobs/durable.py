@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSConfig, SetWorkflowID, WorkflowStatus
+from dbos import DBOS, DBOSConfig, SetWorkflowID, WorkflowStatus, _workflow_commands
 
 from holdfast.kernel.jobs.model import Recorded
 
@@ -24,7 +24,10 @@ STEP_ORDER_VERSION = "1"
 SCHEMA = "holdfast_dbos"
 MAX_RECOVERIES = 50
 """A job under which its worker died this often is given up."""
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.75
+"""Between two looks for a job given in: each costs several queries, busy or not."""
+RARELY_SECONDS = 10.0
+"""Between two looks for what we never use: delayed jobs, time limits, a queue of its own."""
 LONGEST_SILENCE_SECONDS = 10.0
 """A worker frozen in a transaction loses its session, and with it the rows that it holds."""
 
@@ -87,8 +90,17 @@ def launch(
         }
     _quiet_logger()
     _runner[:] = [runner]
-    DBOS(config=config)
+    _look_rarely(DBOS(config=config))
     DBOS.launch()
+
+
+def _look_rarely(dbos: DBOS) -> None:
+    """Looking each second for what never comes costs half a percent of a core; no setting for it.
+
+    A test holds on to these names, as they may change with the version, which is pinned.
+    """
+    _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC = RARELY_SECONDS  # noqa: SLF001 - see above
+    dbos._registry.get_internal_queue()._polling_interval_sec = RARELY_SECONDS  # noqa: SLF001 - see above
 
 
 def open_queue(concurrency: int) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from holdfast.kernel.jobs.lease import Lease
+from holdfast.kernel.jobs.quiet import Quiet
 from holdfast.kernel.jobs.times import EngineTimes
 from holdfast.kernel.logging import get_logger
 from holdfast.kernel.services import Services
@@ -54,7 +56,8 @@ class JobEngine:
             raise
         self._lease, self._runner = lease, runner
         care = caretaker.Caretaker(services, lease, runner, self._times)
-        self._task = asyncio.create_task(self._loop(care, runner), name="job-engine")
+        loop = self._loop(care, runner, Quiet(services.database))
+        self._task = asyncio.create_task(loop, name="job-engine")
         log.info("worker started", executor=lease.executor_id)
 
     async def stop(self) -> None:
@@ -75,14 +78,29 @@ class JobEngine:
         await self._lease.release()
         log.info("worker stopped", executor=self._lease.executor_id)
 
-    async def _loop(self, care: "Caretaker", runner: "JobRunner") -> None:
+    async def _loop(self, care: "Caretaker", runner: "JobRunner", quiet: Quiet) -> None:
+        try:
+            while True:
+                runner.ended.clear()
+                quiet.changed()  # before the look, so that what is written meanwhile counts
+                under_way = True
+                try:
+                    under_way = await care.look()
+                except Exception as error:  # noqa: BLE001 - the worker's loop goes on
+                    trace = traceback.format_exception(error)
+                    log.warning("looking after the jobs failed", trace="".join(trace))
+                await self._rest(runner, quiet, under_way=under_way)
+        finally:
+            quiet.close()
+
+    async def _rest(self, runner: "JobRunner", quiet: Quiet, *, under_way: bool) -> None:
+        """Wait for the next look: longer when nothing is under way and nobody writes anything."""
+        began = time.monotonic()
         while True:
-            runner.ended.clear()
-            try:
-                await care.look()
-            except Exception as error:  # noqa: BLE001 - the worker's loop goes on
-                trace = traceback.format_exception(error)
-                log.warning("looking after the jobs failed", trace="".join(trace))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._times.pass_seconds):
                     await runner.ended.wait()
+                    return
+            rested = time.monotonic() - began
+            if under_way or rested >= self._times.idle_seconds or quiet.changed():
+                return
