@@ -10,7 +10,9 @@ from pathlib import Path
 from benchmarks import (
     batch,
     changes,
+    consoles,
     keepalive,
+    lists,
     memory,
     migration,
     migration_under_load,
@@ -26,6 +28,8 @@ BENCHMARKS: dict[str, Callable[[Path], Awaitable[list[Result]]]] = {
     "throughput": throughput.run,
     "keepalive": keepalive.run,
     "memory": memory.run,
+    "consoles": consoles.run,
+    "lists": lists.run,
 }
 
 
