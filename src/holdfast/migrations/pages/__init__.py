@@ -71,7 +71,7 @@ async def _needs(_: Services, session: AsyncSession) -> Sequence[Need]:
         bytes_left = sum(row.bytes_total for row in orphans)
         needs.append(
             Need(
-                title=f"{len(orphans)} moved buckets still lie on their old pool",
+                title=f"Left on old pools by moves: {len(orphans)}",
                 detail=f"{size(bytes_left)} that no client reaches; kept until you delete them.",
                 href="/web/migrations/orphaned",
                 action="Look through them",

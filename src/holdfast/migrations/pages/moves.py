@@ -29,7 +29,7 @@ _STEPS = (
     (Phase.SWITCHING, "Switching"),
     (Phase.DONE, "Done"),
 )
-Stage = tuple[str, str, str]
+Stage = tuple[str, str, datetime | None]
 
 
 @router.get("")
@@ -122,14 +122,13 @@ def _stages(row: MigrationRow, began: dict[Phase, datetime]) -> Sequence[Stage]:
     failed = phase in {Phase.ERROR, Phase.CANCELLED}
     reached = max((order.index(step) for step in began if step in order), default=0)
     now_at = reached if failed else order.index(phase)
-    stages = []
+    stages: list[Stage] = []
     for at, (step, words) in enumerate(_STEPS):
-        moment = began.get(step)
-        when = moment.strftime("%H:%M:%S UTC") if moment else ""
+        when = began.get(step)
         if at < now_at or phase is Phase.DONE:
             stages.append((words, "done", when))
         elif at == now_at:
             stages.append((phase.value if failed else words, "bad" if failed else "now", when))
         else:
-            stages.append((words, "todo", ""))
+            stages.append((words, "todo", None))
     return stages

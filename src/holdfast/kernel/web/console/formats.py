@@ -65,6 +65,14 @@ def moment(value: datetime | str | None) -> Markup:
     )
 
 
+def clock(value: datetime) -> Markup:
+    """The same without the day, for moments of one short thing."""
+    when = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return Markup('<time datetime="{}" title="{}" data-clock>{}</time>').format(
+        when.isoformat(), when.strftime("%Y-%m-%d %H:%M:%S UTC"), when.strftime("%H:%M:%S UTC")
+    )
+
+
 def tone(state: object) -> str:
     """The colour of a state's badge: ok, run, warn, bad or idle. The word is always shown too."""
     word = str(getattr(state, "value", state)).lower()

@@ -105,7 +105,7 @@ def _make_environment(parts: ConsoleParts) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("size", "count", "duration", "moment", "tone"):
+    for name in ("size", "count", "duration", "moment", "clock", "tone"):
         environment.filters[name] = getattr(formats, name)
     environment.globals.update(asset=asset, percent=formats.percent, version=__version__)
     return environment

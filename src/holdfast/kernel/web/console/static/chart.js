@@ -3,35 +3,64 @@
 
 const charts = new Map();
 const KEPT = 600;
+const steps = ["", "Ki", "Mi", "Gi", "Ti"];
+function worded(value, unit) {
+  let step = 0;
+  for (; value >= 1024 && step < steps.length - 1; step += 1) value /= 1024;
+  return `${value < 10 && step ? value.toFixed(1) : Math.round(value)} ${steps[step]}${unit}`;
+}
+function colours(figure) {
+  const probe = document.createElement("span");
+  figure.append(probe);
+  const found = ["quiet", "line", "accent"].map((name) => {
+    probe.className = `ink-${name}`;
+    return getComputedStyle(probe).color;
+  });
+  probe.remove();
+  return found;
+}
+function draw(figure, data) {
+  const [ink, line, accent] = colours(figure);
+  const place = figure.querySelector(".plot");
+  const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line } };
+  const plot = new uPlot({
+    width: place.clientWidth, height: 180, legend: { show: false }, cursor: { drag: { x: false } },
+    scales: { y: { range: (_, low, high) => [0, Math.max(high || 0, 1) * 1.1] } },
+    axes: [axis, { ...axis, size: 80, values: (_, ticks) => ticks.map((tick) => worded(tick, figure.dataset.unit)) }],
+    series: [{}, { stroke: accent, width: 2 }],
+  }, data, place);
+  new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: 180 })).observe(place);
+  return plot;
+}
 function startCharts(root) {
   for (const figure of root.querySelectorAll("[data-chart]:not([data-started])")) {
     figure.dataset.started = "yes";
-    const style = getComputedStyle(document.documentElement);
-    const [ink, line, accent] = ["--quiet", "--line", "--accent"].map((name) => style.getPropertyValue(name));
-    const place = figure.querySelector(".plot");
-    const unit = figure.dataset.unit;
     const data = JSON.parse(figure.dataset.chart);
-    const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line } };
-    const values = (_, ticks) => ticks.map((tick) => (unit === "B/s" ? `${(tick / 1048576).toFixed(1)} MiB/s` : `${tick} ${unit}`));
-    const plot = new uPlot({
-      width: Math.max(240, place.clientWidth - 16), height: 180, legend: { show: false }, cursor: { drag: { x: false } },
-      scales: { y: { range: (_, low, high) => [0, Math.max(high || 0, 1) * 1.1] } },
-      axes: [axis, { ...axis, size: 80, values }],
-      series: [{}, { stroke: accent, width: 2, points: { show: data[0].length < 3 } }],
-    }, data, place);
-    charts.set(figure, { plot, data });
+    charts.set(figure, { data, plot: data[0].length > 1 ? draw(figure, data) : null });
+  }
+}
+function add(figure, chart, moment, value) {
+  chart.data[0].push(moment);
+  chart.data[1].push(value);
+  for (const column of chart.data) if (column.length > KEPT) column.shift();
+  if (chart.plot) chart.plot.setData(chart.data);
+  else if (chart.data[0].length > 1) {
+    figure.querySelector("[data-none]")?.remove();
+    chart.plot = draw(figure, chart.data);
   }
 }
 document.addEventListener("holdfast:event", ({ detail: event }) => {
   for (const [figure, chart] of charts) {
-    if (!figure.isConnected) { chart.plot.destroy(); charts.delete(figure); continue; }
+    if (!figure.isConnected) {
+      chart.plot?.destroy();
+      charts.delete(figure);
+      continue;
+    }
     const [key, field] = (figure.dataset.chartBind ?? ":").split(":");
-    const [topic, id] = key.split("/");
-    if (!event.topic.startsWith(topic) || String(event.data.id) !== id || event.data[field] === undefined) continue;
-    chart.data[0].push(Date.parse(event.created_at) / 1000);
-    chart.data[1].push(event.data[field]);
-    for (const column of chart.data) if (column.length > KEPT) column.shift();
-    chart.plot.setData(chart.data);
+    const value = event.data[field];
+    if (key === `${event.topic}/${event.data.id}` && typeof value === "number") {
+      add(figure, chart, Date.parse(event.created_at) / 1000, value);
+    }
   }
 });
 startCharts(document);

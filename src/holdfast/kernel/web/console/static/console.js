@@ -6,10 +6,11 @@ const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 // ---- what every piece of page gets, also after a swap
 const zoned = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 function prepare(root) {
   for (const time of all("time[datetime]", root)) {
     const when = new Date(time.dateTime);
-    if (!Number.isNaN(when.valueOf())) time.textContent = zoned.format(when);
+    if (!Number.isNaN(when.valueOf())) time.textContent = ("clock" in time.dataset ? clock : zoned).format(when);
   }
   for (const details of all("details[data-remember]", root)) {
     const kept = sessionStorage.getItem(details.dataset.remember);
