@@ -16,10 +16,15 @@ pytestmark = [pytest.mark.real, pytest.mark.xdist_group("every_route")]
 PUBLIC = {"/api/health", "/api/ready"}
 """Liveness and readiness: who asks, a load balancer, has no token."""
 READING = {"GET", "HEAD", "OPTIONS"}
+OWN = "/api/me/"
+"""What is one's own: its writes need no role."""
 FOR_ADMINS = {
     ("GET", "/api/users"),
     ("POST", "/api/users"),
     ("POST", "/api/users/{name}/revoke"),
+    ("POST", "/api/users/{name}/link"),
+    ("GET", "/api/sessions"),
+    ("POST", "/api/sessions/{session_id}/end"),
     ("GET", "/api/tokens"),
     ("POST", "/api/tokens"),
     ("POST", "/api/tokens/{token_id}/revoke"),
@@ -102,7 +107,11 @@ def test_with_a_revoked_token_every_route_answers_401(door: Door) -> None:
 
 def test_a_viewer_may_write_nothing(door: Door) -> None:
     token = door.new_token(role="viewer")["token"]
-    writes = [(method, path) for method, path in door.guarded() if method not in READING]
+    writes = [
+        (method, path)
+        for method, path in door.guarded()
+        if method not in READING and not path.startswith(OWN)
+    ]
     assert len(writes) > LEAST_ROUTES // 3
     assert not door.wrongly_answered(writes, token, 403)
 
@@ -111,6 +120,17 @@ def test_an_operator_gets_nothing_that_is_for_admins(door: Door) -> None:
     token = door.new_token(role="operator")["token"]
     assert set(door.routes) >= FOR_ADMINS
     assert not door.wrongly_answered(sorted(FOR_ADMINS), token, 403)
+
+
+def test_a_viewer_may_change_only_their_own(door: Door) -> None:
+    token = door.new_token(role="viewer")["token"]
+    own = {(m, p) for m, p in door.guarded() if m not in READING and p.startswith(OWN)}
+    assert own == {
+        ("POST", "/api/me/password"),
+        ("POST", "/api/me/sessions/end-others"),
+        ("POST", "/api/me/sessions/{session_id}/end"),
+    }
+    assert not {door.status(method, path, token) for method, path in own} & {401, 403, 500}
 
 
 def test_a_path_that_does_not_exist_tells_nothing_without_a_token(door: Door) -> None:
