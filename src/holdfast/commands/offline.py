@@ -50,6 +50,7 @@ class _InThisProcess(httpx.BaseTransport):
                 )
         finally:
             await services.database.close()
+        answer.headers.pop("content-encoding", None)  # what was packed is unpacked here
         return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
 

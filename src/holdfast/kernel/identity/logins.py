@@ -8,10 +8,10 @@ from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import BadRequest, Invalid, TooMany, Unauthenticated
 from holdfast.kernel.identity import passwords, service, sessions, tables
+from holdfast.kernel.identity.caller import Caller
 from holdfast.kernel.identity.model import (
     LINK_LIFE,
     WINDOW,
-    Caller,
     LoginMethod,
     Visit,
     guess_verdict,

@@ -1,12 +1,10 @@
-"""Rules of logins: who asks, how long a login lasts, how guessing is slowed. No I/O."""
+"""Rules of logins: how long one lasts, who is one guesser, how guessing is slowed. No I/O."""
 
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-
-from holdfast.kernel.work import Actor
 
 LONGEST_USER_AGENT = 200
 LONGEST_ADDRESS = 45
@@ -51,32 +49,6 @@ class Visit:
         """Cut both to what is kept."""
         object.__setattr__(self, "address", self.address[:LONGEST_ADDRESS])
         object.__setattr__(self, "user_agent", self.user_agent[:LONGEST_USER_AGENT])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionInfo:
-    """A console login, as the request that it carried sees it."""
-
-    id: int
-    name: str
-    """The user or token that logged in."""
-    method: LoginMethod
-    created_at: datetime
-    last_seen_at: datetime
-    expires_at: datetime
-    """When it ends whatever happens; without requests it ends earlier."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who sent a request: the actor, and what it was let in by."""
-
-    actor: Actor
-    user_id: int | None = None
-    """The person, when a user's session or token was given."""
-    token_id: int | None = None
-    session: SessionInfo | None = None
-    """None when a token or key came in a header."""
 
 
 @dataclass(frozen=True, slots=True)

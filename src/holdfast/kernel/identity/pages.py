@@ -6,7 +6,8 @@ from pydantic import BaseModel, SecretStr, model_validator
 
 from holdfast.kernel.errors import AppError, TooMany, Unauthenticated
 from holdfast.kernel.identity import invitations, logins, sessions
-from holdfast.kernel.identity.model import Caller, local_path
+from holdfast.kernel.identity.caller import Caller
+from holdfast.kernel.identity.model import local_path
 from holdfast.kernel.identity.session_api import SessionId
 from holdfast.kernel.identity.sessions import NewSession
 from holdfast.kernel.identity.tables import UserRow

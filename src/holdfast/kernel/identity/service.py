@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import BadRequest, Conflict, Invalid, NotFound
 from holdfast.kernel.identity import passwords, sessions, tables
-from holdfast.kernel.identity.model import Caller
+from holdfast.kernel.identity.caller import Caller
 from holdfast.kernel.identity.sessions import sha256
 from holdfast.kernel.identity.tables import SessionRow, TokenRow, UserRow
 from holdfast.kernel.identity.uses import TokenUses

@@ -8,7 +8,7 @@ from pydantic import BaseModel, SecretStr
 from holdfast.kernel.clock import iso_time
 from holdfast.kernel.config import Settings
 from holdfast.kernel.identity import logins, sessions
-from holdfast.kernel.identity.model import Caller
+from holdfast.kernel.identity.caller import Caller
 from holdfast.kernel.identity.tables import SessionRow
 from holdfast.kernel.web.deps import ADMIN, CallerDep, PageDep, ReadDep, ServicesDep, WorkDep
 from holdfast.kernel.web.security import visit_of

@@ -14,7 +14,8 @@ from holdfast.kernel.clock import now
 from holdfast.kernel.config import Settings
 from holdfast.kernel.errors import NotFound
 from holdfast.kernel.identity import tables
-from holdfast.kernel.identity.model import Caller, LoginMethod, SessionInfo, Visit, ends_at
+from holdfast.kernel.identity.caller import Caller, SessionInfo
+from holdfast.kernel.identity.model import LoginMethod, Visit, ends_at
 from holdfast.kernel.identity.tables import SessionRow, TokenRow, UserRow
 from holdfast.kernel.work import Actor, Role, Work
 

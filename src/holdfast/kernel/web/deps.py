@@ -8,7 +8,7 @@ from fastapi import Depends, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.errors import Forbidden, Invalid
-from holdfast.kernel.identity.model import Caller
+from holdfast.kernel.identity.caller import Caller
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import Actor, Role, Work
 

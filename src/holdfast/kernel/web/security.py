@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import AppError, Forbidden, TooMany, Unauthenticated
 from holdfast.kernel.identity import sessions, tables
-from holdfast.kernel.identity.model import SEEN_STEP, Caller, LoginMethod, Visit, local_path
+from holdfast.kernel.identity.caller import Caller
+from holdfast.kernel.identity.model import SEEN_STEP, LoginMethod, Visit, local_path
 from holdfast.kernel.identity.service import caller_of_token
 from holdfast.kernel.identity.uses import TokenUses
 from holdfast.kernel.logging import get_logger
