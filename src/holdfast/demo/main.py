@@ -73,7 +73,7 @@ async def _run(directory: Path) -> int:
     started = time.monotonic()
     out.print("Starting two pools of S3 servers, nginx and Holdfast ...")
     async with running_fleet(directory) as fleet:
-        _print_addresses(fleet)
+        _print_addresses(fleet, await _console_link(fleet))
         expected = await _fill(fleet)
         outcome = await _move_under_load(fleet, expected, started + seconds)
         _print_outcome(outcome)
@@ -83,13 +83,25 @@ async def _run(directory: Path) -> int:
     return 0 if outcome.good else 1
 
 
-def _print_addresses(fleet: Fleet) -> None:
-    table = Table(show_header=False, box=None)
-    table.add_row("API", f"{fleet.api_url}/api/docs")
-    table.add_row("token", fleet.token)
-    table.add_row("S3 endpoint", fleet.s3_url)
-    table.add_row("S3 keys", f"{fleet.access_key} / {fleet.secret_key}")
-    out.print(table)
+async def _console_link(fleet: Fleet) -> str:
+    """Where an admin of this fleet sets a password, once, and is then logged in."""
+    async with fleet.api() as api:
+        answer = await api.post("/api/users/admin/link")
+        answer.raise_for_status()
+        link: str = answer.json()["link"]
+        return link
+
+
+def _print_addresses(fleet: Fleet, link: str) -> None:
+    lines = {
+        "console": link,
+        "API": f"{fleet.api_url}/api/docs",
+        "token": fleet.token,
+        "S3 endpoint": fleet.s3_url,
+        "S3 keys": f"{fleet.access_key} / {fleet.secret_key}",
+    }
+    for name, value in lines.items():
+        out.print(f" {name:<12} {value}", soft_wrap=True, highlight=False)
 
 
 async def _fill(fleet: Fleet) -> dict[str, str]:
