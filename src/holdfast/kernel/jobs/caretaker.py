@@ -47,10 +47,10 @@ class Caretaker:
         self._times = times
         self._due: dict[str, float] = {}
 
-    async def look(self) -> bool:
+    async def look(self) -> float:
         """Admit, take over, and give each admitted job what it needs; twice is harmless.
 
-        Says whether any job is under way.
+        Says for how many seconds nothing will have to be done unless somebody writes something.
         """
         async with leading(self._services.database) as is_leader:
             if is_leader:
@@ -60,7 +60,13 @@ class Caretaker:
             under_way = await self._settle(is_leader=is_leader)
         if is_leader and self._is_due("cleaning", self._times.cleaning_seconds):
             await self._clean_up()
-        return under_way
+        return 0.0 if under_way else await self._idle_seconds()
+
+    async def _idle_seconds(self) -> float:
+        async with self._services.database.read() as session:
+            due_at = await tables.next_due(session)
+        left = (due_at - now()).total_seconds() if due_at else self._times.idle_seconds
+        return max(0.0, min(left, self._times.idle_seconds))
 
     def _is_due(self, what: str, interval_seconds: float) -> bool:
         if time.monotonic() < self._due.get(what, 0.0):

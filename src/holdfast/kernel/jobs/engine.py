@@ -83,24 +83,23 @@ class JobEngine:
             while True:
                 runner.ended.clear()
                 quiet.changed()  # before the look, so that what is written meanwhile counts
-                under_way = True
+                idle_seconds = 0.0
                 try:
-                    under_way = await care.look()
+                    idle_seconds = await care.look()
                 except Exception as error:  # noqa: BLE001 - the worker's loop goes on
                     trace = traceback.format_exception(error)
                     log.warning("looking after the jobs failed", trace="".join(trace))
-                await self._rest(runner, quiet, under_way=under_way)
+                await self._rest(runner, quiet, idle_seconds)
         finally:
             quiet.close()
 
-    async def _rest(self, runner: "JobRunner", quiet: Quiet, *, under_way: bool) -> None:
-        """Wait for the next look: longer when nothing is under way and nobody writes anything."""
-        began = time.monotonic()
+    async def _rest(self, runner: "JobRunner", quiet: Quiet, idle_seconds: float) -> None:
+        """Wait for the next look: up to ``idle_seconds`` while nobody writes anything."""
+        wake = time.monotonic() + idle_seconds
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._times.pass_seconds):
                     await runner.ended.wait()
                     return
-            rested = time.monotonic() - began
-            if under_way or rested >= self._times.idle_seconds or quiet.changed():
+            if time.monotonic() >= wake or quiet.changed():
                 return

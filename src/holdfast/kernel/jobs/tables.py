@@ -193,6 +193,14 @@ async def due_schedules(session: AsyncSession, moment: datetime) -> Sequence[Sch
     return (await session.scalars(query)).all()
 
 
+async def next_due(session: AsyncSession) -> datetime | None:
+    """When the next schedule is due, if any is switched on."""
+    query = select(ScheduleRow.next_run_at).where(ScheduleRow.enabled)
+    return await session.scalar(
+        query.where(ScheduleRow.next_run_at.is_not(None)).order_by(ScheduleRow.next_run_at).limit(1)
+    )
+
+
 async def schedule_is_busy(session: AsyncSession, name: str) -> bool:
     """Whether a job of this schedule has not ended."""
     query = select(JobRow.id).where(JobRow.schedule == name, JobRow.state.in_(UNFINISHED))

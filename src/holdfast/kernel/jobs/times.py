@@ -17,8 +17,8 @@ class EngineTimes:
 
     pass_seconds: float = 0.3
     """Pause between two looks at what may start, has ended or is to be cancelled."""
-    idle_seconds: float = 1.0
-    """The same while no job is under way and nobody writes to the database: schedules come due."""
+    idle_seconds: float = 10.0
+    """The same at most, while no job is under way, none is due and nobody writes anything."""
     takeover_seconds: float = 1.0
     cleaning_seconds: float = 3600.0
     closing_seconds: float = 20.0
