@@ -230,7 +230,11 @@ async def test_a_route_with_directives_moves_like_any_other(tmp_path: Path) -> N
     )
     async with running_gateway(tmp_path, routes=(route,), default_pool="pool_d") as gateway:
         for path in ("/bkt", "/bkt/", "/bkt/k"):
-            assert (await gateway.ask("GET", path)).body == f"S GET {path}", "no flag yet"
+            assert (await gateway.ask("GET", path)).body == f"D GET {path}", "no flag yet"
+            assert (await gateway.ask("PUT", path)).body == f"D PUT {path}"
+        gateway.flag(FlagState.STATIC)
+        for path in ("/bkt", "/bkt/", "/bkt/k"):
+            assert (await gateway.ask("GET", path)).body == f"S GET {path}"
             assert (await gateway.ask("PUT", path)).body == f"S PUT {path}"
         assert (await gateway.ask("GET", "/bktx/k")).body[0] == "D"
         gateway.flag(FlagState.SRC)
@@ -249,6 +253,19 @@ async def test_a_route_with_directives_moves_like_any_other(tmp_path: Path) -> N
         for path in ("/bkt", "/bkt/", "/bkt/k"):
             assert (await gateway.ask("GET", path)).body == f"D GET {path}"
         await wait_for_log(gateway, 2)
+
+
+async def test_a_route_with_directives_and_neither_flag_nor_default_pool_is_no_bucket(
+    tmp_path: Path,
+) -> None:
+    route = RouteSpec(path_prefix="/bkt/", pool="pool_s", extra_directives="gzip on;")
+    async with running_gateway(tmp_path, routes=(route,), default_pool=None) as gateway:
+        for method in ("GET", "PUT"):
+            answer = await gateway.ask(method, "/bkt/k")
+            assert (answer.status, "NoSuchBucket" in answer.body) == (404, True)
+        gateway.flag(FlagState.STATIC, "pool_d")
+        for method in ("GET", "PUT"):
+            assert (await gateway.ask(method, "/bkt/k")).status == 200
 
 
 async def test_a_key_prefix_is_put_before_the_path_as_it_was_sent(tmp_path: Path) -> None:

@@ -138,6 +138,44 @@ def test_rendering_what_was_parsed_gives_the_same_files(pool: PoolSpec, vhost: V
     assert spec.warnings == ()
 
 
+OWN_ROUTE = RouteSpec(path_prefix="/photos/", pool="fast", extra_directives="gzip on;", id=8)
+
+
+def test_the_pool_of_a_bucket_route_is_not_in_the_file_that_nginx_reads() -> None:
+    """So that a move, which changes only that, needs no reload."""
+    spec = VhostSpec(server_name="s3.local", ssl=False, default_pool="slow", routes=(OWN_ROUTE,))
+    there = replace(spec, routes=(replace(OWN_ROUTE, pool="slow"),))
+    one, other = vhost_files(spec, CTX), vhost_files(there, CTX)
+    assert one["vhosts/s3.local.conf"] == other["vhosts/s3.local.conf"]
+    assert one != other
+
+
+def test_without_its_sidecar_a_bucket_route_goes_where_its_flag_says(tmp_path: Path) -> None:
+    spec = VhostSpec(server_name="s3.local", ssl=False, default_pool="slow", routes=(OWN_ROUTE,))
+    files = vhost_files(spec, CTX)
+    del files["vhosts/s3.local.meta.json"]
+    files |= pool_files(PoolSpec(name="fast")) | pool_files(PoolSpec(name="slow"))
+    flags = RouteFlags(tmp_path)
+    assert parse_files(files, flags).vhosts[0].routes[0].pool == "slow", "as nginx does"
+    flags.set_flag("s3.local", "photos", Flag(epoch=1, state=FlagState.STATIC, pool_alias="fast"))
+    found = parse_files(files, flags)
+    assert (found.vhosts[0].routes, found.warnings) == ((OWN_ROUTE,), ())
+
+
+@pytest.mark.parametrize(("default", "named"), [("slow", True), (None, True), ("fast", False)])
+def test_a_file_that_still_names_the_pool_of_a_bucket_route_is_read(
+    default: str | None, named: bool
+) -> None:
+    spec = VhostSpec(server_name="s3.local", ssl=False, default_pool=default, routes=(OWN_ROUTE,))
+    conf = vhost_files(spec, CTX)["vhosts/s3.local.conf"]
+    conf = conf.replace("prefix:/photos/ bucket", "prefix:/photos/ pool:fast bucket")
+    if named:  # a pool other than the default one was set in the location
+        head = "location /photos/ {"
+        for at in ("location = /photos {", head):
+            conf = conf.replace(at, f"{at} set $hf_default_pool fast;")
+    assert parse_vhost("s3.local", conf, None).routes == (OWN_ROUTE,)
+
+
 def test_an_edit_in_the_file_wins_over_the_sidecar() -> None:
     pool = PoolSpec(name="p", members=(MemberSpec(address="10.0.0.1:80", id=7),))
     conf, meta = pool_files(pool).values()

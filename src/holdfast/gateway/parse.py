@@ -27,7 +27,7 @@ from holdfast.gateway.render_model import (
 from holdfast.kernel.errors import Invalid
 from holdfast.kernel.nginx.syntax import Node, parse
 
-__all__ = ["flag_routes", "parse_files", "parse_pool", "parse_vhost"]
+__all__ = ["flag_routes", "parse_files", "parse_pool", "parse_vhost", "with_flag_pools"]
 
 _PLACEHOLDER = "127.0.0.1:9"
 _HEAD = re.compile(
@@ -35,9 +35,10 @@ _HEAD = re.compile(
 )
 
 
-def parse_files(files: Mapping[str, str]) -> GatewaySpec:
+def parse_files(files: Mapping[str, str], flags: RouteFlags | None = None) -> GatewaySpec:
     """Every pool and vhost of a generation, or of the older tool's folder. Paths are relative.
 
+    ``flags`` say where a bucket route goes whose sidecar is gone.
     A file that cannot be read becomes a warning, never an error: what is readable is given back.
     """
     warnings: list[str] = []
@@ -57,6 +58,8 @@ def parse_files(files: Mapping[str, str]) -> GatewaySpec:
         except Invalid as error:
             warnings.append(f"vhosts/{name}: {error.message}")
             continue
+        if flags is not None:
+            vhost = with_flag_pools(vhost, flags, types)
         used = {vhost.default_pool, *(route.pool for route in vhost.routes)}
         warnings += [
             f"vhosts/{name}: there is no pool {pool!r}"
@@ -108,6 +111,18 @@ def flag_routes(flags: RouteFlags, vhost: str, pools: Iterable[str]) -> list[Rou
         if alias in names:
             routes.append(RouteSpec(path_prefix=f"/{bucket}/", pool=names[alias]))
     return routes
+
+
+def with_flag_pools(vhost: VhostSpec, flags: RouteFlags, pools: Iterable[str]) -> VhostSpec:
+    """Routes whose pool no file tells go where their flag says, or to the default pool."""
+    if all(route.pool for route in vhost.routes):
+        return vhost
+    there = {r.bucket: r.pool for r in flag_routes(flags, vhost.server_name, pools)}
+    routes = [
+        replace(r, pool=r.pool or there.get(r.bucket) or vhost.default_pool or "")
+        for r in vhost.routes
+    ]
+    return replace(vhost, routes=tuple(routes))
 
 
 def load_meta(text: str | None) -> dict[str, Any]:

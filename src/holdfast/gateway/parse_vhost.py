@@ -47,6 +47,8 @@ class _Read:
 def parse_vhost(name: str, conf: str | None, meta_text: str | None) -> VhostSpec:
     """A vhost from its file, its sidecar, or both; routing flags are not part of it.
 
+    The pool of a bucket route with directives is only in the sidecar (and in the flag): without
+    that it is "", see `parse.with_flag_pools`.
     Raises `Invalid` for text that nginx would not read.
     """
     meta = _meta(meta_text)
@@ -84,7 +86,15 @@ def _merge(
     known = _meta_routes(meta)
     disabled = [route for route in known if not route.enabled]
     told = {route.path_prefix: route.description for route in known}
-    served = [replace(r, description=told.get(r.path_prefix)) for r in read.routes]
+    pools = {route.path_prefix: route.pool for route in known}
+    served = [
+        replace(
+            route,
+            pool=route.pool or pools.get(route.path_prefix, ""),
+            description=told.get(route.path_prefix),
+        )
+        for route in read.routes
+    ]
     return VhostSpec(
         server_name=(_arguments(read.plain, "server_name") or (name,))[0],
         listen_port=int(listen[0].rpartition(":")[2]),
@@ -184,8 +194,9 @@ def _our_route(conf: str, comment: re.Match[str], node: Node, default: str | Non
     ]
     target = (_first(block, "proxy_pass") or "").removeprefix("http://")
     pool = target.partition("/")[0]
-    if pool == "$hf_pool":
-        pool = sets[0] if sets else default or fields.get("pool", "")
+    if pool == "$hf_pool":  # the flag says it; files of before named the pool, too
+        named = default or fields["pool"] if "pool" in fields else ""
+        pool = sets[0] if sets else named
     return RouteSpec(
         path_prefix=comment["prefix"],
         pool=pool,

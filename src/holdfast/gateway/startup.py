@@ -136,7 +136,7 @@ async def _forget_folders(work: Work, gateway: Gateway) -> None:
 
 async def _adopt_files(work: Work, gateway: Gateway) -> list[str]:
     files = await asyncio.to_thread(gateway.generations.files)
-    spec = await asyncio.to_thread(parse_files, files)
+    spec = await asyncio.to_thread(parse_files, files, gateway.flags)
     told = [f"unreadable: {warning}" for warning in spec.warnings]
     if spec.warnings:
         return told  # half of the truth must not delete rows: the operator looks at the file first

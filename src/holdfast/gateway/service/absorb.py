@@ -8,6 +8,7 @@ from hashlib import sha256
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.flags import Flag, FlagState
+from holdfast.gateway.parse import with_flag_pools
 from holdfast.gateway.publish import mark_changed, render_context
 from holdfast.gateway.render_model import GatewaySpec, RenderContext, RouteSpec, pool_alias
 from holdfast.gateway.service import drift, reading
@@ -78,6 +79,7 @@ def with_vhost(
     """What is stored, with one vhost as it is on disk. Raises ``Invalid`` for unknown pools."""
     found = reading.read_vhost(gateway, name, context)
     types = {pool.name: pool.type for pool in spec.pools}
+    found = with_flag_pools(found, gateway.flags, types)
     used = [name for name in (found.default_pool, *(r.pool for r in found.routes)) if name]
     missing = sorted(set(used) - types.keys())
     if missing:

@@ -38,7 +38,7 @@ def flag_places(gateway: Gateway) -> list[Place]:
 async def rows_follow_flags(work: Work, gateway: Gateway, *, files_won: bool = False) -> list[str]:
     """Bucket routes as the flags have them; a broken flag changes no row.
 
-    The file of a route with directives is written again when its flag names another pool.
+    The sidecar of a route with directives is written again when its flag names another pool.
     """
     session = work.session
     pools = {name for name, _ in (await queries.pool_names(session)).values()}

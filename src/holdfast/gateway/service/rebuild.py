@@ -56,7 +56,7 @@ async def rebuild_from_disk(work: Work, gateway: Gateway, *, force: bool) -> Fro
     await hold_lock(work, gateway)
     number = await asyncio.to_thread(gateway.generations.ensure)
     files = await asyncio.to_thread(gateway.generations.files)
-    spec = await asyncio.to_thread(parse_files, files)
+    spec = await asyncio.to_thread(parse_files, files, gateway.flags)
     result = FromDisk(spec, frozenset(files))
     result.warnings = [*spec.warnings, *_flag_warnings(gateway, spec)]
     if is_filled and spec.warnings and not work.dry_run:
