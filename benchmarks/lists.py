@@ -141,7 +141,10 @@ async def _fill(services: Services) -> None:
     numbers = range(1, ROWS + 1)
     many: dict[type[Base], list[dict[str, object]]] = {
         PoolRow: [{"name": f"name-{n}", **stamps} for n in numbers],
-        VhostRow: [{"server_name": f"name-{n}.example.org", **stamps} for n in numbers],
+        VhostRow: [
+            {"server_name": f"name-{n}.example.org", "default_pool_id": n, **stamps}
+            for n in numbers
+        ],
         RouteRow: [
             {
                 "vhost_id": 1,
