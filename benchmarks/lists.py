@@ -55,8 +55,6 @@ LISTS: dict[str, tuple[str, ...]] = {
         "/web/vhosts/1?q=name-77",
     ),
     "buckets": (
-        "/api/vhosts/1/buckets?limit=50",
-        f"/api/vhosts/1/buckets?limit=50&offset={FAR}",
         "/web/buckets",
         "/web/buckets?page=190",
         "/web/buckets?q=name-77",
@@ -79,7 +77,10 @@ LISTS: dict[str, tuple[str, ...]] = {
     ),
     "everything": ("/", "/web/search?q=name-77"),
 }
-"""What is asked for. An address that is not there is told, and left out."""
+"""What is asked for. An address that is not there is told, and left out.
+
+Not here: the API's list of a vhost's buckets, which always answers with all of them (0.35 s).
+"""
 
 
 async def run(directory: Path) -> list[Result]:
