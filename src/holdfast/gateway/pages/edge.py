@@ -22,6 +22,7 @@ from holdfast.kernel.work import Work
 
 Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
+BAD = 400
 _TIME = re.compile(r" updated:\S*$", re.MULTILINE)
 POOLS_OFFERED = 500
 """A longer list is nothing to choose from: the form then asks for the pool's number."""
@@ -58,7 +59,7 @@ class Trial:
         if self.after is None:
             return None
         if form.problem is None:
-            return True if form.preview else None
+            return True if form.preview and form.status < BAD else None
         return False if isinstance(form.problem, NginxRefused) else None
 
     @property

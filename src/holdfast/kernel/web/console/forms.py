@@ -107,8 +107,16 @@ class Form:
             return None
 
     def refuse(self, error: AppError) -> None:
-        """Show this failure above the fields, or at the field it names."""
-        self.problem, self.status = error, error.http_status
+        """Show this failure above the fields, or at the field that its first word names."""
+        self.status = error.http_status
+        name, colon, words = error.message.partition(": ")
+        if colon and isinstance(error, Invalid) and self._shows(name):
+            self.errors[name] = f"{words}; {error.hint}" if error.hint else words
+        else:
+            self.problem = error
+
+    def _shows(self, name: str) -> bool:
+        return any(one.name == name and one.kind != "hidden" for one in self.fields)
 
 
 async def sent_form(request: Request) -> dict[str, list[str]]:
