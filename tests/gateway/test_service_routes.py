@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway.ports import Restored
+from holdfast.gateway.ports import BucketMove, Restored
 from holdfast.gateway.service import routing
 from holdfast.gateway.tables import PoolRow, RouteRow, VhostRow
 from holdfast.kernel.errors import Conflict, TooMany
@@ -42,6 +42,9 @@ class Recorder:
         self, session: AsyncSession, bucket: str, pool_id: int
     ) -> int | None:
         return None
+
+    async def moves_of(self, session: AsyncSession, bucket: str, *, limit: int) -> list[BucketMove]:
+        return []
 
     async def restore(
         self, work: Work, *, folder: Path | None = None, only_ended: bool = False

@@ -1,6 +1,8 @@
 """What the gateway asks of those who move buckets; they register, it never calls upwards."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +19,19 @@ class Restored:
     active: int = 0
     completed: int = 0
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketMove:
+    """One migration of a bucket, as its page lists it."""
+
+    id: int
+    src_pool_id: int
+    dst_pool_id: int
+    phase: str
+    bytes_total: int
+    begun_at: datetime
+    finished_at: datetime | None
 
 
 class MigrationPort(Protocol):
@@ -39,6 +54,12 @@ class MigrationPort(Protocol):
         self, session: AsyncSession, bucket: str, pool_id: int
     ) -> int | None:
         """The unfinished migration of this bucket from or to this pool."""
+        ...
+
+    async def moves_of(
+        self, session: AsyncSession, bucket: str, *, limit: int
+    ) -> Sequence[BucketMove]:
+        """The newest migrations of buckets of this name, newest first."""
         ...
 
     async def restore(

@@ -115,6 +115,14 @@ async def active_of_bucket(session: AsyncSession, bucket: str) -> Sequence[Migra
     return (await session.scalars(query)).all()
 
 
+async def moves_of_bucket(
+    session: AsyncSession, bucket: str, *, limit: int
+) -> Sequence[MigrationRow]:
+    """The newest migrations of buckets of this name, newest first."""
+    query = select(MigrationRow).where(MigrationRow.bucket == bucket)
+    return (await session.scalars(query.order_by(MigrationRow.id.desc()).limit(limit))).all()
+
+
 async def moves_touching(
     session: AsyncSession, bucket: str, pool_id: int
 ) -> Sequence[MigrationRow]:

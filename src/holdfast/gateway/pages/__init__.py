@@ -6,14 +6,35 @@ can be tried before it is saved, and the choice of a pool.
 
 from fastapi import APIRouter
 
-from holdfast.gateway.pages import members, node_setup, pool_keys, pool_parts, pools
+from holdfast.gateway.pages import (
+    bucket,
+    bucket_parts,
+    buckets,
+    http_buckets,
+    members,
+    node_setup,
+    pool_buckets,
+    pool_keys,
+    pool_parts,
+    pools,
+)
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.registry import console_parts
 
-routers: list[APIRouter] = [pools.router, members.router, pool_keys.router, node_setup.router]
+routers: list[APIRouter] = [
+    pools.router,
+    members.router,
+    pool_keys.router,
+    node_setup.router,
+    buckets.router,
+    bucket.router,
+    pool_buckets.router,
+    http_buckets.router,
+]
 
 
 def contribute(services: Services) -> None:
     """Templates, navigation, search, and what the overview tells of the gateway."""
     console_parts(services).templates["gateway"] = "holdfast.gateway.pages"
     pool_parts.contribute(services)
+    bucket_parts.contribute(services)

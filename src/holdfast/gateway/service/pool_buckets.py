@@ -12,6 +12,7 @@ from holdfast.gateway.service.credentials import s3_for_pool
 from holdfast.gateway.service.pools import get_pool
 from holdfast.gateway.tables import PoolRow, VhostRow
 from holdfast.kernel.errors import AppError, BadGateway, BadRequest
+from holdfast.kernel.nginx.validate import bucket_name
 from holdfast.kernel.services import Services
 
 MOST_KEYS = 10_000
@@ -59,13 +60,15 @@ async def pool_buckets(services: Services, pool_id: int) -> PoolBuckets:
     by_bucket: dict[str, list[BucketRoute]] = defaultdict(list)
     for route in routes:
         by_bucket[route.bucket].append(route)
-    found = [_seen(name, pool_id, by_bucket[name], vhosts) for name in names]
+    defaults = [vhost for vhost in vhosts if vhost.default_pool_id == pool_id]
+    found = [_seen(name, pool_id, by_bucket[name], defaults) for name in names]
     found.sort(key=lambda bucket: (ORDER.index(bucket.status), bucket.name))
     return PoolBuckets(pool, member.address if member else "", found, vhosts)
 
 
 async def object_keys(services: Services, pool_id: int, bucket: str) -> list[str]:
     """The keys of a bucket on a pool, at most ``MOST_KEYS``."""
+    bucket_name(bucket)
     gateway = services.get(Gateway)
     async with services.database.read() as session:
         pool = await get_pool(session, pool_id)
@@ -81,10 +84,12 @@ async def object_keys(services: Services, pool_id: int, bucket: str) -> list[str
     return keys[:MOST_KEYS]
 
 
-def _seen(name: str, pool_id: int, routes: list[BucketRoute], vhosts: list[VhostRow]) -> PoolBucket:
+def _seen(
+    name: str, pool_id: int, routes: list[BucketRoute], defaults: list[VhostRow]
+) -> PoolBucket:
+    """``defaults``: the vhosts whose default pool it is."""
     here = [route for route in routes if route.pool_id == pool_id and route.enabled]
     elsewhere = {r.vhost_id for r in routes if r.pool_id != pool_id and r.enabled}
-    defaults = [vhost for vhost in vhosts if vhost.default_pool_id == pool_id]
     by_default = [vhost for vhost in defaults if vhost.id not in elsewhere]
     if here:
         status = "routed"

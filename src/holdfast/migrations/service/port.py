@@ -1,11 +1,12 @@
 """What the gateway asks of migrations."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway.ports import Restored
+from holdfast.gateway.ports import BucketMove, Restored
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import Work
 from holdfast.migrations import tables
@@ -51,6 +52,23 @@ class Port:
             if pool_id in {row.src_pool_id, row.dst_pool_id}:
                 return row.id
         return None
+
+    async def moves_of(
+        self, session: AsyncSession, bucket: str, *, limit: int
+    ) -> Sequence[BucketMove]:
+        """The newest migrations of buckets of this name, newest first."""
+        return [
+            BucketMove(
+                id=row.id,
+                src_pool_id=row.src_pool_id,
+                dst_pool_id=row.dst_pool_id,
+                phase=row.phase,
+                bytes_total=row.bytes_total,
+                begun_at=row.started_at or row.created_at,
+                finished_at=row.finished_at,
+            )
+            for row in await tables.moves_of_bucket(session, bucket, limit=limit)
+        ]
 
     async def restore(
         self, work: Work, *, folder: Path | None = None, only_ended: bool = False

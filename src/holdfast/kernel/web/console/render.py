@@ -17,7 +17,7 @@ from holdfast.kernel.errors import AppError
 from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.model import JobState
 from holdfast.kernel.services import Services
-from holdfast.kernel.web.console import formats
+from holdfast.kernel.web.console import diffs, formats
 from holdfast.kernel.web.console.registry import ConsoleParts, console_parts
 from holdfast.kernel.web.deps import services_of
 from holdfast.kernel.work import Actor, Role
@@ -107,6 +107,7 @@ def _make_environment(parts: ConsoleParts) -> Environment:
     )
     for name in ("size", "count", "duration", "moment", "clock", "tone"):
         environment.filters[name] = getattr(formats, name)
+    environment.filters.update(diff_lines=diffs.diff_lines, diff_sides=diffs.diff_sides)
     environment.globals.update(asset=asset, percent=formats.percent, version=__version__)
     return environment
 
