@@ -4,12 +4,13 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
+from pydantic import BeforeValidator
 
 from holdfast.gateway.service.orphans import Confirmation
 from holdfast.kernel.clock import iso_time, row_time
 from holdfast.kernel.web.deps import ActorDep, PageDep, ReadDep, ServicesDep, WorkDep
 from holdfast.migrations import tables
-from holdfast.migrations.model import Options
+from holdfast.migrations.model import Options, Phase
 from holdfast.migrations.schemas import MigrationIn, wish_of
 from holdfast.migrations.service import planning, reading, starting
 from holdfast.migrations.service.planning import Plan
@@ -18,6 +19,11 @@ from holdfast.migrations.tables import MigrationLogRow, MigrationRow
 router = APIRouter(prefix="/api/migrations", tags=["migrations"])
 routers = [router]
 RowId = Annotated[int, Path(ge=-(2**31), le=2**31 - 1)]
+InPhase = Annotated[
+    Phase | None,
+    BeforeValidator(lambda value: value or None),
+    Query(description="only those in this phase"),
+]
 DryRun = Annotated[bool, Query(description="true: tell what would happen, change nothing")]
 
 
@@ -108,13 +114,11 @@ async def create_migration(
 async def list_migrations(
     session: ReadDep,
     page: PageDep,
-    phase: Annotated[str | None, Query(max_length=32)] = None,
+    phase: InPhase = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> list[dict[str, Any]]:
     """Migrations, newest first."""
-    rows, total = await tables.migration_page(
-        session, phase=phase or None, limit=limit, offset=page.offset
-    )
+    rows, total = await tables.migration_page(session, phase=phase, limit=limit, offset=page.offset)
     page.total(total)
     return [migration_out(row) for row in rows]
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import AliasChoices, BaseModel, Field
 
 from holdfast.kernel.config import Bandwidth
+from holdfast.kernel.nginx.validate import BUCKET
 from holdfast.kernel.services import Services
 from holdfast.migrations.model import Mode, Verify, bytes_per_second
 from holdfast.migrations.service.starting import default_options, with_limits
@@ -17,7 +18,7 @@ PoolId = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 class MigrationIn(BaseModel):
     """A move that somebody wants."""
 
-    bucket: str = Field(min_length=1, max_length=63)
+    bucket: str = Field(pattern=f"^{BUCKET}$")
     src_pool_id: PoolId
     dst_pool_id: PoolId
     mode: Mode = Mode.COPY

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
+from holdfast.gateway.api.deps import BucketPath
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.service import discovery, http_buckets, orphans, promotion
 from holdfast.gateway.service.discovery import SeenBucket
@@ -86,7 +87,7 @@ async def list_orphans(vhost_id: RowId, services: ServicesDep) -> dict[str, Any]
 
 @router.post("/buckets/{bucket}/promote")
 async def promote(
-    vhost_id: RowId, bucket: str, body: PromoteIn, services: ServicesDep, actor: ActorDep
+    vhost_id: RowId, bucket: BucketPath, body: PromoteIn, services: ServicesDep, actor: ActorDep
 ) -> dict[str, Any]:
     """Give a bucket a route of its own, and move its objects when asked to."""
     done = await promotion.promote(
@@ -112,7 +113,7 @@ async def promote(
 
 
 @router.post("/buckets/{bucket}/ignore")
-async def ignore(vhost_id: RowId, bucket: str, work: WorkDep) -> dict[str, Any]:
+async def ignore(vhost_id: RowId, bucket: BucketPath, work: WorkDep) -> dict[str, Any]:
     """Leave a bucket out of what needs attention."""
     row = await promotion.ignore(work, vhost_id, bucket)
     return {"ok": True, "bucket": bucket, "status": row.status}
@@ -120,7 +121,7 @@ async def ignore(vhost_id: RowId, bucket: str, work: WorkDep) -> dict[str, Any]:
 
 @router.post("/buckets/{bucket}/migrate")
 async def migrate(
-    vhost_id: RowId, bucket: str, services: ServicesDep, actor: ActorDep
+    vhost_id: RowId, bucket: BucketPath, services: ServicesDep, actor: ActorDep
 ) -> dict[str, Any]:
     """Move what is left on the default pool to the routed pool."""
     migration_id = await promotion.migrate_leftovers(services, actor, vhost_id, bucket)
@@ -130,7 +131,7 @@ async def migrate(
 @router.post("/buckets/{bucket}/purge-orphan")
 async def purge_orphan(
     vhost_id: RowId,
-    bucket: str,
+    bucket: BucketPath,
     services: ServicesDep,
     actor: ActorDep,
     body: orphans.Confirmation | None = None,
@@ -148,7 +149,7 @@ async def purge_orphan(
 
 @router.delete("/buckets/{bucket}/route")
 async def remove_route(
-    vhost_id: RowId, bucket: str, work: WorkDep, services: ServicesDep
+    vhost_id: RowId, bucket: BucketPath, work: WorkDep, services: ServicesDep
 ) -> dict[str, Any]:
     """Take a bucket's own route away."""
     await promotion.unroute(work, services.get(Gateway), vhost_id, bucket)
@@ -183,7 +184,7 @@ async def list_http_buckets(vhost_id: RowId, session: ReadDep) -> dict[str, Any]
 
 @router.post("/http-bucket-routes/{bucket}", status_code=201)
 async def add_http_bucket(
-    vhost_id: RowId, bucket: str, work: WorkDep, services: ServicesDep
+    vhost_id: RowId, bucket: BucketPath, work: WorkDep, services: ServicesDep
 ) -> dict[str, Any]:
     """Route a bucket to the vhost's http pool."""
     row = await http_buckets.add_http_bucket(work, services.get(Gateway), vhost_id, bucket)
@@ -192,7 +193,7 @@ async def add_http_bucket(
 
 @router.delete("/http-bucket-routes/{bucket}")
 async def remove_http_bucket(
-    vhost_id: RowId, bucket: str, work: WorkDep, services: ServicesDep
+    vhost_id: RowId, bucket: BucketPath, work: WorkDep, services: ServicesDep
 ) -> dict[str, Any]:
     """Take such a route away."""
     await http_buckets.remove_http_bucket(work, services.get(Gateway), vhost_id, bucket)

@@ -10,6 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.publish import warning_of
+from holdfast.kernel.nginx.validate import BUCKET
 from holdfast.kernel.web.deps import ServicesDep, WorkDep
 from holdfast.kernel.work import Work
 
@@ -47,4 +48,5 @@ class GatewayRoute(APIRoute):
 
 GatewayDep = Annotated[Gateway, Depends(gateway_of)]
 GatewayWork = Annotated[Work, Depends(open_gateway_work)]
+BucketPath = Annotated[str, Path(pattern=f"^{BUCKET}$", description="a bucket's name")]
 PathId = Annotated[int, Path(ge=-(2**31), le=2**31 - 1)]

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from holdfast.gateway.api.buckets import Confirm, DryRun, RowId
+from holdfast.gateway.api.deps import BucketPath
 from holdfast.gateway.service import orphans, pool_buckets
 from holdfast.gateway.service.pool_buckets import PoolBucket
 from holdfast.gateway.tables import VhostRow
@@ -27,7 +28,7 @@ async def status(pool_id: RowId, services: ServicesDep) -> dict[str, Any]:
 
 
 @router.get("/{bucket}/objects")
-async def objects(pool_id: RowId, bucket: str, services: ServicesDep) -> dict[str, Any]:
+async def objects(pool_id: RowId, bucket: BucketPath, services: ServicesDep) -> dict[str, Any]:
     """The keys of a bucket on a pool, at most 10,000."""
     keys = await pool_buckets.object_keys(services, pool_id, bucket)
     return {"pool_id": pool_id, "bucket": bucket, "objects": keys, "count": len(keys)}
@@ -36,7 +37,7 @@ async def objects(pool_id: RowId, bucket: str, services: ServicesDep) -> dict[st
 @router.post("/{bucket}/purge")
 async def purge(
     pool_id: RowId,
-    bucket: str,
+    bucket: BucketPath,
     services: ServicesDep,
     actor: ActorDep,
     body: orphans.Confirmation | None = None,

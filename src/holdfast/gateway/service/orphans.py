@@ -14,6 +14,7 @@ from holdfast.gateway.service.discovery import default_pool, status_now
 from holdfast.gateway.service.vhosts import get_vhost
 from holdfast.gateway.tables import PoolRow
 from holdfast.kernel.errors import BadRequest, Conflict, Invalid
+from holdfast.kernel.nginx.validate import bucket_name
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.model import BucketTotals
@@ -102,6 +103,7 @@ async def purge_copy(
     vhost sends the bucket to this pool or to another pool on the same servers.
     Raises ``Invalid`` without the confirmation and ``Conflict`` when the copy is live.
     """
+    bucket_name(bucket)
     if confirm != bucket and not dry_run:
         raise Invalid(
             f"Purging deletes every object of '{bucket}' on this pool",

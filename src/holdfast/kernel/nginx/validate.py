@@ -11,6 +11,7 @@ from holdfast.kernel.errors import Invalid
 from holdfast.kernel.nginx.raw import check_raw
 
 __all__ = [
+    "BUCKET",
     "bucket_name",
     "check_raw",
     "file_path",
@@ -23,6 +24,7 @@ __all__ = [
     "server_name",
 ]
 
+BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}"
 _BREAKING = re.compile(r"[\x00-\x20\x7f;{}\"'\\$#]")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?", re.ASCII)
 _MAX_PORT = 65535
@@ -110,9 +112,9 @@ def key_prefix(value: str, field: str = "key_prefix") -> str:
 
 
 def bucket_name(value: str, field: str = "bucket") -> str:
-    """A bucket that can have a route."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", value, re.ASCII):
-        raise Invalid(f"{field}: {value!r} is not a bucket name")
+    """A bucket that can have a route: its name goes into URLs and paths as it is."""
+    if not re.fullmatch(BUCKET, value, re.ASCII):
+        raise Invalid(f"{field}: {value!r} is not a bucket name", hint="letters, digits and . _ -")
     return value
 
 

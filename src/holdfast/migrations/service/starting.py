@@ -16,6 +16,7 @@ from holdfast.kernel.config import Settings
 from holdfast.kernel.errors import AppError, BadRequest, Conflict, NotFound, TooMany, Unavailable
 from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.model import FINAL
+from holdfast.kernel.nginx.validate import bucket_name
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import Actor, Work
 from holdfast.migrations import tables
@@ -131,7 +132,8 @@ async def adopt(work: Work, migration_id: int) -> None:
 
 
 async def check_wish(session: AsyncSession, services: Services, wish: Wish) -> None:
-    """What the rows tell. Raises ``BadRequest``, ``Conflict``, ``TooMany``."""
+    """What the rows tell. Raises ``Invalid``, ``BadRequest``, ``Conflict``, ``TooMany``."""
+    bucket_name(wish.bucket)
     if wish.source_id == wish.destination_id:
         raise BadRequest(
             "Source and destination pools must be different. Choose another destination pool.",
