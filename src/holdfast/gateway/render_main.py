@@ -76,7 +76,16 @@ def _servers(
     return [found[name] for name in sorted(found)] + [_include(directory, path) for path in added]
 
 
+def reads_vhost_file(main: str, path: str) -> bool:
+    """Whether ``http.conf`` includes this vhost's file; else a shared block stands for it."""
+    return _only(f"/{path}") in main
+
+
 def _include(directory: str, path: str) -> str:
     """By a pattern that matches this one file: nginx lets it be missing."""
-    escaped = re.sub(r"([*?\[\]])", r"[\1]", f"{directory}/{path}")
-    return f"include {word(f'{escaped[:-1]}[f]')};"
+    return f"include {word(_only(f'{directory}/{path}'))};"
+
+
+def _only(path: str) -> str:
+    escaped = re.sub(r"([*?\[\]])", r"[\1]", path)
+    return f"{escaped[:-1]}[f]"

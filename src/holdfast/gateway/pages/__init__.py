@@ -10,6 +10,11 @@ from holdfast.gateway.pages import (
     bucket,
     bucket_parts,
     buckets,
+    config,
+    config_history,
+    config_import,
+    config_parts,
+    config_tasks,
     http_buckets,
     members,
     node_setup,
@@ -30,6 +35,10 @@ routers: list[APIRouter] = [
     bucket.router,
     pool_buckets.router,
     http_buckets.router,
+    config.router,
+    config_history.router,
+    config_tasks.router,
+    config_import.router,
 ]
 
 
@@ -38,3 +47,4 @@ def contribute(services: Services) -> None:
     console_parts(services).templates["gateway"] = "holdfast.gateway.pages"
     pool_parts.contribute(services)
     bucket_parts.contribute(services)
+    config_parts.contribute(services)

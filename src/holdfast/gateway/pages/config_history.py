@@ -1,0 +1,133 @@
+"""Generations of files, what changed between them, and the way back: ``/web/config/history``."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from holdfast.gateway.context import Gateway
+from holdfast.gateway.pages.edge import gateway_work
+from holdfast.gateway.publish import warning_of
+from holdfast.gateway.service import config, rollback
+from holdfast.kernel.errors import AppError, NotFound
+from holdfast.kernel.web.console.diffs import FileDiff, diff_files
+from holdfast.kernel.web.console.forms import sent_form
+from holdfast.kernel.web.console.render import page, see_other
+from holdfast.kernel.web.deps import OPERATOR, ServicesDep
+
+router = APIRouter(prefix="/web/config", include_in_schema=False)
+Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
+FILES_SHOWN = 30
+LINES_SHOWN = 2000
+TOLD = 5
+
+
+@router.get("/history")
+async def show_history(request: Request, services: ServicesDep) -> Response:
+    """The generations that are kept, newest first."""
+    gateway = services.get(Gateway)
+    status = await gateway.nginx.status()
+    return await page(
+        request,
+        "gateway/config_history.html.j2",
+        generations=await config.history(gateway),
+        live=gateway.generations.current(),
+        loaded=status.loaded_generation,
+        kept=gateway.generations.keep,
+    )
+
+
+@router.get("/generations/{number}")
+async def show_generation(
+    request: Request, services: ServicesDep, number: Number, to: str = ""
+) -> Response:
+    """What a generation changed; ``?to=live``: what going back to it would change."""
+    return await _generation_page(request, services.get(Gateway), number, to_live=to == "live")
+
+
+@router.post("/generations/{number}", dependencies=[OPERATOR])
+async def rehearse(request: Request, services: ServicesDep, number: Number) -> Response:
+    """Try the way back: nginx tests the files, and the database tells what would follow."""
+    problem: AppError | None = None
+    told: Sequence[str] | None = None
+    try:
+        async with gateway_work(request) as (work, gateway):
+            work.dry_run = True
+            told = await rollback.roll_back(work, gateway, number)
+    except AppError as error:
+        problem = error
+    return await _generation_page(
+        request, services.get(Gateway), number, to_live=True, problem=problem, told=told
+    )
+
+
+@router.post("/generations/{number}/rollback", dependencies=[OPERATOR])
+async def roll_back(request: Request, number: Number) -> Response:
+    """Make it live again; the database follows it."""
+    await sent_form(request)
+    async with gateway_work(request) as (work, gateway):
+        told = await rollback.roll_back(work, gateway, number)
+    words = f"Generation {number} is live again."
+    if told:
+        more = f"; and {len(told) - TOLD} more" if len(told) > TOLD else ""
+        words += f" The database followed: {'; '.join(told[:TOLD])}{more}."
+    return see_other("/web/config/history", told=words, warning=warning_of(work))
+
+
+async def _generation_page(
+    request: Request,
+    gateway: Gateway,
+    number: int,
+    *,
+    to_live: bool,
+    problem: AppError | None = None,
+    told: Sequence[str] | None = None,
+) -> Response:
+    record = await asyncio.to_thread(gateway.generations.record, number)
+    live = gateway.generations.current()
+    other = live if to_live else record.parent
+    files, missing = await _difference(gateway, other, number)
+    shown, cut = _cut(files)
+    return await page(
+        request,
+        "gateway/generation.html.j2",
+        status=problem.http_status if problem else 200,
+        record=record,
+        live=live,
+        other=other,
+        to_live=to_live,
+        files=shown,
+        changed=len(files),
+        cut=cut,
+        missing=missing,
+        problem=problem,
+        told=told,
+        sides=request.query_params.get("diff") == "sides",
+    )
+
+
+async def _difference(
+    gateway: Gateway, before: int | None, after: int
+) -> tuple[list[FileDiff], bool]:
+    """What differs, file by file; true when the other one is kept no more."""
+    if before is None or before == after:
+        return [], False
+    try:
+        return diff_files(await config.difference(gateway, before, after)), False
+    except NotFound:
+        return [], True
+
+
+def _cut(files: Sequence[FileDiff]) -> tuple[list[FileDiff], bool]:
+    """As much as a page can hold; true when there is more."""
+    shown: list[FileDiff] = []
+    lines = 0
+    for file in files[:FILES_SHOWN]:
+        room = LINES_SHOWN - lines
+        text = file.text.split("\n")
+        if len(text) > room:
+            return ([*shown, FileDiff(file.path, "\n".join(text[:room]))] if room else shown), True
+        lines += len(text)
+        shown.append(file)
+    return shown, len(files) > len(shown)
