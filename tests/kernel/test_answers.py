@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from holdfast.kernel.db import Database
 from holdfast.kernel.services import Services
 from holdfast.kernel.web import live
 from holdfast.kernel.web.assets import Assets
+from holdfast.kernel.web.body import LARGEST_BODY_BYTES
 from holdfast.kernel.web.headers import OTHER_POLICY, PAGE_POLICY, SAFE_HEADERS
 from tests.kernel.api import client_of, services_for
 
@@ -156,3 +158,28 @@ async def test_a_file_is_compressed_once_and_anew_when_it_has_changed(
         changed = await client.get("/app.js?v=2")
     assert changed.text.endswith("changed")
     assert len(done) == 2
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_read(services: Services) -> None:
+    async with client_of(services, "the operator's own key") as client:
+        answer = await client.post(
+            "/api/users", content=b"{}", headers={"content-length": str(LARGEST_BODY_BYTES + 1)}
+        )
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+async def test_a_body_that_does_not_say_its_size_is_read_no_further_than_allowed(
+    services: Services,
+) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 10 * LARGEST_BODY_BYTES:
+            sent += 2**20
+            yield b"x" * 2**20
+
+    async with client_of(services, "the operator's own key") as client:
+        answer = await client.post("/api/users", content=endless())
+    assert answer.status_code == 413
+    assert sent <= LARGEST_BODY_BYTES + 2**20

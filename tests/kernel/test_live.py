@@ -111,3 +111,19 @@ async def test_a_later_event_waits_for_the_commit_of_an_earlier_one(services: Se
         await asyncio.wait({second}, timeout=0.5)
         assert not second.done()
     await second
+
+
+async def test_a_stream_ends_once_its_reader_may_no_longer_read(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
+    asked = []
+
+    async def is_welcome() -> bool:
+        asked.append(None)
+        return len(asked) < 3
+
+    response: Any = await live.event_stream(services, (), "", is_welcome)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        messages = [message async for message in response.body_iterator]
+    assert (len(asked), len(messages)) == (3, 1)

@@ -17,6 +17,7 @@ from holdfast.kernel.logging import MASK, get_logger, is_secret_name
 from holdfast.kernel.services import Services
 from holdfast.kernel.web import api_page
 from holdfast.kernel.web.assets import Assets
+from holdfast.kernel.web.body import LimitBody
 from holdfast.kernel.web.console import pages as console_pages
 from holdfast.kernel.web.console.render import STATIC, error_page, wants_page
 from holdfast.kernel.web.deps import refuse_unstorable
@@ -47,6 +48,7 @@ def build_app(services: Services, routers: Iterable[APIRouter], lifespan: Lifesp
     app.mount("/static", Assets(directory=STATIC), name="static")
     # The one added last sees a request first.
     app.add_middleware(TokenDoor)
+    app.add_middleware(LimitBody)
     app.add_middleware(CountRequests)
     app.add_middleware(GZipMiddleware, minimum_size=500, compresslevel=FAST)
     app.add_middleware(SafeHeaders)
@@ -84,7 +86,7 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404 and wants_page(request):  # noqa: PLR2004 - HTTP
         return await error_page(request, NotFound("There is no such page", hint="look in the menu"))
-    code = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}.get(
+    code = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(
         error.status_code, "error"
     )
     body = {"detail": error.detail, "code": code, "hint": "see /api/docs"}

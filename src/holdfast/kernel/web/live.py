@@ -1,6 +1,9 @@
 """Live events: the outbox, tailed by id, as a stream that goes on after a lost connection."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -14,8 +17,23 @@ __all__ = ["BATCH", "POLL_SECONDS", "event_stream"]
 HEARTBEAT_SECONDS = 15
 
 
-async def event_stream(services: Services, topics: tuple[str, ...], last_event_id: str) -> Response:
+Welcome = Callable[[], Awaitable[bool]]
+
+
+async def always() -> bool:
+    """For a reader that needs no login."""
+    return True
+
+
+async def event_stream(
+    services: Services,
+    topics: tuple[str, ...],
+    last_event_id: str,
+    is_welcome: Welcome = always,
+) -> Response:
     """A stream that goes on after ``last_event_id``, or begins now when there is none.
+
+    It ends once ``is_welcome`` says no; it is asked now and then: a login can end meanwhile.
 
     Says ``reset`` when events after that id are no longer kept, when the id is not ours, or when
     the reader is too slow: it must load its state anew.
@@ -24,7 +42,7 @@ async def event_stream(services: Services, topics: tuple[str, ...], last_event_i
     async with services.database.read() as session:
         newest, oldest = await newest_event_id(session), await oldest_event_id(session)
     return EventSourceResponse(
-        _events(hub, topics, _start(last_event_id, oldest, newest), newest),
+        _events(hub, topics, _start(last_event_id, oldest, newest), newest, is_welcome),
         ping=HEARTBEAT_SECONDS,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -41,7 +59,11 @@ def _start(last_event_id: str, oldest: int, newest: int) -> int | None:
 
 
 async def _events(
-    hub: EventHub, topics: tuple[str, ...], start: int | None, newest: int
+    hub: EventHub,
+    topics: tuple[str, ...],
+    start: int | None,
+    newest: int,
+    is_welcome: Welcome,
 ) -> AsyncIterator[ServerSentEvent]:
     last = newest if start is None else start
     if start is None:
@@ -53,8 +75,15 @@ async def _events(
         async for row in hub.backlog(topics, last):
             yield message_of(row)
             last = row.id
+        asked = time.monotonic()
         while True:
-            event_id, message = await reader.take()
-            if event_id > last:
-                yield message
-                last = event_id
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    event_id, message = await reader.take()
+                if event_id > last:
+                    yield message
+                    last = event_id
+            if time.monotonic() - asked >= HEARTBEAT_SECONDS:
+                if not await is_welcome():
+                    return
+                asked = time.monotonic()

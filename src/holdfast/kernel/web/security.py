@@ -73,7 +73,7 @@ class TokenDoor:
             return
         request, came_at = Request(scope), now()
         try:
-            caller = await _caller(request)
+            caller = await caller_of(request)
             request.state.caller = caller
             request.state.actor = caller.actor if caller else None
             request.state.session = caller.session if caller else None
@@ -165,7 +165,8 @@ def login_address(path: str) -> str:
     return "/login" if wanted == "/" else f"/login?next={quote(wanted, safe='/')}"
 
 
-async def _caller(request: Request) -> Caller | None:
+async def caller_of(request: Request) -> Caller | None:
+    """Who is asking: by a token in a header, or by the cookie of a login; None for nobody."""
     services, token = _services(request), token_of(request)
     if token:
         uses = services.find(TokenUses) or services.add(TokenUses(services.database))

@@ -20,6 +20,7 @@ from holdfast.kernel.errors import AppError, Invalid, Unavailable
 from holdfast.kernel.services import Services
 from holdfast.kernel.web import live, metrics
 from holdfast.kernel.web.deps import ReadDep, ServicesDep
+from holdfast.kernel.web.security import caller_of
 
 router = APIRouter(tags=["system"])
 DATABASE_SECONDS = 5.0
@@ -128,7 +129,13 @@ async def events(
 ) -> Response:
     """What happens, as it happens, as server-sent events; ``Last-Event-ID`` goes on from there."""
     wanted = tuple(topic.strip() for topic in topics.split(",") if topic.strip())
-    return await live.event_stream(services, wanted, request.headers.get("last-event-id", ""))
+
+    async def is_welcome() -> bool:
+        return await caller_of(request) is not None
+
+    return await live.event_stream(
+        services, wanted, request.headers.get("last-event-id", ""), is_welcome
+    )
 
 
 async def database_problem(database: Database) -> str | None:
