@@ -4,12 +4,15 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.assembly import assemble, routers, running
 from holdfast.kernel.config import LoadedSettings
+from holdfast.kernel.errors import AppError
 from holdfast.kernel.identity import invitations
 from holdfast.kernel.restart import Restarter, begin_again
 from holdfast.kernel.services import Services
@@ -18,14 +21,25 @@ from holdfast.kernel.web.app import build_app
 SHUTDOWN_SECONDS = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why this process could not start; it explains itself without a traceback."""
+
+    error: AppError
+
+
 def create_app(services: Services, *, with_worker: bool) -> FastAPI:
     """The application of these services."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with running(services, with_worker=with_worker):
-            await _invite_first_admin(services)
-            yield
+        try:
+            async with running(services, with_worker=with_worker):
+                await _invite_first_admin(services)
+                yield
+        except AppError as error:
+            services.add(Refusal(error))
+            raise
 
     return build_app(services, routers(), lifespan)
 
@@ -47,7 +61,7 @@ def serve(loaded: LoadedSettings, *, with_worker: bool = True) -> None:
     services = assemble(loaded)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(services, with_worker=with_worker),
+            _without_traceback(create_app(services, with_worker=with_worker), services),
             host=loaded.settings.host,
             port=loaded.settings.port,
             log_level="warning",
@@ -68,4 +82,20 @@ def serve(loaded: LoadedSettings, *, with_worker: bool = True) -> None:
     if restarter.asked:
         begin_again()
     if not server.started:
-        raise SystemExit(1)
+        refusal = services.find(Refusal)
+        raise refusal.error if refusal else SystemExit(1)
+
+
+def _without_traceback(app: ASGIApp, services: Services) -> ASGIApp:
+    """The server logs the traceback that the application hands it; an expected failure has none."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        async def tell(message: Message) -> None:
+            failed = message["type"] == "lifespan.startup.failed"
+            if failed and services.find(Refusal):
+                message = {**message, "message": ""}
+            await send(message)
+
+        await app(scope, receive, tell if scope["type"] == "lifespan" else send)
+
+    return wrapped

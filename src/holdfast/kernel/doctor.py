@@ -14,7 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.kernel.clock import now
-from holdfast.kernel.config import SECRET_SETTINGS, LoadedSettings, load_settings
+from holdfast.kernel.config import SECRET_SETTINGS, LoadedSettings, Settings, load_settings
+from holdfast.kernel.config_file import check_config
 from holdfast.kernel.contributors import Finding, Verdict, contributors
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.nginx import Nginx
@@ -22,13 +23,14 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.stores.doctor import rclone_findings
 from holdfast.kernel.web.system_api import database_problem, schema_problem, write_problem
 
-__all__ = ["Finding", "Verdict", "examine"]
+__all__ = ["Finding", "Verdict", "clock_findings", "disk_findings", "examine", "examine_server"]
 
 LEAST_FREE_BYTES = 1024**3
 LEAST_FREE_SHARE = 0.05
 LARGEST_CLOCK_DIFFERENCE_SECONDS = 5.0
 CLOCK_NOT_SYNCHRONISED = 5
 """What adjtimex answers then (TIME_ERROR)."""
+CLOCK_REMEDY = "switch time synchronisation on: timedatectl set-ntp true"
 PROGRAM_SECONDS = 20.0
 CONNECT_SECONDS = 2.0
 
@@ -46,13 +48,38 @@ async def examine(assemble: Callable[[LoadedSettings], Services]) -> list[Findin
     if any(finding.verdict is Verdict.FAIL for finding in findings):
         return findings
     services = assemble(loaded)
-    checks: list[Check] = [_ports, _nginx, _rclone, _disk, _schema, _clock]
     try:
-        for check in [*checks, *contributors(services).checks]:
-            findings += await _checked(check, services)
+        return [*findings, *await _all_checks(services, _ports)]
     finally:
         await services.database.close()
-    return findings
+
+
+async def examine_server(services: Services) -> list[Finding]:
+    """The same from within the server that is examined: its port is taken by itself."""
+    loaded = services.loaded
+    findings = [await asyncio.to_thread(_settings_file, loaded)]
+    findings += await asyncio.to_thread(_rights, loaded)
+    return [*findings, *await _all_checks(services, _served)]
+
+
+async def _all_checks(services: Services, ports: Check) -> list[Finding]:
+    checks: list[Check] = [ports, _nginx, _rclone, _disk, _schema, _clock]
+    return [
+        finding
+        for check in [*checks, *contributors(services).checks]
+        for finding in await _checked(check, services)
+    ]
+
+
+def _settings_file(loaded: LoadedSettings) -> Finding:
+    path = loaded.config_file
+    try:
+        if path.exists():
+            check_config(path.read_text(), path)
+    except (AppError, OSError, UnicodeDecodeError) as error:
+        remedy = "mend it before the next start: holdfast config edit"
+        return _finding("settings", Verdict.FAIL, str(error), remedy)
+    return _finding("settings", Verdict.OK, f"fit for the next start, file: {path}")
 
 
 async def _checked(check: Check, services: Services) -> Sequence[Finding]:
@@ -118,6 +145,12 @@ async def _ports(services: Services) -> Sequence[Finding]:
     return [_finding("port", Verdict.FAIL, f"{where} is taken by another program", remedy)]
 
 
+async def _served(services: Services) -> Sequence[Finding]:
+    settings = services.settings
+    where = f"{settings.host}:{settings.port}"
+    return [_finding("port", Verdict.OK, f"{where}: this server answers")]
+
+
 def _can_bind(host: str, port: int) -> bool:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -163,7 +196,11 @@ async def _rclone(_: Services) -> Sequence[Finding]:
 
 
 async def _disk(services: Services) -> Sequence[Finding]:
-    settings = services.settings
+    return disk_findings(services.settings)
+
+
+def disk_findings(settings: Settings) -> list[Finding]:
+    """How much room there is where Holdfast writes."""
     places = {
         "data": settings.data_dir,
         "nginx": settings.nginx_root,
@@ -195,15 +232,24 @@ async def _schema(services: Services) -> Sequence[Finding]:
 
 
 async def _clock(services: Services) -> Sequence[Finding]:
-    remedy = "switch time synchronisation on: timedatectl set-ntp true"
-    if not services.database.is_sqlite and await database_problem(services.database) is None:
-        difference = await _database_clock_difference(services)
-        if difference > LARGEST_CLOCK_DIFFERENCE_SECONDS:
-            detail = f"{difference:.1f} s away from the database's clock"
-            return [_finding("clock", Verdict.FAIL, detail, remedy)]
+    remedy = CLOCK_REMEDY
+    away = await clock_findings(services)
+    if away:
+        return away
     if await asyncio.to_thread(_clock_state) == CLOCK_NOT_SYNCHRONISED:
         return [_finding("clock", Verdict.WARN, "the kernel's clock is not synchronised", remedy)]
     return [_finding("clock", Verdict.OK, "synchronised")]
+
+
+async def clock_findings(services: Services) -> list[Finding]:
+    """A failure when our clock and the database's differ; nothing when they agree."""
+    if services.database.is_sqlite or await database_problem(services.database) is not None:
+        return []
+    difference = await _database_clock_difference(services)
+    if difference <= LARGEST_CLOCK_DIFFERENCE_SECONDS:
+        return []
+    detail = f"{difference:.1f} s away from the database's clock"
+    return [_finding("clock", Verdict.FAIL, detail, CLOCK_REMEDY)]
 
 
 async def _database_clock_difference(services: Services) -> float:

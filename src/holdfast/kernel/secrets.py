@@ -16,7 +16,7 @@ VISIBLE_CHARACTERS = 4
 class CannotUnseal(AppError):
     """A sealed value was made with another ``HOLDFAST_SECRET``."""
 
-    code, http_status = "cannot_unseal", 500
+    code, http_status = "cannot_unseal", 409
 
 
 class Sealer:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import queries
@@ -15,7 +16,7 @@ from holdfast.gateway.service.pools import get_pool
 from holdfast.gateway.tables import CredentialRow, PoolRow
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import BadRequest, NotFound
-from holdfast.kernel.secrets import mask
+from holdfast.kernel.secrets import CannotUnseal, mask
 from holdfast.kernel.stores.s3.address import endpoint_of
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.work import Work
@@ -121,6 +122,19 @@ async def s3_access(session: AsyncSession, gateway: Gateway, pool: PoolRow) -> S
     else:
         keys = _global_keys(gateway)
     return S3Access(endpoint=endpoint, access_key=keys[0], secret_key=keys[1], region=keys[2])
+
+
+async def unreadable(session: AsyncSession, gateway: Gateway) -> list[str]:
+    """Names of the pools whose keys the present secret cannot read."""
+    query = select(PoolRow.name, CredentialRow).join(PoolRow, PoolRow.id == CredentialRow.pool_id)
+    names = []
+    for name, row in await session.execute(query.order_by(PoolRow.name)):
+        try:
+            gateway.sealer.unseal(row.access_key_enc)
+            gateway.sealer.unseal(row.secret_key_enc)
+        except CannotUnseal:
+            names.append(name)
+    return names
 
 
 async def s3_for_pool(

@@ -8,14 +8,17 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.service import drift
+from holdfast.gateway.service import credentials, drift
 from holdfast.gateway.service.follow import LOST
 from holdfast.kernel.contributors import Finding, Verdict, contributors
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.nginx.syntax import parse
 from holdfast.kernel.services import Services
 
+NAMES_SHOWN = 5
 USUAL_USERS = ("www-data", "nginx", "nobody")
 
 
@@ -23,7 +26,7 @@ def contribute(services: Services) -> None:
     """Put drift into health and metrics, and the gateway's checks into ``doctor``."""
     told = contributors(services)
     told.drift_alerts.append(lambda: drift.alerts(services))
-    told.checks.extend([check_flags, check_drift])
+    told.checks.extend([check_flags, check_drift, check_sealed])
 
 
 async def check_drift(services: Services) -> Sequence[Finding]:
@@ -38,6 +41,22 @@ async def check_drift(services: Services) -> Sequence[Finding]:
     detail = f"{len(found)} differ from what was written, first: {found[0].path}"
     remedy = "look: holdfast config drift; then config absorb, rewrite or rebuild"
     return [Finding(check="drift", verdict=Verdict.WARN, detail=detail, remedy=remedy)]
+
+
+async def check_sealed(services: Services) -> Sequence[Finding]:
+    """Whether the stored S3 keys can be read: after a restore with another secret they cannot."""
+    gateway = services.get(Gateway)
+    try:
+        async with services.database.read() as session:
+            names = await credentials.unreadable(session, gateway)
+    except SQLAlchemyError:  # what is wrong with the database has a check of its own
+        return []
+    if not names:
+        return [Finding(check="stored keys", verdict=Verdict.OK, detail="can be read")]
+    shown = ", ".join(names[:NAMES_SHOWN]) + (" and others" if len(names) > NAMES_SHOWN else "")
+    detail = f"the S3 keys of {shown} were sealed with another HOLDFAST_SECRET"
+    remedy = "start with the secret of that time, or store the keys anew: holdfast credential set"
+    return [Finding(check="stored keys", verdict=Verdict.FAIL, detail=detail, remedy=remedy)]
 
 
 async def check_flags(services: Services) -> Sequence[Finding]:
