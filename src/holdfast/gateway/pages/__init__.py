@@ -22,11 +22,18 @@ from holdfast.gateway.pages import (
     pool_keys,
     pool_parts,
     pools,
+    routes,
+    vhost_forms,
+    vhost_parts,
+    vhosts,
 )
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.registry import console_parts
 
 routers: list[APIRouter] = [
+    vhost_forms.router,
+    vhosts.router,
+    routes.router,
     pools.router,
     members.router,
     pool_keys.router,
@@ -45,6 +52,7 @@ routers: list[APIRouter] = [
 def contribute(services: Services) -> None:
     """Templates, navigation, search, and what the overview tells of the gateway."""
     console_parts(services).templates["gateway"] = "holdfast.gateway.pages"
+    vhost_parts.contribute(services)
     pool_parts.contribute(services)
     bucket_parts.contribute(services)
     config_parts.contribute(services)

@@ -15,8 +15,8 @@ from holdfast.gateway import page_queries, queries
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.publish import warning_of
 from holdfast.gateway.service.preview import Preview
-from holdfast.kernel.errors import NginxRefused
-from holdfast.kernel.web.console.forms import Form
+from holdfast.kernel.errors import Invalid, NginxRefused
+from holdfast.kernel.web.console.forms import Form, sent_form
 from holdfast.kernel.web.deps import actor_of, services_of
 from holdfast.kernel.work import Work
 
@@ -119,3 +119,21 @@ async def pool_options(
         return ()
     first = [("", none)] if none else []
     return [*first, *((str(number), name) for number, name in found)]
+
+
+async def chosen(request: Request) -> tuple[list[int], bool]:
+    """The ticked rows of a list, and whether they are to be enabled. Raises ``Invalid``."""
+    sent = await sent_form(request)
+    numbers, verb = sent.get("chosen", []), sent.get("do", [""])[0]
+    if verb not in {"enable", "disable"} or not all(_is_id(number) for number in numbers):
+        raise Invalid("this form cannot be read", hint="go back and try again")
+    return list(dict.fromkeys(int(number) for number in numbers)), verb == "enable"
+
+
+def told_of(changed: int, noun: str, *, enabled: bool) -> str:
+    """Words like ``3 routes enabled.``, for what was changed."""
+    return f"{changed} {noun}{'' if changed == 1 else 's'} {'enabled' if enabled else 'disabled'}."
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and int(text[:11]) < 2**31

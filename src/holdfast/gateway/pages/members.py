@@ -8,14 +8,13 @@ from fastapi import APIRouter, Request, Response
 from holdfast.gateway.api.deps import PathId
 from holdfast.gateway.api.schemas import MemberCreate, MemberUpdate
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.pages.edge import Trial, gateway_work, submit
+from holdfast.gateway.pages.edge import Trial, chosen, gateway_work, submit, told_of
 from holdfast.gateway.publish import warning_of
 from holdfast.gateway.service import members
 from holdfast.gateway.service.pools import get_pool
 from holdfast.gateway.service.preview import preview_pool
 from holdfast.gateway.tables import PoolRow
-from holdfast.kernel.errors import Invalid
-from holdfast.kernel.web.console.forms import Field, Form, sent_form
+from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ReadDep
 from holdfast.kernel.work import Work
@@ -83,18 +82,12 @@ async def edit_member(
 @router.post("/enabled")
 async def set_enabled(request: Request, pool_id: PathId) -> Response:
     """Enable or disable the chosen members, in one change."""
-    sent = await sent_form(request)
-    chosen, verb = sent.get("chosen", []), sent.get("do", [""])[0]
-    if verb not in {"enable", "disable"} or not all(_is_id(number) for number in chosen):
-        raise Invalid("this form cannot be read", hint="go back and try again")
-    if not chosen:
+    numbers, enabled = await chosen(request)
+    if not numbers:
         return see_other(_back(pool_id), warning="No member was chosen: tick some first.")
-    numbers = list(dict.fromkeys(int(number) for number in chosen))
     async with gateway_work(request) as (work, gateway):
-        changed = await members.set_enabled(
-            work, gateway, pool_id, numbers, enabled=verb == "enable"
-        )
-    told = f"{changed} member{'' if changed == 1 else 's'} {verb}d."
+        changed = await members.set_enabled(work, gateway, pool_id, numbers, enabled=enabled)
+    told = told_of(changed, "member", enabled=enabled)
     return see_other(_back(pool_id), told=told, warning=warning_of(work))
 
 
@@ -137,10 +130,6 @@ async def _form_page(request: Request, form: Form, trial: Trial, **words: Any) -
 
 def _back(pool_id: int) -> str:
     return f"/web/pools/{pool_id}"
-
-
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and int(text[:11]) < 2**31
 
 
 def _fields(pool: PoolRow, *, is_new: bool) -> Sequence[Field]:

@@ -4,7 +4,7 @@ A plain bucket route is a routing flag and nothing else: live without a reload.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -134,6 +134,23 @@ async def update_route(
         was_described=bool(old.description),
     )
     return route, pool
+
+
+async def set_enabled(
+    work: Work, gateway: Gateway, vhost_id: int, route_ids: Collection[int], *, enabled: bool
+) -> int:
+    """Enable or disable several routes of a vhost at once; gives how many changed.
+
+    Raises ``NotFound``, ``BadRequest`` for ``/``, and ``Conflict`` for a bucket on its way.
+    """
+    known = await queries.rows_by_id(work.session, RouteRow, set(route_ids))
+    missing = {number for number in route_ids if number not in known}
+    if missing or any(route.vhost_id != vhost_id for route in known.values()):
+        raise NotFound("Route not found", hint="somebody deleted it: look again")
+    changing = [route.id for route in known.values() if route.enabled is not enabled]
+    for route_id in changing:
+        await update_route(work, gateway, vhost_id, route_id, {"enabled": enabled})
+    return len(changing)
 
 
 async def delete_route(work: Work, gateway: Gateway, vhost_id: int, route_id: int) -> None:

@@ -1,7 +1,7 @@
 """Vhosts: create, change, delete. The route ``/`` of a vhost follows its default pool."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -82,6 +82,19 @@ async def update_vhost(
     if new.server_name != old.server_name:
         mark_changed(work, gateway, flags_of=[old.server_name, new.server_name])
     return vhost
+
+
+async def set_enabled(
+    work: Work, gateway: Gateway, vhost_ids: Collection[int], *, enabled: bool
+) -> int:
+    """Enable or disable several vhosts at once; gives how many changed. Raises ``NotFound``."""
+    known = await queries.rows_by_id(work.session, VhostRow, set(vhost_ids))
+    if missing := set(vhost_ids) - known.keys():
+        raise NotFound(f"Vhost {min(missing)} not found", hint="somebody deleted it: look again")
+    changing = [vhost.id for vhost in known.values() if vhost.enabled is not enabled]
+    for vhost_id in changing:
+        await update_vhost(work, gateway, vhost_id, {"enabled": enabled})
+    return len(changing)
 
 
 async def delete_vhost(work: Work, gateway: Gateway, vhost_id: int) -> None:

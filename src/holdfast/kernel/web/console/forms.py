@@ -1,6 +1,6 @@
 """Forms: fields with their words, what was sent, and one transaction that the API would do too."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qs
@@ -23,6 +23,7 @@ class Field:
     """One field of a form."""
 
     name: str
+    """``blocks.0.zone``: the field ``zone`` in line 0 of the list ``blocks``."""
     label: str
     kind: Kind = "text"
     help: str = ""
@@ -40,7 +41,10 @@ class Field:
     clears: bool = False
     """An empty one is sent as null: it takes away what was there."""
     option: str = ""
-    """Its name on the command line when it differs; ``-``: given by its place, without a name."""
+    """Its name on the command line when it differs; ``-``: given by its place, without a name.
+
+    ``!``: the command line does not have it.
+    """
 
 
 @dataclass(slots=True)
@@ -93,16 +97,19 @@ class Form:
         self.preview, self.button = sent.get("do") == ["preview"], (sent.get("do") or [""])[0]
         for one in self.fields:
             self.values[one.name] = _value(one, sent)
-        given = {n: v for n, v in self.values.items() if n in schema.model_fields}
         clearing = {one.name for one in self.fields if one.clears}
-        given = {n: v for n, v in given.items() if v is not None or n in clearing}
+        given = {n: v for n, v in self.values.items() if v is not None or n in clearing}
+        nested, places = _nested(given)
         try:
-            return schema.model_validate(given)
+            return schema.model_validate(
+                {n: value for n, value in nested.items() if n in schema.model_fields}
+            )
         except ValidationError as error:
             for item in error.errors():
-                name = str(item["loc"][0]) if item["loc"] else ""
+                names = _names(item["loc"], places)
                 text = item["msg"].removeprefix("Value error, ")
-                self.errors.setdefault(name if name in self.values else "", text)
+                known = next((name for name in names if name in self.values), "")
+                self.errors.setdefault(known, text)
             self.status = 422
             return None
 
@@ -110,6 +117,7 @@ class Form:
         """Show this failure above the fields, or at the field that its first word names."""
         self.status = error.http_status
         name, colon, words = error.message.partition(": ")
+        name = name.replace("[", ".").replace("]", "")
         if colon and isinstance(error, Invalid) and self._shows(name):
             self.errors[name] = f"{words}; {error.hint}" if error.hint else words
         else:
@@ -145,3 +153,25 @@ def _value(one: Field, sent: Mapping[str, list[str]]) -> str | bool | None:
         return one.name in sent
     text = (sent.get(one.name) or [""])[0].replace("\r\n", "\n")
     return None if text == "" and not one.required else text
+
+
+def _nested(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Fields of lists as lists, without empty lines; and which line each place of a list was."""
+    found: dict[str, Any] = {}
+    lines: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, value in given.items():
+        head, *rest = name.split(".", 2)
+        if len(rest) == 2:  # noqa: PLR2004 - the line, and the field in it
+            lines.setdefault(head, {}).setdefault(rest[0], {})[rest[1]] = value
+        else:
+            found[name] = value
+    found |= {head: list(numbered.values()) for head, numbered in lines.items()}
+    return found, {head: list(numbered) for head, numbered in lines.items()}
+
+
+def _names(loc: Sequence[int | str], places: Mapping[str, list[str]]) -> Iterator[str]:
+    """What the field at this place of a body may be called, the closest first."""
+    head, *rest = [str(part) for part in loc] or [""]
+    if head in places and len(rest) > 1:
+        yield ".".join((head, places[head][int(rest[0])], *rest[1:]))
+    yield head

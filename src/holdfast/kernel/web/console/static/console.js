@@ -169,18 +169,31 @@ const givenFields = (form) => [...form.elements].filter((field) =>
 function typed(field) {
   if (field.type === "checkbox") return field.checked;
   if (field.type === "password") return `<${field.name}>`;
+  if ("lines" in field.dataset) return field.value.split(/[\s,]+/).filter(Boolean);
   return field.type === "number" ? Number(field.value) : field.value;
+}
+function bodyOf(fields) { // "blocks.0.zone" is a part of the list "blocks"
+  const body = {}, lists = {};
+  for (const field of fields) {
+    const [name, line, part] = field.name.split(".");
+    if (part) ((lists[name] ??= {})[line] ??= {})[part] = typed(field);
+    else body[name] = typed(field);
+  }
+  for (const [name, lines] of Object.entries(lists)) body[name] = Object.values(lines);
+  return body;
 }
 function copyForm(button) {
   const form = button.closest("form");
   const fields = givenFields(form);
-  if (button.dataset.copyForm === "curl") {
-    return copy(curl(form.dataset.api, Object.fromEntries(fields.map((field) => [field.name, typed(field)]))));
-  }
-  const words = fields.filter((field) => field.type !== "password").flatMap((field) => {
+  if (button.dataset.copyForm === "curl") return copy(curl(form.dataset.api, bodyOf(fields)));
+  const plain = fields.filter((field) => field.type !== "password" && field.dataset.option !== "!");
+  const lists = Object.entries(bodyOf(plain.filter((field) => field.name.includes("."))));
+  const words = plain.filter((field) => !field.name.includes(".")).flatMap((field) => {
     const option = field.dataset.option ?? field.name.replaceAll("_", "-");
     if (option === "-") return [quote(field.value)];
+    if ("lines" in field.dataset) return typed(field).flatMap((line) => [`--${option}`, quote(line)]);
     return field.type === "checkbox" ? [field.checked ? `--${option}` : `--no-${option}`] : [`--${option}`, quote(field.value)];
   });
+  for (const [name, list] of lists) words.push(`--${name.replaceAll("_", "-")}`, quote(JSON.stringify(list)));
   return copy(["holdfast", form.dataset.cli, ...words].join(" "));
 }
