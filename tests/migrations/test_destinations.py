@@ -93,3 +93,27 @@ async def test_a_move_that_was_stopped_by_its_checks_claims_nothing(site: Site) 
     stopped = (await site.post("claimed", mode="sync")).json()["id"]
     assert (await site.wait(stopped))["phase"] == "error"
     assert (await site.post("claimed")).status_code == 409
+
+
+async def test_a_destination_that_refuses_the_keys_is_told_at_the_start(site: Site) -> None:
+    await site.fill("locked")
+    path = f"/api/pools/{site.ids[NEW]}/credentials"
+    wrong = {"access_key": "nobody", "secret_key": "nothing-at-all"}
+    assert (await site.api.put(path, json=wrong)).status_code == 200
+    try:
+        answer = await site.post("locked", waive=["keys"])
+        planned = await site.plan("locked", waive=["keys"])
+    finally:
+        await site.api.delete(path)
+    assert answer.status_code == 409, answer.text
+    assert "'new-disks' refuses bucket 'locked': InvalidAccessKeyId (403)" in answer.text
+    assert "credentials" in answer.json()["hint"]
+    assert any("InvalidAccessKeyId" in words for words in planned["conflicts"])
+
+
+async def test_a_name_that_a_server_does_not_allow_is_told_at_the_start(site: Site) -> None:
+    """It can have a route, as other servers may take it."""
+    for call in ("/api/migrations", "/api/migrations?dry_run=true"):
+        answer = await site.api.post(call, json=site.body("Old_Name"))
+        assert answer.status_code == 409, answer.text
+        assert "'old-disks' refuses bucket 'Old_Name': InvalidBucketName (400)" in answer.text

@@ -9,7 +9,7 @@ class AppError(Exception):
     code: ClassVar[str] = "error"
     http_status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(self, message: str, *, hint: str = "", details: object = None) -> None:
         """``message``: what and where; ``hint``: what to do; ``details``: a tool's own words."""

@@ -8,6 +8,9 @@ from holdfast.gateway.service.pools import get_pool
 from holdfast.gateway.service.routing import vhosts_serving
 from holdfast.kernel.errors import AppError, Conflict
 from holdfast.kernel.services import Services
+from holdfast.kernel.stores.s3.client import S3Client
+from holdfast.kernel.stores.s3.errors import S3Error
+from holdfast.kernel.stores.s3.model import ListPage
 from holdfast.migrations import tables
 from holdfast.migrations.model import Mode, Options, Phase
 from holdfast.migrations.service.wish import LOOK_SECONDS, Wish, client_for
@@ -29,25 +32,48 @@ async def is_ours(session: AsyncSession, wish: Wish) -> bool:
     return False
 
 
+async def first_page(client: S3Client, bucket: str) -> ListPage | None:
+    """The first key of a bucket; None when it is not there.
+
+    A refusal says why, which the answer to a HEAD cannot.
+    """
+    try:
+        return await client.list_page(bucket, max_keys=1)
+    except S3Error as error:
+        if error.is_missing:
+            return None
+        raise
+
+
+def refused_by(pool: str, bucket: str, error: S3Error) -> str:
+    """What to tell of a server that will not have it, however often it is asked."""
+    return f"Pool '{pool}' refuses bucket '{bucket}': {error.s3_code or 'HTTP'} ({error.status})"
+
+
 async def check_destination(services: Services, wish: Wish) -> None:
     """Refuse to copy over what is not ours, unless that was confirmed.
 
-    Raises ``Conflict``. A destination that does not answer is left to the move, which waits for it.
+    Raises ``Conflict``, also when the destination will not have the bucket or us. One that does not
+    answer is left to the move, which waits for it.
     """
-    if wish.mode is not Mode.COPY or wish.options.adopt:
-        return
     async with services.database.read() as session:
-        if await is_ours(session, wish):
-            return
+        may_replace = (
+            wish.mode is not Mode.COPY or wish.options.adopt or await is_ours(session, wish)
+        )
         pool = await get_pool(session, wish.destination_id)
         client = await client_for(session, services, wish.destination_id)
     try:
         async with asyncio.timeout(LOOK_SECONDS), client as s3:
-            there = await s3.head_bucket(wish.bucket)
-            page = await s3.list_page(wish.bucket, max_keys=1) if there else None
+            page = await first_page(s3, wish.bucket)
+            if page is None:
+                await s3.create_bucket(wish.bucket)  # refused now, or in an hour
+    except S3Error as error:
+        if error.retryable:
+            return
+        raise Conflict(refused_by(pool.name, wish.bucket, error), hint=error.hint) from error
     except (AppError, TimeoutError):
         return
-    if page and page.objects:
+    if page and page.objects and not may_replace:
         raise Conflict(
             f"Bucket '{wish.bucket}' is on pool '{pool.name}' already and is not empty; "
             "no unfinished move of it left that there",

@@ -13,13 +13,14 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.service.routing import vhosts_serving
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.s3.client import S3Client
+from holdfast.kernel.stores.s3.errors import S3Error
 from holdfast.kernel.stores.s3.model import ListedObject
 from holdfast.migrations.compare import Comparison, ComparisonTotals
 from holdfast.migrations.jobs import side_of
 from holdfast.migrations.model import Mode, estimated_seconds
 from holdfast.migrations.move import Hopeless, Move, Side
 from holdfast.migrations.preflight import bucket_problems, check_sides, destination_problem
-from holdfast.migrations.service.destination import is_ours
+from holdfast.migrations.service.destination import first_page, is_ours, refused_by
 from holdfast.migrations.service.starting import check_source, check_wish
 from holdfast.migrations.service.wish import Wish
 
@@ -77,7 +78,7 @@ async def plan(services: Services, wish: Wish) -> Plan:
         there = await stack.enter_async_context(_client(destination))
         folder = stack.enter_context(TemporaryDirectory(prefix="holdfast-plan-"))
         comparison = await stack.enter_async_context(Comparison(Path(folder) / "plan.sqlite"))
-        exists = await there.head_bucket(wish.bucket)
+        exists, refusal = await _look_at(there, destination, wish.bucket)
         found = await comparison.scan(
             here, wish.bucket, there if exists else _Nothing(), wish.bucket
         )
@@ -91,9 +92,20 @@ async def plan(services: Services, wish: Wish) -> Plan:
                 limit=wish.options.bandwidth_bytes_per_second,
             ),
         )
+        result.conflicts += refusal
         await _keys(comparison, result, found)
         await _problems(move, here, there if exists else None, result)
     return result
+
+
+async def _look_at(there: S3Client, pool: Side, bucket: str) -> tuple[bool, list[str]]:
+    """Whether the bucket is there, and what the server says when it refuses it for good."""
+    try:
+        return await first_page(there, bucket) is not None, []
+    except S3Error as error:
+        if error.retryable:
+            raise
+        return False, [refused_by(pool.name, bucket, error)]
 
 
 async def _keys(comparison: Comparison, result: Plan, found: ComparisonTotals) -> None:

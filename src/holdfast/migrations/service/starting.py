@@ -18,6 +18,7 @@ from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.model import FINAL
 from holdfast.kernel.nginx.validate import bucket_name
 from holdfast.kernel.services import Services
+from holdfast.kernel.stores.s3.errors import S3Error
 from holdfast.kernel.work import Actor, Work
 from holdfast.migrations import tables
 from holdfast.migrations.jobs import MOVE
@@ -31,7 +32,12 @@ from holdfast.migrations.model import (
     may_cancel,
 )
 from holdfast.migrations.preflight import check_waivers
-from holdfast.migrations.service.destination import check_destination, is_ours
+from holdfast.migrations.service.destination import (
+    check_destination,
+    first_page,
+    is_ours,
+    refused_by,
+)
 from holdfast.migrations.service.wish import LOOK_SECONDS, Wish, client_for
 from holdfast.migrations.tables import MigrationRow
 
@@ -198,15 +204,19 @@ async def _entrances(session: AsyncSession, wish: Wish) -> list[dict[str, Any]]:
 
 
 async def check_source(services: Services, wish: Wish) -> None:
-    """Ask the source whether the bucket is there. Raises ``BadRequest`` and ``Unavailable``."""
+    """Ask the source whether the bucket is there.
+
+    Raises ``BadRequest``, ``Unavailable``, and ``Conflict`` when it refuses us for good.
+    """
     async with services.database.read() as session:
         pool = await get_pool(session, wish.source_id)
         client = await client_for(session, services, wish.source_id)
     try:
         async with asyncio.timeout(LOOK_SECONDS), client as s3:
-            there = await s3.head_bucket(wish.bucket)
-            page = await s3.list_page(wish.bucket, max_keys=1) if there else None
+            page = await first_page(s3, wish.bucket)
     except (AppError, TimeoutError) as error:
+        if isinstance(error, S3Error) and not error.retryable:
+            raise Conflict(refused_by(pool.name, wish.bucket, error), hint=error.hint) from error
         reason = error.message if isinstance(error, AppError) else "no answer in time"
         raise Unavailable(
             f"Source pool '{pool.name}' cannot be asked: {reason}", hint="is its server running?"

@@ -15,13 +15,27 @@ _HINTS = {
 }
 
 
+_LASTING_STATUS = frozenset({400, 401, 403, 405, 411, 413, 414, 501, 505})
+_PASSING_CODES = frozenset(
+    {
+        "BadDigest",
+        "IncompleteBody",
+        "RequestTimeout",
+        "RequestTimeTooSkewed",
+        "XAmzContentSHA256Mismatch",
+    }
+)
+"""Codes of a request that came broken or late: the next one may be fine."""
+
+
 class S3Error(BadGateway):
-    """An S3 server answered with an error."""
+    """An S3 server answered with an error. ``retryable``: the same request may succeed later."""
 
     def __init__(self, what: str, *, status: int, s3_code: str = "") -> None:
         """``what``: method and place; ``status``: of HTTP; ``s3_code``: such as NoSuchKey."""
         self.status = status
         self.s3_code = s3_code if _CODE.fullmatch(s3_code) else ""
+        self.retryable = status not in _LASTING_STATUS or self.s3_code in _PASSING_CODES
         super().__init__(
             f"{what} failed: {self.s3_code or 'HTTP'} ({status})", hint=_HINTS.get(self.s3_code, "")
         )
