@@ -11,14 +11,24 @@ import aiohttp
 import pytest
 
 from holdfast.gateway.flags import READY
-from holdfast.migrations import copying
+from holdfast.migrations import copying, silence
 from holdfast.migrations.contents import compare_contents
 from holdfast.migrations.model import Mode, Stage, Verify
 from holdfast.migrations.move import Hopeless, Parts
 from holdfast.migrations.watch import NginxWatch
 from tests.migrations.clients import slow_put
-from tests.migrations.rig import BUCKET, QUICK, Notes, Rig, contents, running_rig, until
-from tests.servers.s3 import nanio_server
+from tests.migrations.rig import (
+    BUCKET,
+    DESTINATION,
+    QUICK,
+    SOURCE,
+    Notes,
+    Rig,
+    contents,
+    running_rig,
+    until,
+)
+from tests.servers.s3 import S3Server, nanio_server
 
 pytestmark = [
     pytest.mark.real,
@@ -48,6 +58,28 @@ async def test_a_destination_that_dies_is_waited_for(rig: Rig, tmp_path: Path) -
         assert notes.ended is Stage.DONE, notes.message
         assert notes.troubles[-1] is None
         assert "meanwhile" in await contents(rig.destination)
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+async def test_a_server_that_takes_requests_and_does_not_answer_is_named(
+    rig: Rig, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "TOLD_AFTER_SECONDS", 1.0)
+    await rig.fill((f"{i}", b"x" * 50) for i in range(60))
+    notes = Notes()
+    moving = asyncio.create_task(rig.run(notes, replace(QUICK, bandwidth_bytes_per_second=1000.0)))
+    await until(lambda: notes.amounts_seen.objects_done > 5)
+    server: S3Server = getattr(rig, side)
+    os.kill(server.child.pid, signal.SIGSTOP)
+    try:
+        await until(lambda: any(notes.troubles))
+    finally:
+        os.kill(server.child.pid, signal.SIGCONT)
+    pool = {"source": SOURCE, "destination": DESTINATION}[side]
+    assert notes.troubles == [f"waiting: pool {pool!r} ({server.endpoint}) does not answer"]
+    await moving
+    assert notes.ended is Stage.DONE, notes.message
+    assert notes.troubles[1:] == [None]
 
 
 async def test_a_destination_that_stays_dead_ends_in_error_with_the_source_serving(
@@ -115,6 +147,21 @@ async def test_different_keys_are_refused_unless_waived(tmp_path: Path) -> None:
         await engine.run()
         assert notes.ended is Stage.ERROR
         assert "waive" in notes.message
+
+
+async def test_a_destination_that_refuses_us_for_good_ends_the_move_at_once(rig: Rig) -> None:
+    await rig.fill([("k", b"x")])
+    notes = Notes()
+    engine = rig.engine(
+        notes, replace(QUICK, give_up_after_seconds=600, waived=frozenset({"keys"}))
+    )
+    there = replace(engine._move.destination, secret_key="not-the-right-one")
+    engine._move = replace(engine._move, destination=there)
+    async with asyncio.timeout(20):
+        await engine.run()
+    assert notes.ended is Stage.ERROR
+    assert "SignatureDoesNotMatch (403)" in notes.message
+    assert rig.states() == ["static.old-pool"]
 
 
 async def test_contents_are_compared_when_asked_for(

@@ -34,6 +34,7 @@ from holdfast.migrations.move import Cancelled, Hopeless, Move, Nginx, Parts, Re
 from holdfast.migrations.patience import patiently, pause, worded
 from holdfast.migrations.preflight import check_before_move
 from holdfast.migrations.probation import Probation
+from holdfast.migrations.silence import tell_of_silence
 from holdfast.migrations.switch import Pools, Switch
 
 T = TypeVar("T")
@@ -59,8 +60,9 @@ class Engine:
         async with self._opened() as (parts, copying):
             todo = self._what_to_do()
             try:
-                if not await self._taken_over(parts, todo):
-                    await self._to_destination(parts, copying, todo)
+                async with alongside(lambda: self._tell_of_silence(parts)):
+                    if not await self._taken_over(parts, todo):
+                        await self._to_destination(parts, copying, todo)
             except Cancelled:
                 await self._end(
                     Stage.CANCELLED, "cancelled; the source serves", on_destination=False
@@ -70,6 +72,11 @@ class Engine:
                 await self._end(Stage.ERROR, worded(error), on_destination=False)
                 return
             await self._after_switch(parts, finished=todo is Recovery.FINISH)
+
+    async def _tell_of_silence(self, parts: Parts) -> None:
+        source, destination = self._move.source.name, self._move.destination.name
+        servers = ((source, parts.source), (destination, parts.destination))
+        await tell_of_silence(self._report, servers)
 
     async def _see_flags(self) -> None:
         """Without its flags nobody can tell who serves. Raises ``Unavailable``."""

@@ -46,16 +46,16 @@ async def patiently(
             if time.monotonic() - began > give_up_after_seconds:
                 raise Hopeless(f"gave up after {give_up_after_seconds:.0f} s: {words}") from error
             if attempt == 1:
-                await _tell(report, f"waiting: {words}")
+                await tell(report, f"waiting: {words}")
             await pause(report, backoff_seconds(attempt), cancellable=cancellable)
         else:
             if began is not None:
-                await _tell(report, None)
+                await tell(report, None)
             return result
 
 
-async def _tell(report: Report, message: str | None) -> None:
-    """It may be the database that is waited for."""
+async def tell(report: Report, message: str | None) -> None:
+    """Report a trouble; it may be the database that is waited for."""
     with suppress(AppError):
         await report.trouble(message)
 

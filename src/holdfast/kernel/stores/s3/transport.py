@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -68,6 +69,12 @@ class S3Transport:
         )
         self._limit = limit
         self._session: aiohttp.ClientSession | None = None
+        self._silent_since: float | None = None
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long the server has owed a sign of life; 0 when it owes none."""
+        return time.monotonic() - self._silent_since if self._silent_since else 0.0
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint!r})"
@@ -124,15 +131,18 @@ class S3Transport:
         what = f"{method} {path}"
         try:
             async with asyncio.timeout(None) as silence:
+                data = self._watched(body, silence)
                 request = self._session.request(
-                    method, url, headers=signed, data=_watched(body, silence), allow_redirects=False
+                    method, url, headers=signed, data=data, allow_redirects=False
                 )
                 async with request as response:
                     silence.reschedule(None)
+                    self._silent_since = None
                     if response.status >= _REFUSED:
                         raise await _refusal(what, response)
                     yield response
         except aiohttp.ClientConnectorError as error:
+            self._silent_since = None
             raise S3Unreachable(
                 what, f"no connection ({_reason(error)})", maybe_done=False
             ) from None
@@ -171,26 +181,30 @@ class S3Transport:
             await asyncio.sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * jitter)
         raise AssertionError("tries must be positive")
 
+    def _watched(self, body: Body, silence: asyncio.Timeout) -> Body:
+        """Ends the request when the server does not take the next chunk in time."""
+        now = asyncio.get_running_loop().time
+        silence.reschedule(now() + CONNECT_SECONDS + SILENCE_SECONDS)
+        self._silent_since = self._silent_since or time.monotonic()
+        if body is None or isinstance(body, bytes):
+            return body
+        return self._feed(body, lambda: silence.reschedule(now() + SILENCE_SECONDS))
 
-def _watched(body: Body, silence: asyncio.Timeout) -> Body:
-    """Ends the request when the server does not take the next chunk in time."""
-    now = asyncio.get_running_loop().time
-    silence.reschedule(now() + CONNECT_SECONDS + SILENCE_SECONDS)
-    if body is None or isinstance(body, bytes):
-        return body
-    return _feed(body, lambda: silence.reschedule(now() + SILENCE_SECONDS))
+    async def _feed(
+        self, body: AsyncIterator[bytes], alive: Callable[[], None]
+    ) -> AsyncIterator[bytes]:
+        async for chunk in body:
+            alive()
+            self._silent_since = time.monotonic()
+            yield chunk
+            self._silent_since = None  # it is our turn to find the next one
+        alive()
+        self._silent_since = time.monotonic()
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:
     for first in range(0, len(body), PIECE_BYTES):
         yield body[first : first + PIECE_BYTES]
-
-
-async def _feed(body: AsyncIterator[bytes], alive: Callable[[], None]) -> AsyncIterator[bytes]:
-    async for chunk in body:
-        alive()
-        yield chunk
-    alive()
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
