@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.demo.wire import Wire
 from holdfast.gateway.flags import FlagState
 from holdfast.migrations.model import Stage
 from tests.migrations.clients import clients, slow_put
 from tests.migrations.rig import BUCKET, QUICK, Notes, Rig, contents, running_rig, until
-from tests.servers.s3 import ACCESS_KEY, SECRET_KEY
 
 pytestmark = [
     pytest.mark.real,
@@ -83,27 +81,6 @@ async def test_all_virtual_hosts_move_together(tmp_path: Path) -> None:
         assert first.tally.clean, first.tally.examples
         assert second.tally.clean, second.tally.examples
         assert all(state.startswith(MOVED) for state in rig.states())
-
-
-async def test_virtual_hosts_that_a_crash_left_apart_are_brought_together(tmp_path: Path) -> None:
-    async with running_rig(tmp_path, vhosts=("one.test", "two.test")) as rig:
-        await rig.fill([("both", b"same")])
-        async with rig.destination.client() as client:
-            await client.create_bucket(BUCKET)
-            await client.put(BUCKET, "both", b"same")
-        switch = rig.engine(Notes())._switch
-        await switch.set(FlagState.HOLD)
-        await switch.set_each([FlagState.HOLDD, FlagState.HOLD])
-        for vhost, key in (("one.test", "new"), ("two.test", "old")):
-            async with Wire(
-                f"http://127.0.0.1:{rig.vhosts[vhost]}", ACCESS_KEY, SECRET_KEY, vhost
-            ) as wire:
-                assert (await wire.send("PUT", BUCKET, key, body=b"written")).ok
-        assert set(await contents(rig.source)) == {"both", "old"}
-        notes = Notes()
-        await rig.run(notes)
-        assert notes.ended is Stage.DONE, (notes.message, notes.lines)
-        assert set(await contents(rig.destination)) == {"both", "old", "new"}
 
 
 CANCELLABLE = [Stage.PREPARE, Stage.COPY, Stage.CONVERGE, Stage.CUTOVER, Stage.COMMIT]

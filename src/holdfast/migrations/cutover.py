@@ -70,6 +70,7 @@ class Cutover:
         number = 0
         while True:
             parts.check_cancelled()
+            await self._leave_old_hold()
             await self._let_long_uploads_end()
             if not self._copying.ready():
                 await self._copying.converge()
@@ -79,6 +80,16 @@ class Cutover:
                 return
             await pause(parts.report, backoff_seconds(number))
             await self._copying.converge()
+
+    async def _leave_old_hold(self) -> None:
+        """A flag that a full disk kept: after a crash it would look like part of the next hold.
+
+        What was written under it since is copied; see `Mend`.
+        """
+        switch = self._parts.switch
+        if any(flag is not None and flag.state is FlagState.HOLD for flag in switch.flags()):
+            await switch.set(FlagState.SRC)
+            await switch.unpin_all()
 
     async def _let_long_uploads_end(self) -> None:
         """Never hold for what cannot drain.

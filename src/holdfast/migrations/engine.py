@@ -22,7 +22,7 @@ from holdfast.migrations.copier import ObjectCopier
 from holdfast.migrations.copier_bandwidth import TokenBucket
 from holdfast.migrations.copying import SETTLE_SECONDS, Copying, alongside
 from holdfast.migrations.cutover import Cutover
-from holdfast.migrations.mend import bring_all_over
+from holdfast.migrations.mend import Mend
 from holdfast.migrations.model import (
     Recovery,
     Stage,
@@ -31,7 +31,7 @@ from holdfast.migrations.model import (
     recovery_of,
 )
 from holdfast.migrations.move import Cancelled, Hopeless, Move, Nginx, Parts, Report, Side
-from holdfast.migrations.patience import patiently, pause, worded
+from holdfast.migrations.patience import patiently, pause, tell, worded
 from holdfast.migrations.preflight import check_before_move
 from holdfast.migrations.probation import Probation
 from holdfast.migrations.silence import tell_of_silence
@@ -112,11 +112,11 @@ class Engine:
                 return False
             case Recovery.MEND:
                 await self._note("virtual hosts disagree after a crash: all follow")
-                await self._patiently(lambda: bring_all_over(parts), cancellable=False)
+                await self._surely(Mend(parts).run)
                 return True
             case Recovery.FORWARD | Recovery.PROBATION:
                 self._nginx.gate.relay(self._move.places, parts.completer.answer)
-                await self._patiently(lambda: self._switch.set(FlagState.DST), cancellable=False)
+                await self._surely(lambda: self._switch.set(FlagState.DST))
                 return True
             case Recovery.FINISH:
                 return True
@@ -209,10 +209,11 @@ class Engine:
             except (AppError, OSError) as error:
                 if attempt == 1:
                     log.warning("tried again", bucket=self._move.bucket, error=worded(error))
-                    with suppress(AppError):
-                        await self._report.trouble(f"waiting: {worded(error)}")
+                    await tell(self._report, f"waiting: {worded(error)}")
                 await asyncio.sleep(backoff_seconds(attempt))
             else:
+                if attempt > 1:
+                    await tell(self._report, None)
                 return
 
     async def _tidy(self) -> None:

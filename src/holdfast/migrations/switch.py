@@ -69,6 +69,14 @@ class Switch:
         """As they are on disk now, one a virtual host."""
         return [self._flags.get(vhost, bucket) for vhost, bucket in self.places]
 
+    def histories(self) -> list[list[Flag]]:
+        """Flags that each virtual host has had, oldest first, to the one that is live."""
+        found = []
+        for place, live in zip(self.places, self.flags(), strict=True):
+            epoch = live.epoch if live else 0
+            found.append([f for f in self._flags.history(*place) if f.epoch <= epoch])
+        return found
+
     def is_static(self, *, on_destination: bool) -> bool:
         """Whether every virtual host sends everything to that one pool already."""
         pool = self._pools.destination if on_destination else self._pools.source
