@@ -19,7 +19,6 @@ from typing import Any
 from aiohttp import web
 
 from holdfast.gateway.flags import FlagState, RouteFlags
-from holdfast.kernel.nginx.disk import control_port
 from holdfast.migrations.completes import Completer
 from holdfast.migrations.dirtylog import DirtyLog
 from holdfast.migrations.driver import only_driver
@@ -124,7 +123,7 @@ async def main(config: dict[str, Any]) -> None:
     with only_driver(move.folder / "migration-1.lock"):
         async with Gate() as gate:
             nginx = Nginx(
-                counters=NginxWatch(control_port(nginx_dir)),
+                counters=NginxWatch(nginx_dir),
                 log=DirtyLog(nginx_dir / "log" / "dirty.log"),
                 gate=gate,
             )

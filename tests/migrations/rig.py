@@ -159,7 +159,7 @@ async def running_rig(
         await _until_nginx_answers(child, nginx_dir)
         gate = await stack.enter_async_context(Gate())
         nginx = Nginx(
-            counters=NginxWatch(control_port(nginx_dir)),
+            counters=NginxWatch(nginx_dir),
             log=DirtyLog(nginx_dir / "log" / "dirty.log"),
             gate=gate,
         )

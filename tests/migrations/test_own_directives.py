@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from holdfast.demo.fleet import NEW, OLD
-from holdfast.kernel.nginx.disk import control_port
 from holdfast.migrations.watch import NginxWatch
 from tests.migrations.site import Site
 
@@ -22,7 +21,7 @@ async def test_a_route_with_directives_moves_without_a_reload(site: Site) -> Non
     }
     made = await site.api.post("/api/vhosts/1/routes", json=body)
     assert made.status_code == 201, made.text
-    watch = NginxWatch(control_port(Path(site.fleet.directory) / "nginx"))
+    watch = NginxWatch(Path(site.fleet.directory) / "nginx")
     before = await watch.workers()
     client = http.client.HTTPConnection("127.0.0.1", site.fleet.gateway_port, timeout=10)
     client.connect()

@@ -10,13 +10,12 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from holdfast.gateway.flags import RouteFlags
 from holdfast.kernel.errors import Unavailable
-from holdfast.kernel.nginx import control_port
 from holdfast.migrations.dirtylog import DirtyLog
 from holdfast.migrations.engine import Engine
 from holdfast.migrations.gate import Gate
@@ -74,7 +73,8 @@ class Driver:
 
     async def _drive(self, running: _Running, move: Move, report: Report) -> None:
         with only_driver(move.folder / f"migration-{move.migration_id}.lock"):
-            await Engine(move, report, running.nginx, self._flags).run()
+            nginx = replace(running.nginx, counters=NginxWatch(self._root))
+            await Engine(move, report, nginx, self._flags).run()
 
     async def close(self) -> None:
         """End the thread; engines must have ended before."""
@@ -117,9 +117,8 @@ def _thread_main(
 async def _nginx(root: Path) -> AsyncIterator[Nginx]:
     async with AsyncExitStack() as stack:
         gate = await stack.enter_async_context(Gate())
-        port = await asyncio.to_thread(control_port, root)
         log = DirtyLog(root / "log" / "dirty.log")
-        yield Nginx(counters=NginxWatch(port), log=log, gate=gate)
+        yield Nginx(counters=NginxWatch(root), log=log, gate=gate)
 
 
 class only_driver:  # noqa: N801 - reads as a statement

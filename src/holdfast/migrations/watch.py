@@ -5,17 +5,21 @@ Counters of mutations in flight, and whether a worker died with some of them.
 
 import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from holdfast.kernel.errors import Unavailable
-from holdfast.kernel.nginx import control_status, loaded_generation
+from holdfast.kernel.nginx import control_port, control_status, loaded_generation
 from holdfast.kernel.nginx.master import master_of, signal_reload
+from holdfast.kernel.nginx.reload_mark import loaded_mark, renew_mark
 
 _IDLE, _BUSY = 200, 503
 _SERVING = "nginx: worker process"
 WORKERS_GONE_SECONDS = 600.0
+SETTLE_SECONDS = 0.5
+"""After a reload old workers still take requests for 100 ms, until they are asked to leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +27,24 @@ class Workers:
     """The workers at one moment."""
 
     generation: int
+    mark: str
+    """Another one after each reload, whoever asked for it."""
     master: int
     serving: frozenset[int]
     all: frozenset[int]
     """With those that are shutting down."""
 
+    @property
+    def load(self) -> tuple[int, int, str]:
+        """Which reading of the files they run with."""
+        return (self.master, self.generation, self.mark)
+
 
 class NginxWatch:
-    """The nginx behind one control port."""
+    """The nginx of one folder, as one migration sees it."""
 
-    def __init__(self, control_port: int) -> None:
-        self._port = control_port
+    def __init__(self, nginx_dir: Path) -> None:
+        self._root, self._port = nginx_dir, control_port(nginx_dir)
         self._forgiven: set[str] = set()
         self._before: Workers | None = None
 
@@ -54,13 +65,19 @@ class NginxWatch:
 
     async def workers(self) -> Workers:
         """As they are now. Raises ``Unavailable``."""
-        answer = await loaded_generation(self._port)
-        master = master_of(answer[1]) if answer else None
-        if answer is None or master is None:
-            raise Unavailable("nginx does not answer on its control port", hint="is it running?")
-        found = await asyncio.to_thread(_children, master)
+        while True:
+            mark = await loaded_mark(self._port)
+            answer = await loaded_generation(self._port)
+            master = master_of(answer[1]) if answer else None
+            if answer is None or master is None:
+                raise Unavailable(
+                    "nginx does not answer on its control port", hint="is it running?"
+                )
+            found = await asyncio.to_thread(_children, master)
+            if mark == await loaded_mark(self._port):
+                break
         serving = frozenset(pid for pid, title in found.items() if title == _SERVING)
-        return Workers(answer[0], master, serving, frozenset(found))
+        return Workers(answer[0], mark, master, serving, frozenset(found))
 
     async def lost_a_worker(self) -> bool:
         """Whether one died since the last call without having been told to.
@@ -68,8 +85,22 @@ class NginxWatch:
         Its lines may be missing.
         """
         before, now = self._before, await self.workers()
+        if before is None or before.load != now.load:
+            now = await self._settled(now)
         self._before = now
         return before is not None and died(before, now)
+
+    async def _settled(self, now: Workers) -> Workers:
+        """Once those that a reload replaces are gone, and the next reload can be told."""
+        while True:
+            with suppress(
+                OSError
+            ):  # a full disk: the next reload looks like a death, which is safe
+                await asyncio.to_thread(renew_mark, self._root, now.mark)
+            await asyncio.sleep(SETTLE_SECONDS)
+            then, now = now, await self.workers()
+            if then.load == now.load:
+                return now
 
     async def outlive(self, counters: Collection[str]) -> None:
         """Take counters for 0 that nobody counts down any more, as the worker that should has died.
@@ -91,10 +122,10 @@ class NginxWatch:
 
 
 def died(before: Workers, now: Workers) -> bool:
-    """A reload replaces all workers together; what goes alone, or without a reload, died."""
-    gone = before.serving - now.all
-    reloaded = before.generation != now.generation and gone == before.serving
-    return bool(gone) and not reloaded
+    """Who goes without a reload died; a new master has not been told by the old one who did."""
+    if before.master != now.master:
+        return True
+    return before.load == now.load and bool(before.serving - now.all)
 
 
 def _children(master: int) -> dict[int, str]:

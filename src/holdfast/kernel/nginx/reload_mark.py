@@ -1,0 +1,31 @@
+"""Whether nginx was reloaded, by anybody: its workers tell a word that it read from a file.
+
+The word on disk is another one after each load, so workers that tell a new word come from a reload,
+and a worker that goes while the word stays the same has died.
+"""
+
+import secrets
+from pathlib import Path
+
+from holdfast.kernel.errors import Unavailable
+from holdfast.kernel.nginx.disk import replace_file
+from holdfast.kernel.nginx.master import control_status
+
+FILE = "reload-mark.conf"
+_OK, _UNKNOWN = 200, 404
+
+
+async def loaded_mark(port: int) -> str:
+    """The word that nginx runs with; empty when it has read none. Raises ``Unavailable``."""
+    status, body = await control_status(port, "/mark")
+    if status not in {_OK, _UNKNOWN}:
+        raise Unavailable("nginx does not answer on its control port", hint="is it running?")
+    return body if status == _OK else ""
+
+
+def renew_mark(root: Path, loaded: str) -> None:
+    """Make the next load read another word than ``loaded``."""
+    path = root / FILE
+    if path.exists() and f'"{loaded}"' not in path.read_text():
+        return
+    replace_file(path, f'location = /mark {{ return 200 "{secrets.token_hex(8)}"; }}\n')
