@@ -10,7 +10,11 @@ PAGES = {
     "pools": "/web/pools",
     "pool-new": "/web/pools/new",
     "pool": "/web/pools/{pool}",
-    "pool-off": "/web/pools/{off_pool}",
+    "pool-off": "/web/pools/{off_pool}?check=true",
+    "pool-edit": "/web/pools/{pool}/edit",
+    "pool-keys": "/web/pools/{pool}/keys",
+    "member-new": "/web/pools/{http_pool}/members/new",
+    "node-setup": "/web/pools/{pool}/members/{member}/setup",
     "pool-buckets": "/web/pools/{pool}/buckets",
     "buckets": "/web/buckets",
     "vhost-buckets": "/web/vhosts/{vhost}/buckets",
@@ -36,5 +40,5 @@ PAGES = {
 }
 """Name of the picture, and path. To add a page, add a line."""
 
-TESTED_ONLY = frozenset({"api", "search"})
+TESTED_ONLY = frozenset({"api", "search", "pool-edit", "pool-keys", "member-new"})
 """No picture is taken of them."""

@@ -1,6 +1,5 @@
 """Routes about configuration: status, drift, test, reload, rebuild, history, settings."""
 
-import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -15,10 +14,10 @@ from holdfast.gateway.startup import StartupDifferences
 from holdfast.kernel.backup import create_backup
 from holdfast.kernel.clock import iso_time
 from holdfast.kernel.config import shown_settings
-from holdfast.kernel.config_file import set_setting
 from holdfast.kernel.errors import AppError, Invalid, Unavailable
 from holdfast.kernel.restart import Restarter
-from holdfast.kernel.web.deps import ADMIN, ReadDep, ServicesDep
+from holdfast.kernel.settings_change import change_setting
+from holdfast.kernel.web.deps import ADMIN, ReadDep, ServicesDep, WorkDep
 
 router = APIRouter(prefix="/api/config", tags=["config"], route_class=GatewayRoute)
 Force = Annotated[bool, Query(description="true: also when the database has data")]
@@ -261,11 +260,13 @@ async def settings(services: ServicesDep) -> dict[str, Any]:
 
 
 @router.put("/settings/{key}", dependencies=[ADMIN])
-async def change_setting(key: str, body: dict[str, Any], services: ServicesDep) -> dict[str, Any]:
+async def put_setting(
+    key: str, body: dict[str, Any], services: ServicesDep, work: WorkDep
+) -> dict[str, Any]:
     """Write one setting to the settings file; it holds from the next start."""
     if "value" not in body:
         raise Invalid("Missing 'value' field", hint='send {"value": ...}')
-    changed = await asyncio.to_thread(set_setting, services.loaded, key, body["value"])
+    changed = await change_setting(work, services.loaded, key, body["value"])
     return {
         "ok": True,
         "key": key,

@@ -5,7 +5,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, SecretStr, model_validator
 
 from holdfast.kernel.errors import AppError, TooMany, Unauthenticated
-from holdfast.kernel.identity import invitations, logins, sessions
+from holdfast.kernel.identity import invitations, logins, people_pages, sessions, token_pages
 from holdfast.kernel.identity.caller import Caller
 from holdfast.kernel.identity.model import local_path
 from holdfast.kernel.identity.session_api import SessionId
@@ -24,6 +24,8 @@ from holdfast.kernel.web.security import (
 )
 
 router = APIRouter(include_in_schema=False)
+router.include_router(people_pages.router)
+router.include_router(token_pages.router)
 ACCOUNT = "/web/account"
 _NEW = {"autocomplete": "new-password", "minlength": "10", "maxlength": "1024"}
 
@@ -51,6 +53,8 @@ def contribute(services: Services) -> None:
     """Templates, and the account among what a search finds."""
     parts = console_parts(services)
     parts.templates["identity"] = "holdfast.kernel.identity"
+    people_pages.contribute(services)
+    token_pages.contribute(services)
     parts.actions += [
         Hit(title="Change password", href=ACCOUNT, kind="action"),
         Hit(title="Account and sessions", href=ACCOUNT, kind="page"),

@@ -5,20 +5,28 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request, Response
 
 from holdfast.kernel.services import Services
-from holdfast.kernel.web.console import audit_pages
+from holdfast.kernel.web.console import (
+    audit_pages,
+    backup_pages,
+    health_pages,
+    settings_pages,
+)
 from holdfast.kernel.web.console.registry import Hit, NavItem, console_parts
 from holdfast.kernel.web.console.render import page
 from holdfast.kernel.web.deps import ActorDep, ReadDep, ServicesDep
 from holdfast.kernel.work import Actor
 
 router = APIRouter(include_in_schema=False)
-router.include_router(audit_pages.router)
+ROOMS = (audit_pages, settings_pages, backup_pages, health_pages)
+for room in ROOMS:
+    router.include_router(room.router)
 MOST_HITS = 30
 
 
 def contribute(services: Services) -> None:
     """Navigation."""
-    audit_pages.contribute(services)
+    for room in ROOMS:
+        room.contribute(services)
     console_parts(services).nav.append(
         NavItem(title="Overview", href="/", icon="overview", group="Site", order=0)
     )

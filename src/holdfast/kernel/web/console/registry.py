@@ -20,6 +20,8 @@ class NavItem:
     group: str = "Site"
     order: int = 50
     role: Role = Role.VIEWER
+    also: tuple[str, ...] = ()
+    """Further addresses that belong to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ class Need:
     level: str = "warn"
     """``bad`` or ``warn``."""
     topic: str = ""
+    role: Role = Role.VIEWER
+    """Who may mend it; others are told, without the link."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
   const wanted = one("[autofocus]") ?? one("main h1");
   wanted?.focus({ preventScroll: true });
 });
-document.addEventListener("htmx:sendError", () =>
+document.addEventListener("htmx:sendError", (event) => "waits" in event.detail.elt.dataset ||
   tell("The server does not answer. What you typed is still here; try again in a moment.", "bad"));
 
 function tell(text, tone = "ok") {
