@@ -35,10 +35,33 @@ PAGES = {
     "job": "/web/jobs/{job}",
     "schedules": "/web/schedules",
     "schedule-new": "/web/schedules/new",
+    "settings": "/web/settings",
+    "setting": "/web/settings/worker_concurrency/edit",
+    "users": "/web/users",
+    "user-new": "/web/users/new",
+    "user": "/web/users/1",
+    "tokens": "/web/tokens",
+    "token-new": "/web/tokens/new",
+    "sessions": "/web/sessions",
+    "backups": "/web/backups",
+    "backup-new": "/web/backups/new",
+    "health": "/web/health",
     "account": "/web/account",
     "login": "/login",
 }
 """Name of the picture, and path. To add a page, add a line."""
 
-TESTED_ONLY = frozenset({"api", "search", "pool-edit", "pool-keys", "member-new"})
+TESTED_ONLY = frozenset(
+    {
+        "setting",
+        "user-new",
+        "token-new",
+        "backup-new",
+        "api",
+        "search",
+        "pool-edit",
+        "pool-keys",
+        "member-new",
+    }
+)
 """No picture is taken of them."""
