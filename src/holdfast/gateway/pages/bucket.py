@@ -153,7 +153,7 @@ async def _shown(
         "vhost": vhost,
         "row": row,
         "route": route,
-        "status": _status(row, route),
+        "state": _state(row, route),
         "default": default,
         "answers": pools.get(route.pool_id) if route and is_routed else default,
         "pools": [pool for pool in pools.values() if pool.type == "nanio"],
@@ -163,7 +163,7 @@ async def _shown(
     }
 
 
-def _status(row: BucketRow | None, route: BucketRoute | None) -> str:
+def _state(row: BucketRow | None, route: BucketRoute | None) -> str:
     if row is not None:
         return discovery.status_now(row, route)
     return "migrating" if route and route.migration_id else "routed"

@@ -11,6 +11,7 @@ from holdfast.gateway.pages.edge import gateway_work
 from holdfast.gateway.publish import warning_of
 from holdfast.gateway.service import config, rollback
 from holdfast.kernel.errors import AppError, NotFound
+from holdfast.kernel.nginx.generations import MAIN
 from holdfast.kernel.web.console.diffs import FileDiff, diff_files
 from holdfast.kernel.web.console.forms import sent_form
 from holdfast.kernel.web.console.render import page, see_other
@@ -114,9 +115,10 @@ async def _difference(
     if before is None or before == after:
         return [], False
     try:
-        return diff_files(await config.difference(gateway, before, after)), False
+        found = diff_files(await config.difference(gateway, before, after))
     except NotFound:
         return [], True
+    return sorted(found, key=lambda file: file.path == MAIN), False  # what follows, last
 
 
 def _cut(files: Sequence[FileDiff]) -> tuple[list[FileDiff], bool]:

@@ -27,6 +27,8 @@ class ImportIn(BaseModel):
     nginx_dir: str = Rule(min_length=1, max_length=4096, pattern="^/")
     db: str = Rule("", max_length=4096, pattern="^(/.*)?$")
     secret: SecretStr = Rule(SecretStr(""), max_length=1024)
+    seen: bool = False
+    """Whether the person was shown what would be taken over: until then nothing is."""
 
 
 @router.api_route("", methods=["GET", "POST"], dependencies=[ADMIN])
@@ -38,17 +40,18 @@ async def import_page(request: Request, session: ReadDep, services: ServicesDep)
     form = Form(_fields())
 
     async def act(work: Work, body: ImportIn) -> Saved[Imported]:
+        work.dry_run = not body.seen
         await queries.lock_gateway(work.session)
         return Saved(await _import(work, gateway, body), work)
 
     saved = None
-    if request.method == "POST":
-        saved = await form.submit(request, ImportIn, act)
-        if saved and not form.preview:
+    if request.method == "POST" and (saved := await form.submit(request, ImportIn, act)):
+        if not saved.work.dry_run:
             done = saved.value
             told = f"{done.pools} pools, {done.vhosts} vhosts and {done.routes} routes are here."
             warning = "; ".join([saved.warning] * bool(saved.warning) + done.warnings)
             return see_other("/web/config", told=told, warning=warning)
+        form.values["seen"] = "true"
     form.values["secret"] = ""
     return await page(
         request,
@@ -99,8 +102,8 @@ def _fields() -> Sequence[Field]:
             label="Its secret",
             kind="password",
             help="SECRET of the older tool: the pools' keys are sealed with it. Without it they "
-            "are left out. It is not kept, and has to be typed again after a preview.",
-            option="-",
+            "are left out. It is not kept, and has to be typed again after the look.",
             attributes=spell | {"autocomplete": "new-password"},
         ),
+        Field(name="seen", label="", kind="hidden"),
     )
