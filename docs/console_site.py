@@ -41,8 +41,10 @@ async def furnish(fleet: Fleet) -> dict[str, str]:
         await _call(api, "POST", f"/api/vhosts/{vhosts[VHOST]}/buckets/sync")
         await _people(api)
         moving = await _call(api, "GET", f"/api/migrations/{moving['id']}")
+        members = await _call(api, "GET", f"/api/pools/{pools[OLD]}/members")
         return {
             "pool": str(pools[OLD]),
+            "member": str(members[0]["id"]),
             "new_pool": str(pools[NEW]),
             "off_pool": str(pools[ARCHIVE]),
             "http_pool": str(pools[WEBSITE]),

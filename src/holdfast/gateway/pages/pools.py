@@ -46,7 +46,7 @@ async def list_pools(request: Request, session: ReadDep) -> Response:
 @router.api_route("/web/pools/new", methods=BOTH, dependencies=[OPERATOR])
 async def new_pool(request: Request, session: ReadDep) -> Response:
     """A form for a new pool."""
-    return await _new(request, await _fields(session), {}, "New pool", "/web/pools")
+    return await _new(request, await _fields(session, is_new=True), {}, "New pool", "/web/pools")
 
 
 @router.api_route("/web/pools/{pool_id}/clone", methods=BOTH, dependencies=[OPERATOR])
@@ -55,14 +55,14 @@ async def clone_pool(request: Request, pool_id: PathId, session: ReadDep) -> Res
     pool = await pools.get_pool(session, pool_id)
     values = _values(pool) | {"name": f"{pool.name}-copy"}
     title, back = f"Clone {pool.name}", f"/web/pools/{pool.id}"
-    return await _new(request, await _fields(session), values, title, back)
+    return await _new(request, await _fields(session, is_new=True), values, title, back)
 
 
 @router.api_route("/web/pools/{pool_id}/edit", methods=BOTH, dependencies=[OPERATOR])
 async def edit_pool(request: Request, pool_id: PathId, session: ReadDep) -> Response:
     """A form for what a pool is."""
     pool = await pools.get_pool(session, pool_id)
-    form, trial = Form(await _fields(session), _values(pool)), Trial()
+    form, trial = Form(await _fields(session, is_new=False), _values(pool)), Trial()
 
     async def act(work: Work, gateway: Gateway, body: PoolUpdate) -> None:
         await pools.update_pool(work, gateway, pool_id, body.given())
@@ -175,13 +175,14 @@ def _values(pool: PoolRow) -> dict[str, Any]:
     return {name: getattr(pool, name) for name in PoolCreate.model_fields}
 
 
-async def _fields(session: AsyncSession) -> Sequence[Field]:
+async def _fields(session: AsyncSession, *, is_new: bool) -> Sequence[Field]:
     sources = await pool_options(session, kind="nanio", none="none")
     return (
         Field(
             name="name",
             label="Name",
             required=True,
+            option="-" if is_new else "",
             help="Letters, digits, dot, dash and underscore. nginx's upstream has this name.",
             attributes={"maxlength": "128", "autocomplete": "off", "spellcheck": "false"},
         ),
