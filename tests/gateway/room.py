@@ -98,7 +98,9 @@ def tree_digest(root: Path) -> str:
     found = hashlib.sha256()
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if path.name in {".lock", ".last"} or name.startswith(("objects/", "log/")):
+        if path.name in {".lock", ".last", "reload-mark.conf"} or name.startswith(
+            ("objects/", "log/")
+        ):
             continue
         content = str(path.readlink()) if path.is_symlink() else ""
         if path.is_file() and not path.is_symlink():

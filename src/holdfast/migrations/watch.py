@@ -85,22 +85,29 @@ class NginxWatch:
         Its lines may be missing.
         """
         before, now = self._before, await self.workers()
-        if before is None or before.load != now.load:
-            now = await self._settled(now)
+        if before is None:
+            await self._renew_mark(now)
+        elif before.load != now.load:
+            return await self._lost_in_reload(before, now)
         self._before = now
-        return before is not None and died(before, now)
+        return before is not None and bool(before.serving - now.all)
 
-    async def _settled(self, now: Workers) -> Workers:
-        """Once those that a reload replaces are gone, and the next reload can be told."""
+    async def _lost_in_reload(self, before: Workers, now: Workers) -> bool:
+        """Wait until those that it replaces are gone, and tell whether a new one is, too."""
+        old, is_restart = before.serving, before.master != now.master
         while True:
-            with suppress(
-                OSError
-            ):  # a full disk: the next reload looks like a death, which is safe
-                await asyncio.to_thread(renew_mark, self._root, now.mark)
+            await self._renew_mark(now)
             await asyncio.sleep(SETTLE_SECONDS)
             then, now = now, await self.workers()
             if then.load == now.load:
-                return now
+                self._before = now
+                return is_restart or bool(then.serving - old - now.all)
+            old |= then.serving
+            is_restart = is_restart or then.master != now.master
+
+    async def _renew_mark(self, now: Workers) -> None:
+        with suppress(OSError):  # a full disk: the next reload counts as a death, which is safe
+            await asyncio.to_thread(renew_mark, self._root, now.mark)
 
     async def outlive(self, counters: Collection[str]) -> None:
         """Take counters for 0 that nobody counts down any more, as the worker that should has died.
@@ -119,13 +126,6 @@ class NginxWatch:
             raise Unavailable("old nginx workers do not end", hint="restart nginx") from None
         self._forgiven.update(counters)
         self._before = None  # those that went by our own reload did not die
-
-
-def died(before: Workers, now: Workers) -> bool:
-    """Who goes without a reload died; a new master has not been told by the old one who did."""
-    if before.master != now.master:
-        return True
-    return before.load == now.load and bool(before.serving - now.all)
 
 
 def _children(master: int) -> dict[int, str]:

@@ -1,6 +1,7 @@
 """The nginx program: test a generation, reload, wait until it answers, say what is wrong."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.nginx import disk, master
 from holdfast.kernel.nginx.generations import MAIN, Candidate
 from holdfast.kernel.nginx.main_file import Build, MainFile, parse_build, read_main
+from holdfast.kernel.nginx.reload_mark import renew_mark
 from holdfast.kernel.process import SEARCH_PATH, ProcessFailed, run
 
 _TEST_SECONDS = 120.0
@@ -120,6 +122,8 @@ class Nginx:
         if pid is None:
             raise Unavailable("nginx is not running", hint=f"start it: {' '.join(self.command)}")
         before = master.serving_workers(pid)
+        with contextlib.suppress(OSError):  # whoever watches takes this reload for a death then
+            renew_mark(self.root)
         if not master.signal_reload(pid):
             try:
                 await run([*self.command, "-s", "reload"], timeout_seconds=_TEST_SECONDS)

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 
 from holdfast.kernel.errors import Unavailable
-from holdfast.kernel.nginx.disk import replace_file
+from holdfast.kernel.nginx.disk import write_new
 from holdfast.kernel.nginx.master import control_status
 
 FILE = "reload-mark.conf"
@@ -23,9 +23,11 @@ async def loaded_mark(port: int) -> str:
     return body if status == _OK else ""
 
 
-def renew_mark(root: Path, loaded: str) -> None:
-    """Make the next load read another word than ``loaded``."""
+def renew_mark(root: Path, loaded: str | None = None) -> None:
+    """Make the next load read another word than ``loaded``; None: than any load before."""
     path = root / FILE
-    if path.exists() and f'"{loaded}"' not in path.read_text():
+    if loaded is not None and path.exists() and f'"{loaded}"' not in path.read_text():
         return
-    replace_file(path, f'location = /mark {{ return 200 "{secrets.token_hex(8)}"; }}\n')
+    new = root / f".{FILE}.{secrets.token_hex(4)}"  # moves that run side by side write it, too
+    write_new(new, f'location = /mark {{ return 200 "{secrets.token_hex(8)}"; }}\n')
+    new.replace(path)
