@@ -69,8 +69,10 @@ async def _expected(request: Request, error: Exception) -> Response:
     return error_response(error)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    if wants_page(request):
+        return await error_page(request, NotFound("There is no such page", hint="look in the menu"))
     items = [_shown(item) for item in error.errors()]
     body = {"detail": items, "code": "invalid", "hint": "mend the fields named in loc"}
     return JSONResponse(body, status_code=422)
