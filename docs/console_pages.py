@@ -20,10 +20,15 @@ PAGES = {
     "vhost-buckets": "/web/vhosts/{vhost}/buckets",
     "bucket": "/web/vhosts/{vhost}/buckets/{bucket}",
     "bucket-unrouted": "/web/vhosts/{vhost}/buckets/{unrouted_bucket}",
+    "bucket-promote": "/web/vhosts/{vhost}/buckets/{unrouted_bucket}/promote",
+    "bucket-orphans": "/web/vhosts/{vhost}/orphans",
+    "http-buckets": "/web/vhosts/{http_vhost}/http-buckets",
     "config": "/web/config",
     "config-drift": "/web/config/drift",
     "config-history": "/web/config/history",
     "config-files": "/web/config/files",
+    "config-reload": "/web/config/reload",
+    "config-rebuild": "/web/config/rebuild",
     "config-import": "/web/config/import",
     "audit": "/web/audit",
     "migrations": "/web/migrations",
@@ -53,6 +58,11 @@ PAGES = {
 
 TESTED_ONLY = frozenset(
     {
+        "bucket-promote",
+        "bucket-orphans",
+        "http-buckets",
+        "config-reload",
+        "config-rebuild",
         "setting",
         "user-new",
         "token-new",
