@@ -94,7 +94,8 @@ def test_a_setting_is_written_read_and_refused(machine: Machine) -> None:
     assert machine.run("config", "get", "NANIO_ORCHESTRATOR_MIGRATION_TRANSFERS").stdout == "7\n"
     assert machine.run("config", "set", "migration_transfers", "many").returncode == 2
     assert machine.run("config", "get", "migration_transfers").stdout == "7\n"
-    assert machine.run("config", "get", "no_such_thing").returncode == 4
+    assert machine.run("config", "get", "no_such_thing").returncode == 1
+    assert machine.run("config", "set", "no_such_thing", "7").returncode == 1
     file = machine.directory / "data" / "config.toml"
     assert file.read_text() == "migration_transfers = 7\n"
 

@@ -176,3 +176,18 @@ async def test_node_set_ups_are_made_and_kept_without_keys(
     assert (await quick_room.call("GET", path, type="other")).status_code == 400
     await quick_room.ok("POST", path, 422, node_type="other")
     await quick_room.ok("POST", path, 422, node_type="nginx-only", data_dir="/d; } evil {")
+
+
+async def test_nginx_and_nanio_never_get_the_same_port(quick_room: Room) -> None:
+    pool_id = await quick_room.pool("one", "10.0.0.5:9000")
+    (member,) = await quick_room.ok("GET", f"/pools/{pool_id}/members")
+    path = f"/pools/{pool_id}/members/{member['id']}/node-config"
+    made = (await quick_room.call("POST", path, {"node_type": "nginx-nanio"})).json()
+    options, _, proxy = (file["content"] for file in made["files"])
+    assert "port = 9001" in options
+    assert "server 127.0.0.1:9001;" in proxy
+    assert "listen 9000;" in proxy
+    refused = await quick_room.ok("POST", path, 422, node_type="nginx-nanio", nanio_port=9000)
+    assert "nanio_port" in refused["detail"]
+    alone = (await quick_room.call("POST", path, {"node_type": "nanio-only"})).json()
+    assert "port = 9000" in alone["files"][0]["content"]

@@ -53,6 +53,7 @@ def pools(draw: st.DrawFn) -> PoolSpec:
         id=IDS,
     )
     methods = ["round_robin", "least_conn"] if kind == "http" else ["least_conn", "ip_hash"]
+    source = draw(st.none() | NAMES)
     return PoolSpec(
         name=draw(NAMES),
         type=kind,
@@ -60,7 +61,8 @@ def pools(draw: st.DrawFn) -> PoolSpec:
         lb_method=draw(st.sampled_from(methods)),
         keepalive=draw(st.integers(0, 1024)),
         members=tuple(draw(st.lists(members, max_size=4, unique_by=lambda m: m.address))),
-        source_pool=draw(st.none() | NAMES),
+        source_pool=source,
+        source_pool_id=draw(IDS) if source else None,
         credentials=draw(st.none() | st.just({"access_key_enc": "x", "region": "us-east-1"})),
         id=draw(IDS),
         updated_at=draw(TIMES),
@@ -301,6 +303,14 @@ def test_a_vhost_of_the_older_tool_is_read_also_during_its_migration() -> None:
         id=1,
         updated_at="2025-01-02T03:04:05Z",
     )
+
+
+def test_readers_of_the_older_format_find_the_source_pool_by_its_id() -> None:
+    web = PoolSpec(name="web", type="http", source_pool="fast", source_pool_id=3)
+    meta = json.loads(pool_files(web)["pools/web.meta.json"])
+    assert (meta["source_nanio_pool_id"], meta["source_nanio_pool_name"]) == (3, "fast")
+    alone = json.loads(pool_files(PoolSpec(name="fast"))["pools/fast.meta.json"])
+    assert "source_nanio_pool_id" not in alone
 
 
 def test_the_older_tools_source_pool_is_found_by_its_id() -> None:

@@ -92,6 +92,7 @@ def parse_pool(name: str, conf: str | None, meta_text: str | None) -> PoolSpec:
         keepalive=_keepalive(block, meta, has_file=upstream is not None),
         members=tuple(known if servers is None else _merge(known, servers)),
         source_pool=meta.get("source_nanio_pool_name"),
+        source_pool_id=_int(meta.get("source_nanio_pool_id")),
         credentials=meta.get("credentials"),
         id=_int(meta.get("pool_id")) or (_int(head["id"]) if head else None),
         updated_at=newest(head["updated"] if head else None, meta),

@@ -144,6 +144,8 @@ def _pool_meta(pool: PoolSpec) -> dict[str, Any]:
         "members": [_member_meta(member) for member in pool.members],
         "format": 2,
     }
+    if pool.source_pool_id is not None:
+        meta["source_nanio_pool_id"] = pool.source_pool_id
     return {**meta, "credentials": dict(pool.credentials)} if pool.credentials else meta
 
 

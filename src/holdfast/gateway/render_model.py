@@ -46,6 +46,8 @@ class PoolSpec:
     members: tuple[MemberSpec, ...] = ()
     source_pool: str | None = None
     """The nanio pool behind an ``http`` pool."""
+    source_pool_id: int | None = None
+    """Its row id, in the sidecar for readers of the older format; a reference nowhere."""
     credentials: Mapping[str, str | None] | None = None
     """Sealed: ``access_key_enc``, ``secret_key_enc``, ``endpoint_url``, ``region``."""
     id: int | None = None

@@ -48,6 +48,12 @@ class Changed:
     """What hides the file's value from the server: the environment, for example."""
 
 
+class UnknownSetting(NotFound):
+    """No setting has this name; scripts of the older tool's users expect exit code 1 of it."""
+
+    code, exit_code = "unknown_setting", 1
+
+
 def setting_name(given: str) -> str:
     """The setting of this name: ours, an environment variable's, or the older tool's.
 
@@ -56,7 +62,7 @@ def setting_name(given: str) -> str:
     name = given.removeprefix(PREFIX).removeprefix(OLD_PREFIX).lower().replace("-", "_")
     name = OLD_NAMES.get(name, name)
     if name not in Settings.model_fields:
-        raise NotFound(f"Unknown setting: {given!r}", hint="holdfast config show")
+        raise UnknownSetting(f"Unknown setting: {given!r}", hint="holdfast config show")
     return name
 
 

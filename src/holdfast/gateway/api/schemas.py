@@ -157,7 +157,7 @@ class NodeConfigIn(Body):
 
     node_type: NodeType
     data_dir: Annotated[str, StringConstraints(max_length=1024)] = "/data"
-    nanio_port: Port = 9000
+    nanio_port: Port | None = None
     nanio_host: Annotated[str, StringConstraints(max_length=253)] = "0.0.0.0"  # noqa: S104 - of a server elsewhere
     nanio_region: Annotated[str, StringConstraints(max_length=64)] = "us-east-1"
     access_key: SecretStr = Field(SecretStr(""), max_length=1024)
@@ -169,7 +169,7 @@ class NodeConfigQuery(BaseModel):
 
     type: str = "nanio-only"
     data_dir: Annotated[str, StringConstraints(max_length=1024)] = "/data"
-    nanio_port: Port = 9000
+    nanio_port: Port | None = None
     nanio_host: Annotated[str, StringConstraints(max_length=253)] = "0.0.0.0"  # noqa: S104 - of a server elsewhere
     nanio_region: Annotated[str, StringConstraints(max_length=64)] = "us-east-1"
     access_key: SecretStr = Field(SecretStr(""), max_length=1024)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +20,7 @@ from holdfast.kernel.work import Work
 SHOWN_CONFIGS = 5
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/-]*", re.ASCII)
 PLAIN_PORT = 80
+NANIO_PORT = 9000
 OPTIONS_PATH = "/etc/nanio/options.toml"
 UNIT_PATH = "/etc/systemd/system/nanio.service"
 
@@ -30,7 +31,8 @@ class NodeWish:
 
     node_type: NodeType
     data_dir: str = "/data"
-    nanio_port: int = 9000
+    nanio_port: int | None = None
+    """None: the usual one, or the next when nginx listens on that."""
     nanio_host: str = "0.0.0.0"  # noqa: S104 - of a server elsewhere, which nginx must reach
     nanio_region: str = "us-east-1"
     access_key: str = field(default="", repr=False)
@@ -61,6 +63,7 @@ async def generate(work: Work, pool_id: int, member_id: int, wish: NodeWish) -> 
     Raises ``NotFound`` and ``Invalid``.
     """
     member = await get_member(work.session, pool_id, member_id)
+    wish = replace(wish, nanio_port=_free_port(member.address, wish))
     config = node_config(member.address, wish)
     kept = {
         "data_dir": wish.data_dir,
@@ -108,6 +111,20 @@ def node_config(member_address: str, wish: NodeWish) -> NodeConfig:
         [make(member_address, wish) for make in makers],
         _INSTRUCTIONS[wish.node_type].format(address=member_address, data_dir=wish.data_dir),
     )
+
+
+def _free_port(address: str, wish: NodeWish) -> int:
+    """Where nanio listens: nginx has the member's port when it stands before it."""
+    taken = _port_of(address) if wish.node_type == "nginx-nanio" else 0
+    if wish.nanio_port is None:
+        return NANIO_PORT if taken != NANIO_PORT else NANIO_PORT + 1
+    if wish.nanio_port == taken:
+        raise Invalid(
+            f"nanio_port: nginx listens on port {taken} of this machine, where clients find "
+            f"{address}",
+            hint="leave nanio_port out, or choose another port for nanio",
+        )
+    return wish.nanio_port
 
 
 def _options(_: str, wish: NodeWish) -> NodeFile:

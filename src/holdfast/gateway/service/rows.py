@@ -67,6 +67,7 @@ def pool_spec(
         keepalive=pool.keepalive,
         members=tuple(_member_spec(member) for member in members),
         source_pool=source[0] if source else None,
+        source_pool_id=pool.source_nanio_pool_id if source else None,
         credentials=_sealed(credentials) if credentials else None,
         updated_at=iso_time(pool.updated_at) or "",
     )
