@@ -22,7 +22,7 @@ PAGES = {
     "bucket-unrouted": "/web/vhosts/{vhost}/buckets/{unrouted_bucket}",
     "bucket-promote": "/web/vhosts/{vhost}/buckets/{unrouted_bucket}/promote",
     "bucket-orphans": "/web/vhosts/{vhost}/orphans",
-    "http-buckets": "/web/vhosts/{http_vhost}/http-buckets",
+    "http-vhost-buckets": "/web/vhosts/{http_vhost}/buckets",
     "config": "/web/config",
     "config-drift": "/web/config/drift",
     "config-history": "/web/config/history",
@@ -60,7 +60,7 @@ TESTED_ONLY = frozenset(
     {
         "bucket-promote",
         "bucket-orphans",
-        "http-buckets",
+        "http-vhost-buckets",
         "config-reload",
         "config-rebuild",
         "setting",
