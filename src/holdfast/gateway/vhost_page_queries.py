@@ -32,7 +32,6 @@ VHOST_SORTS = {
 ROUTE_SORTS = {
     "prefix": RouteRow.path_prefix,
     "pool": PoolRow.name,
-    "keys": RouteRow.key_prefix,
     "state": RouteRow.enabled,
     "updated": RouteRow.updated_at,
 }

@@ -42,16 +42,21 @@ class RouteForm(RouteCreate):
 
 @dataclasses.dataclass(slots=True)
 class _Tried:
-    """What became of a form: the route, and what was told by nginx."""
+    """What became of a form; values, because a rehearsed row is gone with its transaction."""
 
-    route: RouteRow
-    warning: str
-    was_plain: bool = True
+    path_prefix: str
+    at_once: bool
+    """Whether it was a matter of the routing flag alone."""
+    migration_id: int | None = None
+    warning: str = ""
 
-    @property
-    def at_once(self) -> bool:
-        """Whether it was a matter of the routing flag alone."""
-        return self.route.plain and self.was_plain and not self.route.description
+
+def _tried(route: RouteRow, *, was_plain: bool = True) -> _Tried:
+    return _Tried(
+        route.path_prefix,
+        was_plain and route.plain and not route.description,
+        route.migration_id,
+    )
 
 
 Act = Callable[[Work, Gateway, RouteForm, bool], Awaitable[_Tried]]
@@ -67,11 +72,11 @@ async def new_route(request: Request, vhost_id: PathId, session: ReadDep) -> Res
 
     async def act(work: Work, gateway: Gateway, body: RouteForm, migrate: bool) -> _Tried:  # noqa: ARG001, FBT001 - one signature
         made = await routes.create_route(work, gateway, body.draft(vhost_id))
-        return _Tried(made.row, "")
+        return _tried(made.row)
 
     tried = await _submit(request, form, trial, vhost, act)
     if tried and not form.preview:
-        told = f"Route {tried.route.path_prefix} is made. {AT_ONCE if tried.at_once else ''}"
+        told = f"Route {tried.path_prefix} is made. {AT_ONCE if tried.at_once else ''}"
         return see_other(_back(vhost_id), told=told.strip(), warning=tried.warning)
     return await _form_page(
         request,
@@ -104,7 +109,7 @@ async def edit_route(
         row, _ = await routes.update_route(
             work, gateway, vhost_id, route_id, changes, migrate=migrate
         )
-        return _Tried(row, "", was_plain)
+        return _tried(row, was_plain=was_plain)
 
     tried = await _submit(request, form, trial, vhost, act, route=route)
     if tried and not form.preview:
@@ -199,11 +204,11 @@ async def _must_move(request: Request, route: RouteRow, body: RouteForm) -> bool
 
 def _changed(vhost_id: int, before: RouteRow, tried: _Tried) -> Response:
     """Where to go from an edited route: to its move when one was begun."""
-    route = tried.route
-    if route.migration_id is not None and before.migration_id is None:
-        told = f"{route.path_prefix} has objects: they are moved to the new pool while it serves."
-        return see_other(f"/web/migrations/{route.migration_id}", told=told, warning=tried.warning)
-    told = f"Route {route.path_prefix} is changed. {AT_ONCE if tried.at_once else ''}"
+    prefix, move = tried.path_prefix, tried.migration_id
+    if move is not None and before.migration_id is None:
+        told = f"{prefix} has objects: they are moved to the new pool while it serves."
+        return see_other(f"/web/migrations/{move}", told=told, warning=tried.warning)
+    told = f"Route {prefix} is changed. {AT_ONCE if tried.at_once else ''}"
     return see_other(_back(vhost_id), told=told.strip(), warning=tried.warning)
 
 

@@ -28,7 +28,7 @@ router = APIRouter(include_in_schema=False, prefix="/web/vhosts", dependencies=[
 BOTH = ["GET", "POST"]
 MORE = "more"
 MOST_BLOCKS = 100
-_BLOCK = re.compile(r"extra_blocks\.([0-9]{1,3})\.content")
+_BLOCK = re.compile(r"extra_blocks\.([0-9]{1,3})\.(?:content|zone)")
 Act = Callable[[Work, Gateway, "VhostForm"], Awaitable[VhostRow]]
 
 
@@ -150,6 +150,7 @@ async def _form(
     lines: Iterable[int] = range(sum(name.endswith(".content") for name in values))
     if request.method == "POST":
         lines = _lines(await sent_form(request))
+        values = {name: value for name, value in values.items() if not _BLOCK.match(name)}
     fields = await vhost_fields(session, is_new=is_new)
     blocks = [field for place, line in enumerate(lines, 1) for field in block_fields(line, place)]
     return Form([*fields, *blocks, *further], values)
@@ -157,8 +158,8 @@ async def _form(
 
 def _lines(sent: dict[str, list[str]]) -> list[int]:
     """The blocks that have a text, by their numbers, and a new one when it is asked for."""
-    found = {name: _BLOCK.fullmatch(name) for name in sent}
-    numbers = {int(hit[1]) for name, hit in found.items() if hit and sent[name] != [""]}
+    texts = [name for name, content in sent.items() if name.endswith(".content") and any(content)]
+    numbers = {int(found[1]) for name in texts if (found := _BLOCK.fullmatch(name))}
     lines = sorted(number for number in numbers if number < MOST_BLOCKS)
     if sent.get("do") == [MORE]:
         lines.append(max(lines, default=-1) + 1)

@@ -116,9 +116,9 @@ class Form:
     def refuse(self, error: AppError) -> None:
         """Show this failure above the fields, or at the field that its first word names."""
         self.status = error.http_status
-        name, colon, words = error.message.partition(": ")
-        name = name.replace("[", ".").replace("]", "")
-        if colon and isinstance(error, Invalid) and self._shows(name):
+        name, _, words = error.message.partition(" ")
+        name = name.removesuffix(":").replace("[", ".").replace("]", "")
+        if isinstance(error, Invalid) and self._shows(name):
             self.errors[name] = f"{words}; {error.hint}" if error.hint else words
         else:
             self.problem = error
