@@ -116,8 +116,9 @@ class Form:
     def refuse(self, error: AppError) -> None:
         """Show this failure above the fields, or at the field that its first word names."""
         self.status = error.http_status
-        name, _, words = error.message.partition(" ")
-        name = name.removesuffix(":").replace("[", ".").replace("]", "")
+        first, _, words = error.message.partition(" ")
+        name = first.removesuffix(":").replace("[", ".").replace("]", "")
+        words = words if first.endswith(":") else error.message
         if isinstance(error, Invalid) and self._shows(name):
             self.errors[name] = f"{words}; {error.hint}" if error.hint else words
         else:
