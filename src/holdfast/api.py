@@ -78,12 +78,17 @@ def serve(loaded: LoadedSettings, *, with_worker: bool = True) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # The server hands a signal on once it has ended in order: that is no failure.
         signal.signal(number, lambda *_: None)
-    server.run()
+    try:
+        server.run()
+    except SystemExit:  # the server's own way to say that it did not start
+        refusal = services.find(Refusal)
+        if refusal:
+            raise refusal.error from None
+        raise
     if restarter.asked:
         begin_again()
     if not server.started:
-        refusal = services.find(Refusal)
-        raise refusal.error if refusal else SystemExit(1)
+        raise SystemExit(1)
 
 
 def _without_traceback(app: ASGIApp, services: Services) -> ASGIApp:
