@@ -340,6 +340,23 @@ async def migrating_buckets(session: AsyncSession, vhost_id: int) -> Sequence[st
     return [prefix.strip("/") for prefix in await session.scalars(query)]
 
 
+async def migrations_of_vhost(session: AsyncSession, vhost_id: int) -> Sequence[int]:
+    """Migrations that have a route of a vhost in hand."""
+    query = select(RouteRow.migration_id).where(RouteRow.vhost_id == vhost_id)
+    return [found for found in await session.scalars(query) if found is not None]
+
+
+async def ways_of_vhost(session: AsyncSession, vhost_id: int) -> Sequence[tuple[str | None, int]]:
+    """Bucket and pool of the vhost's enabled bucket routes that no migration has in hand."""
+    query = select(RouteRow.bucket, RouteRow.pool_id).where(
+        RouteRow.vhost_id == vhost_id,
+        RouteRow.bucket.is_not(None),
+        RouteRow.enabled,
+        RouteRow.migration_id.is_(None),
+    )
+    return [(bucket, pool_id) for bucket, pool_id in await session.execute(query)]
+
+
 async def bucket_routes(
     session: AsyncSession, vhost_ids: Collection[int], bucket: str
 ) -> Sequence[RouteRow]:

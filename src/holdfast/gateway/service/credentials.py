@@ -12,6 +12,7 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.model import CredentialsDraft
 from holdfast.gateway.publish import mark_changed
 from holdfast.gateway.service.checks import check_credentials
+from holdfast.gateway.service.moving import check_access_stays
 from holdfast.gateway.service.pools import get_pool
 from holdfast.gateway.tables import CredentialRow, PoolRow
 from holdfast.kernel.clock import now
@@ -62,9 +63,14 @@ async def show_credentials(
 async def set_credentials(
     work: Work, gateway: Gateway, pool_id: int, draft: CredentialsDraft
 ) -> ShownCredentials:
-    """Store a pool's credentials. Raises ``NotFound``, ``BadRequest``, ``Invalid``."""
+    """Store a pool's credentials.
+
+    Raises ``NotFound``, ``BadRequest``, ``Invalid``, and ``Conflict`` while a bucket moves from or
+    to it.
+    """
     pool = await _nanio_pool(work.session, pool_id)
     draft = check_credentials(draft)
+    await check_access_stays(work.session, gateway, pool, "the keys")
     row = await work.session.get(CredentialRow, pool.id)
     moment = now()
     values: dict[str, Any] = {
@@ -89,11 +95,15 @@ async def set_credentials(
 
 
 async def remove_credentials(work: Work, gateway: Gateway, pool_id: int) -> None:
-    """Forget a pool's credentials; the global ones are used from then on. Raises ``NotFound``."""
+    """Forget a pool's credentials; the global ones are used from then on.
+
+    Raises ``NotFound``, and ``Conflict`` while a bucket moves from or to it.
+    """
     pool = await _nanio_pool(work.session, pool_id)
     row = await work.session.get(CredentialRow, pool.id)
     if row is None:
         raise NotFound("No credentials stored for this pool", hint="the global ones are used")
+    await check_access_stays(work.session, gateway, pool, "the keys")
     before = {"endpoint_url": row.endpoint_url, "region": row.region}
     work.audit("remove_credentials", "pool", pool.id, before=before)
     work.emit("gateway", "credentials.removed", {"pool_id": pool.id, "pool": pool.name})

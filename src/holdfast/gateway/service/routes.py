@@ -16,6 +16,7 @@ from holdfast.gateway.model import ROOT_PREFIX, RouteDraft, check_same_type, sam
 from holdfast.gateway.publish import mark_changed
 from holdfast.gateway.service import rows
 from holdfast.gateway.service.checks import check_route
+from holdfast.gateway.service.moving import check_new_ways
 from holdfast.gateway.service.vhosts import get_vhost, pool_or_refuse
 from holdfast.gateway.tables import PoolRow, RouteRow, VhostRow
 from holdfast.kernel.clock import now
@@ -69,6 +70,8 @@ async def create_routes(
         MadeRoute(rows_by_place[new.vhost.id, new.columns["path_prefix"]], new.pool, new.vhost)
         for new in admitted
     ]
+    ways = {(m.row.bucket, m.row.pool_id) for m in made if m.row.enabled}
+    await check_new_ways(work.session, gateway, ways)
     for route in made:
         work.audit("create", "route", route.row.id, after=rows.row_fields(route.row))
         _mark(work, gateway, route.vhost, route.row)
@@ -79,15 +82,15 @@ async def create_routes(
 
 async def move_needed(
     session: AsyncSession, vhost_id: int, route_id: int, pool_id: int | None
-) -> tuple[PoolRow, str] | None:
-    """The pool and bucket to look at before a route's pool changes; None: nothing can be lost."""
+) -> tuple[PoolRow, PoolRow, str] | None:
+    """Old pool, new pool and bucket to look at before a change; None: nothing can be lost."""
     route = await get_route(session, vhost_id, route_id)
     if pool_id is None or route.bucket is None or route.pool_id == pool_id:
         return None
     _check_changeable(route)
     source = await pool_or_refuse(session, route.pool_id)
     target = await pool_or_refuse(session, pool_id)
-    return (source, route.bucket) if {source.type, target.type} == {"nanio"} else None
+    return (source, target, route.bucket) if {source.type, target.type} == {"nanio"} else None
 
 
 async def update_route(
@@ -122,6 +125,12 @@ async def update_route(
         setattr(route, name, value)
     route.updated_at = now()
     await session.flush()
+    if route.migration_id is None:
+        before_ways = _ways(vhost, was_bucket, old)
+        ways = _ways(vhost, route.bucket, new)
+        if was_bucket != route.bucket:
+            ways |= _ways(vhost, was_bucket, None)
+        await check_new_ways(session, gateway, ways - before_ways)
     work.audit("update", "route", route.id, before=before, after=rows.row_fields(route))
     work.emit("gateway", "route.updated", {"id": route.id, "vhost_id": vhost_id})
     _mark(
@@ -158,11 +167,20 @@ async def delete_route(work: Work, gateway: Gateway, vhost_id: int, route_id: in
     route = await get_route(work.session, vhost_id, route_id)
     vhost = await get_vhost(work.session, vhost_id)
     _check_changeable(route)
+    await check_new_ways(work.session, gateway, _ways(vhost, route.bucket, None))
     work.audit("delete", "route", route.id, before=rows.row_fields(route))
     work.emit("gateway", "route.deleted", {"id": route.id, "vhost_id": vhost_id})
     _mark(work, gateway, vhost, route)
     await work.session.delete(route)
     await work.session.flush()
+
+
+def _ways(
+    vhost: VhostRow, bucket: str | None, draft: RouteDraft | None
+) -> set[tuple[str | None, int]]:
+    """The pool that a bucket is served from: by its route, or else by the vhost's default."""
+    pool_id = draft.pool_id if draft and draft.enabled else vhost.default_pool_id
+    return {(bucket, pool_id)} if pool_id is not None else set()
 
 
 async def _admit(

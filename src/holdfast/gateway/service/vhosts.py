@@ -12,6 +12,7 @@ from holdfast.gateway.model import ROOT_PREFIX, VhostDraft, check_same_type
 from holdfast.gateway.publish import mark_changed
 from holdfast.gateway.service import rows
 from holdfast.gateway.service.checks import check_tls, check_vhost
+from holdfast.gateway.service.moving import check_enabling, check_new_default
 from holdfast.gateway.tables import PoolRow, RouteRow, VhostRow
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import BadRequest, Conflict, NotFound
@@ -46,6 +47,8 @@ async def create_vhost(work: Work, gateway: Gateway, draft: VhostDraft) -> Vhost
     vhost = VhostRow(**rows.vhost_columns(draft), created_at=moment, updated_at=moment)
     session.add(vhost)
     await session.flush()
+    if vhost.enabled:
+        await check_new_default(session, gateway, vhost, vhost.default_pool_id)
     await _follow_default(session, vhost)
     work.audit("create", "vhost", vhost.id, after=rows.row_fields(vhost))
     work.emit("gateway", "vhost.created", {"id": vhost.id, "server_name": vhost.server_name})
@@ -66,7 +69,7 @@ async def update_vhost(
         return vhost
     if new.server_name != old.server_name:
         await _check_name_free(session, new.server_name, but=vhost.id)
-        await _check_not_migrating(session, vhost, "renamed")
+    await _check_moves(session, gateway, vhost, (old, new))
     if new.default_pool_id != old.default_pool_id and new.default_pool_id is not None:
         pool = await pool_or_refuse(session, new.default_pool_id)
         types = await queries.pool_types_of_vhosts(session, [vhost.id], but_root=True)
@@ -75,6 +78,8 @@ async def update_vhost(
     for name, value in rows.vhost_columns(new).items():
         setattr(vhost, name, value)
     vhost.updated_at = now()
+    if new.enabled and not old.enabled:
+        await check_enabling(session, gateway, vhost)
     await _follow_default(session, vhost)
     work.audit("update", "vhost", vhost.id, before=before, after=rows.row_fields(vhost))
     work.emit("gateway", "vhost.updated", {"id": vhost.id, "server_name": vhost.server_name})
@@ -137,6 +142,21 @@ async def _check_name_free(session: AsyncSession, name: str, *, but: int | None 
     found = await queries.vhost_named(session, name)
     if found is not None and found.id != but:
         raise Conflict(f"Vhost '{name}' already exists", hint="choose another server name")
+
+
+async def _check_moves(
+    session: AsyncSession, gateway: Gateway, vhost: VhostRow, drafts: tuple[VhostDraft, VhostDraft]
+) -> None:
+    """A migration reaches its vhosts by name, port and protocol. Raises ``Conflict``."""
+    old, new = drafts
+    if new.server_name != old.server_name:
+        await _check_not_migrating(session, vhost, "renamed")
+    if not new.enabled and old.enabled:
+        await _check_not_migrating(session, vhost, "disabled")
+    if (new.listen_port, new.ssl) != (old.listen_port, old.ssl):
+        await _check_not_migrating(session, vhost, "given another port or protocol")
+    if new.enabled and new.default_pool_id != old.default_pool_id:
+        await check_new_default(session, gateway, vhost, new.default_pool_id)
 
 
 async def _check_not_migrating(session: AsyncSession, vhost: VhostRow, what: str) -> None:
