@@ -33,6 +33,9 @@ class Recorder:
         self.started.append((vhost.server_name, bucket, source.name, destination.name))
         return len(self.started)
 
+    async def check_destination(self, *, bucket: str, source_id: int, destination_id: int) -> None:
+        pass
+
     async def active_with_pool(self, session: AsyncSession, pool_id: int) -> list[int]:
         pool = await session.get(PoolRow, pool_id)
         busy = {name for entry in self.started for name in entry[2:]}

@@ -69,6 +69,7 @@ async def test_what_is_missing_is_copied_and_what_is_extra_is_deleted(
         destination=BucketTotals(3, 10),
         to_copy=BucketTotals(2, 13),
         to_delete=BucketTotals(1, 7),
+        changed=BucketTotals(1, 2),
     )
     assert not totals.equal
 

@@ -1,5 +1,7 @@
 """A destination that has the bucket already: what is refused at once, and what goes on."""
 
+from typing import Any
+
 import pytest
 
 from holdfast.demo.fleet import NEW, OLD
@@ -55,12 +57,92 @@ async def test_a_bucket_without_objects_on_the_destination_is_no_obstacle(site: 
     assert (await site.wait((await site.post("made")).json()["id"]))["phase"] == "done"
 
 
-async def test_sync_overwrites_without_asking_but_does_not_delete(site: Site) -> None:
+async def test_sync_goes_on_with_equal_copies_of_whomever(site: Site) -> None:
     await site.fill("synced")
-    await put_theirs(site, "synced", "k0", b"older")
+    await put_theirs(site, "synced", "k0", b"x" * 10)
+    assert (await site.plan("synced", mode="sync"))["conflicts"] == []
     answer = await site.post("synced", mode="sync")
     assert answer.status_code == 201, answer.text
     assert (await site.wait(answer.json()["id"]))["phase"] == "done"
+
+
+@pytest.mark.parametrize(("bucket", "key"), [("differs", "k0"), ("extra", "only-there")])
+async def test_sync_overwrites_and_deletes_only_what_was_confirmed(
+    site: Site, bucket: str, key: str
+) -> None:
+    await site.fill(bucket)
+    await put_theirs(site, bucket, key, b"other")
+    refused = await site.post(bucket, mode="sync")
+    assert refused.status_code == 409, refused.text
+    assert f'{{"confirm": "{bucket}"}}' in refused.json()["hint"]
+    assert (await site.plan(bucket, mode="sync"))["conflicts"]
+    async with site.s3(NEW) as client:
+        assert (await client.read(bucket, key))[1] == b"other"
+    answer = await site.post(bucket, mode="sync", confirm=bucket)
+    assert answer.status_code == 201, answer.text
+    assert (await site.wait(answer.json()["id"]))["phase"] == "done"
+    async with site.s3(NEW) as client:
+        assert (await client.totals(bucket)).objects == 3
+
+
+async def test_sync_back_to_the_old_source_loses_nothing_unasked(site: Site) -> None:
+    await site.moved("there")
+    async with site.s3(OLD) as client:
+        await client.put("there", "k0", b"the only one")
+    back = {"src_pool_id": site.ids[NEW], "dst_pool_id": site.ids[OLD], "mode": "sync"}
+    assert (await site.post("there", **back)).status_code == 409
+    async with site.s3(OLD) as client:
+        assert (await client.read("there", "k0"))[1] == b"the only one"
+        await client.put("there", "k0", b"x" * 10)
+    answer = await site.post("there", **back)
+    assert answer.status_code == 201, answer.text
+    assert (await site.wait(answer.json()["id"]))["phase"] == "done"
+
+
+async def route_of(site: Site, bucket: str) -> tuple[int, dict[str, Any] | None]:
+    (vhost, *_) = (await site.api.get("/api/vhosts")).json()
+    routes = (await site.api.get(f"/api/vhosts/{vhost['id']}/routes")).json()
+    found = [route for route in routes if route["path_prefix"] == f"/{bucket}/"]
+    return vhost["id"], found[0] if found else None
+
+
+async def test_promote_with_a_move_is_refused_before_it_makes_a_route(site: Site) -> None:
+    await site.fill("promoted")
+    await put_theirs(site, "promoted")
+    vhost, _ = await route_of(site, "promoted")
+    path = f"/api/vhosts/{vhost}/buckets/promoted/promote"
+    body = {"pool_id": site.ids[NEW], "migrate": True}
+    refused = await site.api.post(path, json=body)
+    assert refused.status_code == 409, refused.text
+    assert refused.json()["detail"] == (await site.post("promoted")).json()["detail"]
+    assert (await route_of(site, "promoted"))[1] is None
+    async with site.s3(NEW) as client:
+        await client.delete("promoted", "theirs")
+    done = await site.api.post(path, json=body)
+    assert done.status_code == 200, done.text
+    assert (await site.wait(done.json()["migration_id"]))["phase"] == "done"
+
+
+async def test_a_route_to_a_pool_with_other_objects_is_not_moved_there(site: Site) -> None:
+    await site.fill("rerouted")
+    await put_theirs(site, "rerouted")
+    vhost, _ = await route_of(site, "rerouted")
+    routes = f"/api/vhosts/{vhost}/routes"
+    own = {"path_prefix": "/rerouted/", "pool_id": site.ids[OLD]}
+    route = (await site.api.post(routes, json=own)).json()["id"]
+    to_new = {"pool_id": site.ids[NEW]}
+    refused = await site.api.put(f"{routes}/{route}", json=to_new)
+    assert refused.status_code == 409, refused.text
+    assert "'new-disks' already and is not empty" in refused.json()["detail"]
+    operation = {"op": "update", "kind": "route", "id": route, "vhost_id": vhost, **to_new}
+    batch = await site.api.post("/api/config/batch", json={"operations": [operation]})
+    assert batch.status_code == 409, batch.text
+    assert (await site.api.get(f"{routes}/{route}")).json()["pool_id"] == site.ids[OLD]
+    async with site.s3(NEW) as client:
+        await client.delete("rerouted", "theirs")
+    moving = await site.api.put(f"{routes}/{route}", json=to_new)
+    assert moving.status_code == 200, moving.text
+    assert (await site.wait(moving.json()["migration_id"]))["phase"] == "done"
 
 
 async def test_what_a_cancelled_move_left_is_gone_on_with(site: Site) -> None:
@@ -89,9 +171,15 @@ async def test_the_copy_that_a_finished_move_left_is_not_overwritten_unasked(sit
 
 async def test_a_move_that_was_stopped_by_its_checks_claims_nothing(site: Site) -> None:
     await site.fill("claimed")
+    path = f"/api/pools/{site.ids[NEW]}/credentials"
+    elsewhere = {"access_key": site.fleet.access_key, "secret_key": site.fleet.secret_key}
+    assert (await site.api.put(path, json={**elsewhere, "region": "eu-1"})).status_code == 200
+    try:
+        stopped = (await site.post("claimed")).json()["id"]
+        assert (await site.wait(stopped))["phase"] == "error"
+    finally:
+        await site.api.delete(path)
     await put_theirs(site, "claimed")
-    stopped = (await site.post("claimed", mode="sync")).json()["id"]
-    assert (await site.wait(stopped))["phase"] == "error"
     assert (await site.post("claimed")).status_code == 409
 
 
@@ -117,3 +205,13 @@ async def test_a_name_that_a_server_does_not_allow_is_told_at_the_start(site: Si
         answer = await site.api.post(call, json=site.body("Old_Name"))
         assert answer.status_code == 409, answer.text
         assert "'old-disks' refuses bucket 'Old_Name': InvalidBucketName (400)" in answer.text
+
+
+async def test_no_move_holds_writes_longer_than_nginx_lets_them_wait(site: Site) -> None:
+    await site.fill("patient")
+    refused = await site.post("patient", max_hold_seconds=30)
+    assert refused.status_code == 422, refused.text
+    assert "migration_max_hold_seconds, 5" in refused.json()["detail"]
+    (shown,) = site.fleet.directory.rglob("live/http.conf")
+    gate = shown.read_text().partition("location @hf_gate {")[2].partition("}")[0]
+    assert "proxy_read_timeout 7s;" in gate

@@ -46,6 +46,13 @@ class MigrationPort(Protocol):
         """
         ...
 
+    async def check_destination(self, *, bucket: str, source_id: int, destination_id: int) -> None:
+        """Before `start`, outside of transactions: a move would overwrite what is not a copy.
+
+        Raises ``Conflict``.
+        """
+        ...
+
     async def active_with_pool(self, session: AsyncSession, pool_id: int) -> list[int]:
         """Ids of unfinished migrations from or to this pool."""
         ...

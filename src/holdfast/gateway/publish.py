@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
+from math import ceil
 from types import MappingProxyType
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -36,6 +37,8 @@ from holdfast.kernel.work import Work
 
 log = get_logger(__name__)
 PRUNED_EVERY = 25
+GATE_MARGIN_SECONDS = 2
+"""For the driver to step back in when a hold took too long."""
 _UPDATED = re.compile(r"^(# .* updated:)\S*$", re.MULTILINE)
 
 
@@ -91,14 +94,19 @@ def warning_of(work: Work) -> str:
 async def render_context(gateway: Gateway) -> RenderContext:
     """What files depend on beside the rows. Without an nginx program: its usual values."""
     nginx, root = gateway.nginx, gateway.settings.nginx_root
+    longest_wait = ceil(gateway.settings.migration_max_hold_seconds) + GATE_MARGIN_SECONDS
     try:
         build, main = await nginx.build(), await nginx.main_file()
     except AppError:
-        return RenderContext(nginx_dir=root, control_port=nginx.control_port)
+        return RenderContext(
+            nginx_dir=root, control_port=nginx.control_port, gate_timeout_seconds=longest_wait
+        )
     return RenderContext(
         nginx_dir=root,
         control_port=nginx.control_port,
+        gate_timeout_seconds=longest_wait,
         http2="directive" if build.http2 == "directive" else "listen",
+        counts_requests=build.counts_requests,
         access_logs=main.access_logs,
         hash_sizes=not main.hash_sizes,
     )

@@ -144,10 +144,15 @@ class RenderContext:
     nginx_dir: Path
     control_port: int
     http2: Http2 = "listen"
-    gate_timeout_seconds: int = 60
-    """How long a write may wait at the gate until it is answered with SlowDown."""
+    gate_timeout_seconds: int = 7
+    """How long a write may wait at the gate until it is answered with SlowDown.
+
+    Above the longest hold: the driver ends that by itself, unless it is frozen.
+    """
     access_logs: tuple[str, ...] = ()
     """Arguments of the operator's ``access_log`` lines, repeated where ours would replace them."""
+    counts_requests: bool = False
+    """Whether the installed nginx can tell its requests and connections (``stub_status``)."""
     hash_sizes: bool = True
     """Whether to raise nginx's server name table; False when the operator's file sets it."""
 

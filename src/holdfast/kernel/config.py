@@ -110,7 +110,8 @@ class Settings(BaseSettings):
         5.0,
         gt=0.1,
         le=60,
-        description="Longest pause of writes in one attempt at the switch, in seconds.",
+        description="Longest pause of writes in one attempt at the switch, in seconds. "
+        "nginx itself follows at the next change of the configuration.",
     )
     migration_probation_seconds: float = Field(
         2.0,

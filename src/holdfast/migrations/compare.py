@@ -59,6 +59,13 @@ SELECT key, action, size, etag FROM (
 ) ORDER BY size >= 8388608 DESC, key
 """
 
+_CHANGED = """
+SELECT count(*), total(d.size)
+FROM destination d JOIN source s ON s.key = d.key LEFT JOIN copied c ON c.key = s.key
+WHERE d.size <> s.size
+   OR NOT ((s.etag = d.etag AND s.etag <> '') OR (c.s_etag IS s.etag AND c.d_etag IS d.etag))
+"""
+
 
 class Action(StrEnum):
     """What makes a key of the destination equal to the source's."""
@@ -98,6 +105,9 @@ class ComparisonTotals:
     destination: BucketTotals
     to_copy: BucketTotals
     to_delete: BucketTotals
+    changed: BucketTotals
+    """What is on the destination with another content; the rest to copy is new, or has headers that
+    may be older."""
 
     @property
     def equal(self) -> bool:
@@ -250,6 +260,7 @@ def _compute(connection: sqlite3.Connection) -> ComparisonTotals:
         to_delete=_totals(
             connection, "SELECT count(*), total(size) FROM difference WHERE action = 'delete'"
         ),
+        changed=_totals(connection, _CHANGED),
     )
 
 

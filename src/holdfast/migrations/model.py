@@ -52,7 +52,7 @@ class Mode(StrEnum):
     COPY = "copy"
     """The destination must be empty, or adopted on purpose."""
     SYNC = "sync"
-    """The destination is made equal: what only it has is deleted, once that was confirmed."""
+    """The destination may have equal copies; what differs or only it has needs to be confirmed."""
 
 
 class Verify(StrEnum):

@@ -112,7 +112,7 @@ async def _check_destination(move: Move, parts: Parts) -> None:
     if not page.objects or move.options.adopt:
         return
     found = await parts.copier.compare()
-    problem = destination_problem(move, found)
+    problem = destination_problem(move.destination.name, move.mode, found)
     if problem:
         raise Hopeless(
             problem,
@@ -120,21 +120,25 @@ async def _check_destination(move: Move, parts: Parts) -> None:
         )
 
 
-def destination_problem(move: Move, found: ComparisonTotals) -> str:
+def destination_problem(pool: str, mode: Mode, found: ComparisonTotals) -> str:
     """Why what is on the destination stands in the way; empty when it does not."""
-    extra, there = found.to_delete.objects, found.destination.objects
-    match move.mode:
+    there, extra = found.destination.objects, found.to_delete.objects
+    match mode:
         case Mode.COPY:
             if not there:
                 return ""
             return (
-                f"the bucket is on {move.destination.name!r} already, with {there} objects: "
+                f"the bucket is on {pool!r} already, with {there} objects: "
                 f"{found.to_copy.objects} would be overwritten or added and {extra} deleted"
             )
         case Mode.SYNC:
-            if not extra:
+            if not (found.changed.objects or extra):
                 return ""
-            return f"{extra} objects are only on {move.destination.name!r} and would be deleted"
+            return (
+                f"the bucket is on {pool!r} already, with {there} objects: "
+                f"{found.changed.objects} differ from the source's and would be overwritten, "
+                f"{extra} are only there and would be deleted"
+            )
 
 
 async def check_tokens(parts: Parts) -> None:

@@ -138,7 +138,7 @@ async def run_batch(
 
 async def moves_needed(
     session: AsyncSession, operations: Sequence[Operation]
-) -> dict[int, tuple[PoolRow, str]]:
+) -> dict[int, tuple[PoolRow, PoolRow, str]]:
     """The pools and buckets to look at before these operations, by index.
 
     What an operation names and is not there yet is made by an earlier one: it has no objects.

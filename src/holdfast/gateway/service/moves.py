@@ -17,14 +17,23 @@ Look = Callable[[], Awaitable[bool]]
 
 
 async def prepare_look(
-    session: AsyncSession, gateway: Gateway, source: tuple[PoolRow, str]
+    session: AsyncSession, gateway: Gateway, move: tuple[PoolRow, PoolRow, str]
 ) -> Look:
-    """Read what is needed to ask; the answer is asked for later, without the session."""
-    pool, bucket = source
+    """Read what is needed to ask; the answer is asked for later, without the session.
+
+    ``move``: old pool, new pool and bucket. Asking raises ``Conflict`` when a move would overwrite
+    what is on the new pool.
+    """
+    pool, target, bucket = move
+    ids, port = {"source_id": pool.id, "destination_id": target.id}, gateway.ports.migrations
     client = await s3_for_pool(gateway, session, pool, limit=2)
 
     async def look() -> bool:
-        return await has_objects(client, pool.name, bucket)
+        if not await has_objects(client, pool.name, bucket):
+            return False
+        if port is not None:
+            await port.check_destination(bucket=bucket, **ids)
+        return True
 
     return look
 

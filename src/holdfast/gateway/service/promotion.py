@@ -53,7 +53,7 @@ async def promote(
     """Route a bucket to a pool: moving its objects there, or leaving them behind knowingly.
 
     Raises ``BadRequest`` (its text names ``allow_orphan``) when objects would be left behind by
-    mistake, ``Conflict`` when the bucket has a route.
+    mistake, ``Conflict`` when the bucket has a route or a move would overwrite what is there.
     """
     gateway = services.get(Gateway)
     _check_bucket(bucket)
@@ -62,6 +62,10 @@ async def promote(
         here = await s3_for_pool(gateway, session, wish.source)
         there = await s3_for_pool(gateway, session, wish.target)
     output = f"{bucket} is routed to {wish.target.name}"
+    if migrate and gateway.ports.migrations is not None:
+        await gateway.ports.migrations.check_destination(
+            bucket=bucket, source_id=wish.source.id, destination_id=wish.target.id
+        )
     if wish.target.id != wish.source.id and not migrate:
         async with here, there:
             if await here.head_bucket(bucket) and not allow_orphan:

@@ -56,9 +56,7 @@ async def plan(services: Services, wish: Wish) -> Plan:
     gateway = services.get(Gateway)
     async with services.database.read() as session:
         await check_wish(session, services, wish)
-        may_replace = wish.options.adopt or (
-            wish.mode is Mode.COPY and await is_ours(session, wish)
-        )
+        may_replace = wish.options.adopt or (await is_ours(session, wish))
         source = await side_of(session, gateway, wish.source_id)
         destination = await side_of(session, gateway, wish.destination_id)
         vhosts = [v.server_name for v in await vhosts_serving(session, wish.bucket, source.pool_id)]
@@ -131,7 +129,7 @@ async def _problems(move: Move, here: S3Client, there: S3Client | None, result: 
                 for waiver, words in problems
                 if waiver not in move.options.waived
             )
-    problem = destination_problem(move, result.found)
+    problem = destination_problem(move.destination.name, move.mode, result.found)
     if problem and not move.options.adopt:
         result.conflicts.append(problem)
     result.warnings.append("free space on the destination is not known to S3: look yourself")

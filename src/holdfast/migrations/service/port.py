@@ -10,6 +10,7 @@ from holdfast.gateway.ports import BucketMove, Restored
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import Work
 from holdfast.migrations import tables
+from holdfast.migrations.service.destination import check_destination
 from holdfast.migrations.service.restoring import restore
 from holdfast.migrations.service.starting import default_options, put_in
 from holdfast.migrations.service.wish import Wish
@@ -39,6 +40,16 @@ class Port:
         )
         row = await put_in(work, self._services, wish, first_vhost_id=vhost.id)
         return row.id
+
+    async def check_destination(self, *, bucket: str, source_id: int, destination_id: int) -> None:
+        """What would stop the move a moment after its start. Raises ``Conflict``."""
+        wish = Wish(
+            bucket=bucket,
+            source_id=source_id,
+            destination_id=destination_id,
+            options=default_options(self._services.settings),
+        )
+        await check_destination(self._services, wish, make=False)
 
     async def active_with_pool(self, session: AsyncSession, pool_id: int) -> list[int]:
         """Ids of unfinished migrations from or to this pool."""

@@ -13,7 +13,15 @@ from holdfast.gateway.service.pools import get_pool
 from holdfast.gateway.service.routing import ensure_bucket_route, vhosts_serving
 from holdfast.kernel.clock import now
 from holdfast.kernel.config import Settings
-from holdfast.kernel.errors import AppError, BadRequest, Conflict, NotFound, TooMany, Unavailable
+from holdfast.kernel.errors import (
+    AppError,
+    BadRequest,
+    Conflict,
+    Invalid,
+    NotFound,
+    TooMany,
+    Unavailable,
+)
 from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.model import FINAL
 from holdfast.kernel.nginx.validate import bucket_name
@@ -24,7 +32,6 @@ from holdfast.migrations import tables
 from holdfast.migrations.jobs import MOVE
 from holdfast.migrations.model import (
     WAIVERS,
-    Mode,
     Options,
     Stage,
     bytes_per_second,
@@ -61,12 +68,24 @@ async def create(services: Services, actor: Actor, wish: Wish) -> MigrationRow:
     answer.
     """
     check_waivers(wish.options.waived, WAIVERS)
+    check_hold(wish.options, services.settings)
     async with services.database.read() as session:
         await check_wish(session, services, wish)
     await check_source(services, wish)
     await check_destination(services, wish)
     async with services.database.write(actor) as work:
         return await put_in(work, services, wish)
+
+
+def check_hold(options: Options, settings: Settings) -> None:
+    """Nginx lets no write wait much longer than the setting says. Raises ``Invalid``."""
+    longest = settings.migration_max_hold_seconds
+    if options.max_hold_seconds > longest:
+        raise Invalid(
+            f"max_hold_seconds: {options.max_hold_seconds:g} is more than the setting "
+            f"migration_max_hold_seconds, {longest:g}",
+            hint="raise the setting, restart the server, and holdfast config rebuild",
+        )
 
 
 async def put_in(
@@ -77,7 +96,7 @@ async def put_in(
     await check_wish(session, services, wish)
     vhosts = await _entrances(session, wish)
     options = wish.options
-    if wish.mode is Mode.COPY and await is_ours(session, wish):
+    if await is_ours(session, wish):
         options = dataclasses.replace(options, admitted=True)
     moment = now()
     row = MigrationRow(
