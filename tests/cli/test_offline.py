@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from holdfast.kernel.jobs.lease import data_directory_held
 from tests.servers.holdfast import PROGRAM, Machine
 
 pytestmark = pytest.mark.real
@@ -215,3 +216,23 @@ def test_a_backup_is_made_checked_and_restored_by_commands(machine: Machine) -> 
     done = machine.run("backup", "restore", made["name"], "--json")
     assert "no sealing secret" in done.stderr
     assert machine.run("backup", "restore", "yesterday").returncode == 4
+
+
+@pytest.mark.parametrize("host", ["", "127.0.0.1", "localhost"])
+def test_the_database_is_rebuilt_without_a_server_whichever_way_it_is_named(
+    machine: Machine, host: str
+) -> None:
+    more = {"HOLDFAST_URL": f"http://{host}:{machine.port}"} if host else {}
+    ended = machine.run("rebuild", "--json", env=more)
+    assert ended.returncode == 0, ended.stderr
+    assert "no server runs here" in ended.stderr
+    assert json.loads(ended.stdout)["pools_imported"] == 0
+
+
+def test_nothing_is_rebuilt_behind_a_server_that_does_not_answer(machine: Machine) -> None:
+    with data_directory_held(machine.directory / "data"):
+        refused = machine.run("rebuild")
+        shown = machine.run("rebuild", env={"HOLDFAST_URL": "http://192.0.2.1:9"})
+    assert refused.returncode == 1, refused.stderr
+    assert "but does not answer here" in refused.stderr
+    assert shown.returncode == 6, "the data of another machine is not here"

@@ -5,6 +5,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from holdfast.commands.output import say
 from holdfast.kernel.errors import Invalid, NotFound
@@ -92,6 +93,15 @@ def chosen_context(name: str = "") -> Context:
         current = context_named(stored.current)
         return Context(current.name, current.url, token or current.token)
     return _local(token)
+
+
+def is_this_machine(context: Context) -> bool:
+    """Whether its server would be the one of this machine's settings, however it is written."""
+    if context.name == LOCAL:
+        return True
+    there, here = urlsplit(context.url), urlsplit(_local("").url)
+    hosts = {here.hostname, "127.0.0.1", "::1", "localhost"}
+    return there.hostname in hosts and there.port == here.port
 
 
 def connect(name: str = "") -> "HoldfastClient":

@@ -14,6 +14,8 @@ from pydantic import SecretStr
 
 from holdfast.client.http import HoldfastClient
 from holdfast.kernel.config import LoadedSettings, load_settings
+from holdfast.kernel.jobs.lease import data_directory_held
+from holdfast.kernel.services import Services
 from holdfast.kernel.web.app import build_app
 
 ADDRESS = "http://offline"
@@ -40,16 +42,26 @@ class _InThisProcess(httpx.BaseTransport):
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         assembly = importlib.import_module("holdfast.assembly")  # above this package
         services = assembly.assemble(self._loaded)
+        changes = request.method not in {"GET", "HEAD"} and services.database.is_sqlite
         try:
-            await services.database.upgrade()
-            app = build_app(services, assembly.routers(), _nothing_beside)
-            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport) as client:
-                answer = await client.request(
-                    request.method, request.url, headers=request.headers, content=request.read()
-                )
+            with data_directory_held(self._loaded.settings.data_dir, wanted=changes):
+                return await self._call(services, assembly, request)
         finally:
             await services.database.close()
+
+    async def _call(
+        self,
+        services: Services,
+        assembly: Any,
+        request: httpx.Request,  # noqa: ANN401 - a module
+    ) -> httpx.Response:
+        await services.database.upgrade()
+        app = build_app(services, assembly.routers(), _nothing_beside)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport) as client:
+            answer = await client.request(
+                request.method, request.url, headers=request.headers, content=request.read()
+            )
         answer.headers.pop("content-encoding", None)  # what was packed is unpacked here
         return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
 

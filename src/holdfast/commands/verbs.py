@@ -15,7 +15,7 @@ import typer
 
 from holdfast.client.references import COLLECTIONS, find
 from holdfast.commands import output
-from holdfast.commands.contexts import LOCAL, chosen_context, connect, connect_offline
+from holdfast.commands.contexts import chosen_context, connect, connect_offline, is_this_machine
 from holdfast.commands.follow import FOLLOWERS
 from holdfast.commands.output import Form
 from holdfast.kernel.errors import Invalid, ServerUnreachable
@@ -113,7 +113,7 @@ def command(verb: Verb) -> Callable[..., None]:
             with connect(context) as client:
                 carry_out(client, verb, dict(given))
         except ServerUnreachable:
-            if not verb.offline or chosen_context(context).name != LOCAL:
+            if not verb.offline or not is_this_machine(chosen_context(context)):
                 raise
             with connect_offline() as client:
                 carry_out(client, verb, given)

@@ -5,13 +5,14 @@ own per boot and a row whose time it moves on, by the database's clock. A worker
 for 0.6 of the lease, or whose row was fenced, ends its process at once: its programs die with it.
 """
 
+import contextlib
 import fcntl
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
@@ -30,6 +31,7 @@ from holdfast.kernel.logging import get_logger
 from holdfast.kernel.work import SYSTEM
 
 SINGLE_EXECUTOR = "local"
+SINGLE_LOCK = "worker.lock"
 FENCED_EXIT_CODE = 75
 PATIENCE = 0.6
 """Part of the lease after which a worker that cannot renew it gives up by itself."""
@@ -43,6 +45,25 @@ log = get_logger(__name__)
 def _end_process(reason: str) -> None:
     log.error("worker lost its lease and ends", reason=reason)
     os._exit(FENCED_EXIT_CODE)
+
+
+@contextlib.contextmanager
+def data_directory_held(data_dir: Path, *, wanted: bool = True) -> Iterator[None]:
+    """Hold what a worker on SQLite holds. Raises ``Conflict`` while one runs; ``wanted``: or not.
+
+    For a command that changes the data while no server runs.
+    """
+    if not wanted:
+        yield
+        return
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (data_dir / SINGLE_LOCK).open("w", encoding="utf-8") as file:
+        if not _try_lock(file):
+            raise Conflict(
+                f"a server or worker uses {data_dir}, but does not answer here",
+                hint="ask it by its address (HOLDFAST_URL), or stop it",
+            )
+        yield
 
 
 class Lease:
@@ -63,7 +84,7 @@ class Lease:
         self._database = database
         self._times = times
         self._on_lost = on_lost
-        name = f"workers/{self.executor_id}.lock" if self.many else "worker.lock"
+        name = f"workers/{self.executor_id}.lock" if self.many else SINGLE_LOCK
         self._lock_path = (data_dir / name).absolute()
         self._lock_file: IO[str] | None = None
         self._stop = threading.Event()
