@@ -23,6 +23,7 @@ from holdfast.gateway.pages import (
     pool_parts,
     pools,
     routes,
+    traffic_parts,
     vhost_forms,
     vhost_parts,
     vhosts,
@@ -56,3 +57,4 @@ def contribute(services: Services) -> None:
     pool_parts.contribute(services)
     bucket_parts.contribute(services)
     config_parts.contribute(services)
+    traffic_parts.contribute(services)

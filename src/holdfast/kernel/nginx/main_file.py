@@ -20,6 +20,8 @@ class Build:
     main: Path
     pid: str
     access_log: str
+    counts_requests: bool
+    """Whether it has ``stub_status``."""
 
     @property
     def http2(self) -> str:
@@ -66,6 +68,7 @@ def parse_build(output: str) -> Build:
         main=prefix / words.get("conf-path", "conf/nginx.conf"),
         pid=words.get("pid-path", "logs/nginx.pid"),
         access_log=words.get("http-log-path", "logs/access.log"),
+        counts_requests="--with-http_stub_status_module" in output.split(),
     )
 
 
