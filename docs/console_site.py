@@ -30,7 +30,7 @@ async def furnish(fleet: Fleet) -> dict[str, str]:
         await _fill(fleet)
         pools = {p["name"]: p["id"] for p in await _call(api, "GET", "/api/pools")}
         vhosts = {v["server_name"]: v["id"] for v in await _call(api, "GET", "/api/vhosts")}
-        pools |= await _more_pools(fleet, api)
+        pools |= await _more_pools(fleet, api, pools[OLD])
         site = {"server_name": SITE_VHOST, "listen_port": free_port(), "ssl": False}
         site |= {"default_pool_id": pools[WEBSITE], "description": "the public pages"}
         vhosts[SITE_VHOST] = (await _call(api, "POST", "/api/vhosts", site))["id"]
@@ -94,13 +94,13 @@ async def _fill(fleet: Fleet) -> None:
                     group.create_task(put(bucket, key, size_bytes))
 
 
-async def _more_pools(fleet: Fleet, api: httpx.AsyncClient) -> dict[str, int]:
+async def _more_pools(fleet: Fleet, api: httpx.AsyncClient, old: int) -> dict[str, int]:
     made = {}
-    for name, kind, port, words in (
-        (ARCHIVE, "nanio", free_port(), "disks that sleep; switched on for restores"),
-        (WEBSITE, "http", fleet.pools[OLD], "static pages"),
+    for name, kind, port, words, source in (
+        (ARCHIVE, "nanio", free_port(), "disks that sleep; switched on for restores", None),
+        (WEBSITE, "http", fleet.pools[OLD], "static pages", old),
     ):
-        body = {"name": name, "type": kind, "description": words}
+        body = {"name": name, "type": kind, "description": words, "source_nanio_pool_id": source}
         made[name] = (await _call(api, "POST", "/api/pools", body))["id"]
         member = {"address": f"127.0.0.1:{port}"}
         await _call(api, "POST", f"/api/pools/{made[name]}/members", member)

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from playwright.async_api import expect
+
 from docs.console_pages import PAGES, TESTED_ONLY
 from docs.console_site import edit_by_hand, furnish
 from holdfast.demo.fleet import running_fleet
@@ -41,6 +43,7 @@ async def _take(console: Console, name: str, site: Mapping[str, str]) -> list[st
     """The pictures of one page; gives what went wrong on it."""
     path = PAGES[name].format(**site)
     answer = await console.page.goto(console.url + path)
+    await expect(console.page.locator("#live:not([data-state=on])")).to_have_count(0)
     for look in LOOKS:
         await console.look_like(look)
         await console.page.screenshot(path=PICTURES / f"{name}-{look}.png", animations="disabled")
