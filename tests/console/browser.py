@@ -19,9 +19,13 @@ from playwright.async_api import (
     Request,
     Response,
     async_playwright,
+    expect,
 )
 
 HEIGHT = 800
+PATIENCE_MS = 30_000
+"""A machine that does much else is slow; a test that passes waits no longer than it must."""
+expect.set_options(timeout=PATIENCE_MS)
 NETWORK = ("http", "https", "ws", "wss")
 EXPECTED_WORDS = re.compile(r"^(Failed to load resource|Response Status Error Code 4\d\d)")
 """What Chromium and htmx write about an answer that says no: the answer itself is looked at."""

@@ -95,7 +95,17 @@ class Fleet:
 async def running_fleet(
     directory: Path, settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[Fleet]:
-    """Start every process, and end them all when the block ends."""
+    """Start every process with two pools and a vhost, and end them all when the block ends."""
+    async with running_programs(directory, settings) as fleet:
+        await _configure(fleet)
+        yield fleet
+
+
+@contextlib.asynccontextmanager
+async def running_programs(
+    directory: Path, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Fleet]:
+    """The same processes, and nothing configured yet: ``pools`` are servers without a pool."""
     pools = {OLD: free_port(), NEW: free_port()}
     fleet = Fleet(directory, free_port(), free_port(), pools, settings or {})
     for program in (*_s3_servers(fleet), _holdfast(fleet), _nginx(fleet)):
@@ -103,7 +113,6 @@ async def running_fleet(
     try:
         for program in fleet.programs.values():
             await program.start()
-        await _configure(fleet)
         yield fleet
     finally:
         for program in reversed(fleet.programs.values()):

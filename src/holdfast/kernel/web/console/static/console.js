@@ -33,7 +33,7 @@ document.addEventListener("htmx:load", (event) => prepare(event.detail.elt));
 
 // ---- after a navigation: the menu closes, the heading has the focus, as on a new page
 document.addEventListener("htmx:afterSettle", (event) => {
-  if (event.detail.target.id !== "main") return;
+  if (event.detail.target && event.detail.target.id !== "main") return; // the way back has no target: all is new
   showNav(false);
   const wanted = one("[autofocus]") ?? one("main h1");
   wanted?.focus({ preventScroll: true });
@@ -56,7 +56,7 @@ setInterval(() => {
 
 // ---- clicks
 const clicks = {
-  "[data-open]": (button) => openDialog(document.getElementById(button.dataset.open)),
+  "button[data-open]": (button) => openDialog(document.getElementById(button.dataset.open)),
   "[data-close]": (button) => button.closest("dialog").close(),
   "[data-toggle='nav']": () => showNav(!one("#nav").hasAttribute("data-open")),
   "[data-theme-button]": changeTheme,

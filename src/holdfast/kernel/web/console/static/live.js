@@ -1,10 +1,11 @@
 // One stream of events a tab. State changes fetch the page again and replace its live parts; progress only fills fields.
 "use strict";
 
-const badge = document.querySelector("#live");
+const badge = () => document.querySelector("#live");
 const topics = ["gateway", "migration", "job", "identity"];
 let waiting;
 let stream;
+let standing = ["off", "connecting"];
 
 function connect() {
   stream = new EventSource("/api/events");
@@ -14,10 +15,13 @@ function connect() {
   for (const topic of topics) stream.addEventListener(topic, (event) => heard(JSON.parse(event.data)));
 }
 function show(state, words) {
-  if (badge.dataset.state === "lost" && state === "on") refresh(new Set(topics));
-  badge.dataset.state = state;
-  badge.textContent = words;
+  if (standing[0] === "lost" && state === "on") refresh(new Set(topics));
+  standing = [state, words];
+  if (!badge()) return;
+  badge().dataset.state = state;
+  badge().textContent = words;
 }
+document.addEventListener("htmx:historyRestore", () => show(...standing)); // the frame came anew
 function heard(event) {
   document.dispatchEvent(new CustomEvent("holdfast:event", { detail: event }));
   if (event.kind.endsWith("progress")) fill(event);
@@ -58,20 +62,27 @@ function fill(event) {
   }
 }
 
-// ---- changes: at most one fetch every 0.7 s; parts that somebody types in are left alone
+// ---- changes: the first is shown at once, more of them every 0.7 s; parts that somebody types in are left alone
+const STEP = 700;
+const SOON = 50;
+let fetched = -STEP;
 const pending = new Set();
 function refresh(changed) {
   for (const topic of changed) pending.add(topic);
   const parts = [...document.querySelectorAll("[data-live][id]")];
   if (!parts.some(concerned) || document.hidden) return;
-  waiting ??= setTimeout(replace, 700);
+  waiting ??= setTimeout(replace, Math.max(SOON, fetched + STEP - performance.now()));
 }
-const concerned = (part) => part.dataset.live.split(" ").some((topic) => pending.has(topic));
+const hears = (part, changed) => part.dataset.live.split(" ").some((topic) => changed.has(topic));
+const concerned = (part) => hears(part, pending);
 const busy = (part) => part.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")
   || part.querySelector("dialog[open], details.menu[open]");
 async function replace() {
   waiting = undefined;
+  fetched = performance.now();
   const address = location.href;
+  const changed = new Set(pending); // what is heard while the page is fetched waits for the next one
+  pending.clear();
   let fresh;
   try {
     const answer = await fetch(address, { headers: { Accept: "text/html" } });
@@ -81,17 +92,27 @@ async function replace() {
     return;
   }
   if (address !== location.href) return;
-  for (const part of [...document.querySelectorAll("[data-live][id]")].filter(concerned)) {
+  let reshaped = false;
+  for (const part of [...document.querySelectorAll("[data-live][id]")].filter((one) => hears(one, changed))) {
     const next = fresh.getElementById(part.id);
-    if (!next || busy(part) || next.outerHTML === part.dataset.was) continue;
-    const was = next.outerHTML;
-    const adopted = document.adoptNode(next);
-    part.replaceWith(adopted);
-    adopted.dataset.was = was;
-    htmx.process(adopted);
-    prepare(adopted);
+    if (next && part.isConnected) renew(part, next);
+    // A list that was empty has other parts than one that is not: all of the page is drawn anew.
+    else if (part.id === "empty" || fresh.getElementById("empty")) reshaped ||= part.isConnected;
   }
-  pending.clear();
+  if (reshaped) renew(document.querySelector("#main"), fresh.getElementById("main"));
 }
+function renew(part, next) {
+  const was = next.outerHTML;
+  if (busy(part) || was === part.dataset.was) return;
+  const held = part.contains(document.activeElement) ? document.activeElement : null;
+  const adopted = document.adoptNode(next);
+  part.replaceWith(adopted);
+  adopted.dataset.was = was;
+  htmx.process(adopted);
+  prepare(adopted);
+  if (held) [...adopted.querySelectorAll(held.localName)].find((one) => alike(one, held))?.focus({ preventScroll: true });
+}
+const alike = (one, other) => one.id === other.id && one.textContent === other.textContent
+  && one.getAttribute("href") === other.getAttribute("href");
 document.addEventListener("visibilitychange", () => { if (!document.hidden && pending.size) refresh(new Set()); });
-if (badge) connect();
+if (badge()) connect();
