@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from holdfast.gateway.tables import CredentialRow
+from holdfast.kernel.secrets import Sealer
+from holdfast.kernel.work import SYSTEM
 from tests.gateway.pages.web import Web, column, words
 from tests.gateway.room import Room
 
@@ -226,3 +229,19 @@ async def test_two_who_change_one_pool_at_once_both_have_their_change(
     await asyncio.gather(*(web.post(at, **{**MEMBER, "address": one}) for one in addresses))
     listed = await quick_room.ok("GET", "/pools/1/members")
     assert sorted(member["address"] for member in listed) == addresses
+
+
+async def test_keys_that_cannot_be_read_are_told_on_the_pools_page_and_replaced(
+    web: Web, quick_room: Room
+) -> None:
+    here, _ = await the_pool(quick_room)
+    sent = {"access_key": "access", "secret_key": SECRET, "region": "us-east-1"}
+    await web.post(f"{here}/keys", **sent)
+    async with quick_room.services.database.write(SYSTEM) as work:
+        row = await work.session.get(CredentialRow, 1)
+        assert row is not None
+        row.secret_key_enc = row.access_key_enc = Sealer("of another time").seal("access")
+    for path in (here, f"{here}/keys"):
+        assert "HOLDFAST_SECRET" in await web.get(path)
+    await web.post(f"{here}/keys", **sent)
+    assert "HOLDFAST_SECRET" not in await web.get(here)

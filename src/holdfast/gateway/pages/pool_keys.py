@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway.api.deps import PathId
 from holdfast.gateway.api.schemas import CredentialsIn
@@ -10,7 +11,9 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.pages.edge import gateway_work, submit
 from holdfast.gateway.publish import warning_of
 from holdfast.gateway.service import credentials
+from holdfast.gateway.service.credentials import ShownCredentials
 from holdfast.gateway.service.pools import get_pool
+from holdfast.kernel.secrets import CannotUnseal
 from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ReadDep, ServicesDep
@@ -26,8 +29,8 @@ async def set_keys(
 ) -> Response:
     """A form for the keys that Holdfast reaches a pool with."""
     pool = await get_pool(session, pool_id)
-    shown = await credentials.show_credentials(session, services.get(Gateway), pool_id)
-    values = {"endpoint_url": shown.endpoint_url or "", "region": shown.region}
+    shown, unreadable = await keys_of(session, services.get(Gateway), pool_id)
+    values = {"endpoint_url": shown.endpoint_url or "", "region": shown.region} if shown else {}
     form = Form(_fields(), values)
 
     async def act(work: Work, gateway: Gateway, body: CredentialsIn) -> None:
@@ -44,6 +47,7 @@ async def set_keys(
         form=form,
         pool=pool,
         shown=shown,
+        unreadable=unreadable,
     )
 
 
@@ -54,6 +58,16 @@ async def remove_keys(request: Request, pool_id: PathId) -> Response:
         await credentials.remove_credentials(work, gateway, pool_id)
     told = "The keys are forgotten; the global ones are used."
     return see_other(f"/web/pools/{pool_id}", told=told, warning=warning_of(work))
+
+
+async def keys_of(
+    session: AsyncSession, gateway: Gateway, pool_id: int
+) -> tuple[ShownCredentials | None, CannotUnseal | None]:
+    """The keys of a pool as they may be shown, or why they cannot be read: new ones mend it."""
+    try:
+        return await credentials.show_credentials(session, gateway, pool_id), None
+    except CannotUnseal as error:
+        return None, error
 
 
 def _fields() -> Sequence[Field]:

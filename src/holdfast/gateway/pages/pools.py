@@ -11,8 +11,9 @@ from holdfast.gateway.api.deps import PathId
 from holdfast.gateway.api.schemas import PoolCreate, PoolUpdate
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.pages.edge import Trial, gateway_work, pool_options, submit
+from holdfast.gateway.pages.pool_keys import keys_of
 from holdfast.gateway.publish import warning_of
-from holdfast.gateway.service import credentials, pools
+from holdfast.gateway.service import pools
 from holdfast.gateway.service.preview import preview_pool
 from holdfast.gateway.service.reach import reach
 from holdfast.gateway.tables import PoolRow
@@ -162,13 +163,20 @@ async def _form_page(request: Request, form: Form, trial: Trial, **words: object
 async def _shown(session: AsyncSession, services: Services, pool: PoolRow) -> dict[str, Any]:
     gateway = services.get(Gateway)
     uses, used = await page_queries.uses_of_pool(session, pool.id, limit=USES_SHOWN)
-    keys, source = None, None
+    keys, unreadable, source = None, None, None
     if pool.type == "nanio":
-        keys = await credentials.show_credentials(session, gateway, pool.id)
+        keys, unreadable = await keys_of(session, gateway, pool.id)
     if pool.source_nanio_pool_id:
         source = await session.get(PoolRow, pool.source_nanio_pool_id)
     preview = await preview_pool(session, gateway, pool.id)
-    return {"uses": uses, "used": used, "keys": keys, "source": source, "preview": preview}
+    return {
+        "uses": uses,
+        "used": used,
+        "keys": keys,
+        "unreadable": unreadable,
+        "source": source,
+        "preview": preview,
+    }
 
 
 def _values(pool: PoolRow) -> dict[str, Any]:
