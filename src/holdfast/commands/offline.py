@@ -52,8 +52,8 @@ class _InThisProcess(httpx.BaseTransport):
     async def _call(
         self,
         services: Services,
-        assembly: Any,
-        request: httpx.Request,  # noqa: ANN401 - a module
+        assembly: Any,  # noqa: ANN401 - a module
+        request: httpx.Request,
     ) -> httpx.Response:
         await services.database.upgrade()
         app = build_app(services, assembly.routers(), _nothing_beside)
