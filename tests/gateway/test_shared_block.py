@@ -41,8 +41,7 @@ def test_the_first_of_a_port_and_all_that_are_not_plain_keep_a_block_of_their_ow
     assert {"a.x", "b.x", "h.x"} == {name for name in shared if not name.startswith("holdfast")}
     own = [line for line in text.splitlines() if line.startswith("include /g/vhosts/")]
     assert own == [
-        f"include /g/vhosts/{name}.con[f];"
-        for name in ("[*].e.x", "F.x", "c.x", "d.x", "g.x")
+        f"include /g/vhosts/{name}.con[f];" for name in ("[*].e.x", "F.x", "c.x", "d.x", "g.x")
     ]
 
 

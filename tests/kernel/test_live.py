@@ -117,7 +117,7 @@ async def test_a_stream_ends_once_its_reader_may_no_longer_read(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
-    asked = []
+    asked: list[None] = []
 
     async def is_welcome() -> bool:
         asked.append(None)

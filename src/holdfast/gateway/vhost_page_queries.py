@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,6 +12,7 @@ from holdfast.gateway.tables import PoolRow, RouteRow, VhostRow
 from holdfast.kernel.web.console.listing import Listing, like
 
 ESCAPE = "\\"
+Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 SHOWN_ROUTES = RouteRow.path_prefix != ROOT_PREFIX
 """All but the one that follows the default pool."""
 _ROUTES = (
@@ -175,14 +176,14 @@ def _vhosts_with(asked: Listing) -> list[ColumnElement[bool]]:
     where: list[ColumnElement[bool]] = []
     match asked.others.get("state"):
         case "enabled":
-            where.append(VhostRow.enabled)
+            where.append(VhostRow.enabled.is_(True))
         case "disabled":
             where.append(~VhostRow.enabled)
         case "lost":
             where.append(_lost())
     match asked.others.get("tls"):
         case "yes":
-            where.append(VhostRow.ssl)
+            where.append(VhostRow.ssl.is_(True))
         case "no":
             where.append(~VhostRow.ssl)
     if asked.q:
@@ -194,12 +195,12 @@ def _routes_with(asked: Listing) -> list[ColumnElement[bool]]:
     where: list[ColumnElement[bool]] = []
     match asked.others.get("state"):
         case "enabled":
-            where.append(RouteRow.enabled)
+            where.append(RouteRow.enabled.is_(True))
         case "disabled":
             where.append(~RouteRow.enabled)
     match asked.others.get("kind"):
         case "flag":
-            where.append(RouteRow.plain)
+            where.append(RouteRow.plain.is_(True))
         case "file":
             where.append(~RouteRow.plain)
     if asked.q:
@@ -207,7 +208,7 @@ def _routes_with(asked: Listing) -> list[ColumnElement[bool]]:
     return where
 
 
-def _page(query: Select[Any], asked: Listing, column: Any, last: Any) -> Select[Any]:  # noqa: ANN401 - a column of any type
+def _page(query: Query, asked: Listing, column: Any, last: Any) -> Query:  # noqa: ANN401 - a column of any type
     """The asked part of a list; rows that are alike keep their order."""
     first = column.desc() if asked.descending else column.asc()
     return query.order_by(first, last).limit(asked.rows).offset(asked.offset)

@@ -235,7 +235,7 @@ async def test_keys_that_cannot_be_read_are_told_on_the_pools_page_and_replaced(
     web: Web, quick_room: Room
 ) -> None:
     here, _ = await the_pool(quick_room)
-    sent = {"access_key": "access", "secret_key": SECRET, "region": "us-east-1"}
+    sent: dict[str, Any] = {"access_key": "access", "secret_key": SECRET, "region": "us-east-1"}
     await web.post(f"{here}/keys", **sent)
     async with quick_room.services.database.write(SYSTEM) as work:
         row = await work.session.get(CredentialRow, 1)
