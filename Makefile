@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
-WORKERS ?= 2
+WORKERS ?= 3
 BOOTSTRAP := deploy/bootstrap.sh
 TESTED_WITH := nginx rsync postgresql chromium
 export NO_MKDOCS_2_WARNING := 1

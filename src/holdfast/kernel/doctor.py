@@ -115,7 +115,7 @@ def _rights(loaded: LoadedSettings) -> list[Finding]:
 
 
 def _secret_origins(loaded: LoadedSettings) -> list[str]:
-    return [loaded.origins[name] for name in SECRET_SETTINGS]
+    return [loaded.origins.get(name, "default") for name in SECRET_SETTINGS]
 
 
 def _writable(name: str, directory: Path) -> Finding:

@@ -137,9 +137,11 @@ async def _pools(
 async def _members(session: AsyncSession, pool: PoolRow, spec: PoolSpec, told: list[str]) -> None:
     rows = await session.scalars(select(MemberRow).where(MemberRow.pool_id == pool.id))
     known = {row.address: row for row in rows}
+    written = {member.address for member in spec.members}
+    moved = {row.id: address for address, row in known.items() if address not in written}
     for member in spec.members:
         what = f"member {member.address} of pool {spec.name!r}"
-        row = known.pop(member.address, None)
+        row = known.pop(member.address, None) or known.pop(moved.get(member.id or 0, ""), None)
         if row is None:
             moment = now()
             values = _member_values(member)
