@@ -66,7 +66,7 @@ class TokenDoor:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through with its actor, or answer 303, 401 or 403."""
+        """Let the request through with its actor, or answer 302, 401 or 403."""
         path = scope.get("path", "")
         if scope["type"] != "http" or path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX):
             await self._app(scope, receive, send)
@@ -202,12 +202,14 @@ async def _refusal(request: Request, error: AppError) -> Response:
         answer = error_response(error)
         answer.headers["HX-Redirect"] = login_address(_with_query(shown.path, shown.query))
         return answer
-    if not wants_page(request):
+    path = str(request.scope["path"])
+    is_page = wants_page(request) or path == "/" or path.startswith("/web/")
+    if not is_page:
         return error_response(error)
     if isinstance(error, Unauthenticated) and request.method in {"GET", "HEAD"}:
         query = request.scope["query_string"].decode("latin-1")
-        wanted = _with_query(quote(request.scope["path"]), query)
-        return RedirectResponse(login_address(wanted), status_code=303)
+        wanted = _with_query(quote(path), query)
+        return RedirectResponse(login_address(wanted), status_code=302)
     return await error_page(request, error)
 
 
