@@ -74,7 +74,7 @@ fix: ## Format, mend what ruff can mend, bring the tables of the reference up to
 
 .PHONY: bench
 bench: ## Run the benchmarks: ours against the bare tools, in one run.
-	@$(BOOTSTRAP) nginx rsync wrk
+	@$(BOOTSTRAP) nginx rsync wrk chromium
 	$(BIN)/python -m benchmarks $(BENCH)
 
 .PHONY: model

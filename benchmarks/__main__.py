@@ -13,6 +13,7 @@ from benchmarks import (
     consoles,
     keepalive,
     lists,
+    live,
     memory,
     migration,
     migration_under_load,
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[Path], Awaitable[list[Result]]]] = {
     "memory": memory.run,
     "consoles": consoles.run,
     "lists": lists.run,
+    "live": live.run,
 }
 
 

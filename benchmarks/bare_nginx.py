@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.demo.fleet import NEW, OLD, Fleet, free_port
+from holdfast.demo.fleet import NEW, OLD, Fleet
 from holdfast.kernel.nginx.master import serving_workers
+from holdfast.kernel.ports import free_port
 from holdfast.kernel.process import find_program, start
 
 _MAIN = """{user}

@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 
-from holdfast.demo.fleet import BUCKET, NEW, OLD, VHOST, Fleet, free_port, wait_until
+from holdfast.demo.fleet import BUCKET, NEW, OLD, VHOST, Fleet, wait_until
 from holdfast.kernel.errors import TimedOut, Unavailable
+from holdfast.kernel.ports import free_port
 from holdfast.kernel.stores.s3.client import S3Client
 
 ARCHIVE, WEBSITE = "cold-archive", "website"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.kernel import ports
 from holdfast.kernel.db import Database
-from tests.servers import ports, postgres
+from tests.servers import postgres
 from tests.servers.leaks import left_behind
 
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.real)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hatch_build import FILES, STAMP, Vendor
-from tests.servers.ports import free_port
+from holdfast.kernel.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 VENDORED = ROOT / "src/holdfast/kernel/web/console/static/vendor"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.demo.fleet import Fleet, running_fleet
+from holdfast.kernel.ports import free_port
 from tests.doc_blocks import blocks, missing_lines
-from tests.servers.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if blocks(page)]

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from holdfast.kernel.ports import free_port
 from tests.servers.holdfast import API_KEY, Machine
-from tests.servers.ports import free_port
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, nanio_server
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("schemathesis")]

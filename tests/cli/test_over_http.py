@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from holdfast.client.http import HoldfastClient
+from holdfast.kernel.ports import free_port
 from tests.servers.holdfast import API_KEY, Machine
-from tests.servers.ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("cli_over_http")]
 

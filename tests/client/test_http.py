@@ -9,7 +9,7 @@ import pytest
 from holdfast.client.http import HoldfastClient
 from holdfast.client.references import find
 from holdfast.kernel.errors import NotFound, ServerUnreachable
-from tests.servers.ports import free_port
+from holdfast.kernel.ports import free_port
 
 Handler = Callable[[httpx.Request], httpx.Response]
 

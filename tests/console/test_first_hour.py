@@ -28,7 +28,7 @@ SETTINGS = {
     "HOLDFAST_S3_ACCESS_KEY": "",
     "HOLDFAST_S3_SECRET_KEY": "",
     "HOLDFAST_MIGRATION_BANDWIDTH_LIMIT": "1M",
-    "HOLDFAST_MIGRATION_PROBATION_SECONDS": "0.5",
+    "HOLDFAST_MIGRATION_PROBATION_SECONDS": "3",
 }
 """Each pool has keys of its own, and a move takes long enough to be watched."""
 REMEMBER = """() => {

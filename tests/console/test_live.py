@@ -14,21 +14,6 @@ from tests.console.conftest import OpenConsole
 from tests.servers import postgres
 from tests.servers.holdfast import API_KEY, Machine
 
-SHOWN_MS = 1000
-CHANGES = 3
-WATCH = """() => {
-  window.testHeard = {};
-  window.testShown = {};
-  document.addEventListener("holdfast:event", ({ detail }) => {
-    window.testHeard[detail.data.name ?? detail.data.id] = Date.parse(detail.created_at);
-  });
-  new MutationObserver(() => {
-    for (const link of document.querySelectorAll("#rows td a")) {
-      window.testShown[link.textContent] ??= Date.now();
-    }
-  }).observe(document.body, { childList: true, subtree: true });
-}"""
-
 
 async def make_pool(url: str, token: str, name: str) -> None:
     headers = {"Authorization": f"Bearer {token}"}
@@ -48,27 +33,20 @@ async def log_in_by_key(console: Console, path: str) -> None:
     await expect(page.locator("#live")).to_have_text("live")
 
 
-async def shown_after_ms(page: Page, url: str, token: str, name: str) -> float:
-    """From the moment the event was written to the name's being on the page."""
-    await make_pool(url, token, name)
+async def is_shown(page: Page, name: str) -> None:
+    """In the list, without the page being loaded again (how soon: benchmarks/live.py)."""
     await expect(page.locator("#rows").get_by_role("link", name=name, exact=True)).to_be_visible()
-    shown: float = await page.evaluate("name => window.testShown[name]", name)
-    moments: dict[str, float] = await page.evaluate("() => window.testHeard")
-    assert name in moments or moments, "no event came"
-    return shown - moments.get(name, max(moments.values()))
+    assert await page.evaluate("() => window.testNotReloaded")
 
 
-async def test_a_change_is_on_an_open_page_within_a_second(console: Console, fleet: Fleet) -> None:
+async def test_a_change_is_on_an_open_page(console: Console, fleet: Fleet) -> None:
     page = console.page
     await console.go("/web/pools")
     await expect(page.locator("#live")).to_have_text("live")
-    await page.evaluate(WATCH)
-    took = [
-        await shown_after_ms(page, fleet.api_url, fleet.token, f"live-{number}")
-        for number in range(CHANGES)
-    ]
-    # Whatever else the machine does only adds to it: the best tells what the console takes.
-    assert min(took) < SHOWN_MS, took
+    await page.evaluate("() => { window.testNotReloaded = true; }")
+    for name in ("live-0", "live-1"):
+        await make_pool(fleet.api_url, fleet.token, name)
+        await is_shown(page, name)
 
 
 async def test_a_killed_server_takes_nothing_from_a_form_that_is_half_typed(
@@ -131,9 +109,6 @@ async def test_two_servers_are_one_to_the_browser(
     await expect(other.locator("#live")).to_have_text("live")
     await make_pool(first.url, API_KEY, "seed")
     await expect(other.locator("#rows")).to_contain_text("seed")
-    await other.evaluate(WATCH)
-    took = [
-        await shown_after_ms(other, first.url, API_KEY, f"from-the-first-{number}")
-        for number in range(CHANGES)
-    ]
-    assert min(took) < SHOWN_MS, took
+    await other.evaluate("() => { window.testNotReloaded = true; }")
+    await make_pool(first.url, API_KEY, "from-the-first")
+    await is_shown(other, "from-the-first")

@@ -19,8 +19,8 @@ from holdfast.gateway.render_model import (
     VhostSpec,
 )
 from holdfast.kernel.nginx import Generations, Nginx, control_status, go_live
+from holdfast.kernel.ports import free_port
 from tests.kernel.nginx.lab import Answer, NginxLab, nginx_lab, send, until
-from tests.servers.ports import free_port
 
 VHOST = "s3.local"
 SLOW_PATH_SECONDS = 2

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.servers.ports import free_port
+from holdfast.kernel.ports import free_port
 
 
 @asynccontextmanager

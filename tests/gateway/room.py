@@ -17,12 +17,12 @@ from holdfast.gateway.context import Gateway, build_gateway
 from holdfast.gateway.startup import start
 from holdfast.kernel.config import LoadedSettings, Settings
 from holdfast.kernel.db import Database
+from holdfast.kernel.ports import free_port
 from holdfast.kernel.secrets import Sealer
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.app import build_app
 from holdfast.schema import metadata
 from tests.kernel.nginx.lab import NginxLab, nginx_lab, send
-from tests.servers.ports import free_port
 
 KEY = "the-operators-key"
 HOST = "s3.local"

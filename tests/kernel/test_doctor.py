@@ -8,8 +8,8 @@ import pytest
 from holdfast.kernel.config import LoadedSettings
 from holdfast.kernel.contributors import Finding, Verdict, contributors
 from holdfast.kernel.doctor import examine
+from holdfast.kernel.ports import free_port
 from holdfast.kernel.services import Services, build_services
-from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.real
 

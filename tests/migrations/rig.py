@@ -23,6 +23,7 @@ from holdfast.gateway.render_model import (
 )
 from holdfast.kernel.nginx.disk import control_port
 from holdfast.kernel.nginx.master import loaded_generation
+from holdfast.kernel.ports import free_port
 from holdfast.kernel.process import Child, start
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.migrations.dirtylog import DirtyLog
@@ -31,7 +32,6 @@ from holdfast.migrations.gate import Gate
 from holdfast.migrations.model import HoldAttempt, Mode, Options, Stage
 from holdfast.migrations.move import Amounts, Entrance, Move, Nginx, Side
 from holdfast.migrations.watch import NginxWatch
-from tests.servers.ports import free_port
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server, nanio_server
 
 BUCKET = "photos"

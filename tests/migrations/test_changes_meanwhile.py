@@ -7,9 +7,9 @@ import pytest
 import pytest_asyncio
 
 from holdfast.demo.fleet import NEW, OLD
+from holdfast.kernel.ports import free_port
 from holdfast.kernel.stores.s3.client import S3Client
 from tests.migrations.site import Site
-from tests.servers.ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 KEYS = {"access_key": "another", "secret_key": "another-secret"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.servers.ports import free_port
+from holdfast.kernel.ports import free_port
 
 API_KEY = "a key of the tests, long enough"
 START_SECONDS = 60.0

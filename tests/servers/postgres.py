@@ -13,7 +13,7 @@ from typing import Self
 
 import psycopg
 
-from tests.servers.ports import free_port
+from holdfast.kernel.ports import free_port
 
 START_SECONDS = 30
 STOP_SECONDS = 20

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.kernel.errors import AppError
+from holdfast.kernel.ports import free_port
 from holdfast.kernel.process import Child, start
 from holdfast.kernel.stores.s3.client import S3Client
-from tests.servers.ports import free_port
 
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key"  # a key of servers that live for one test

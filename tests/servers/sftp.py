@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from holdfast.kernel.ports import free_port
 from holdfast.kernel.process import Child, start
-from tests.servers.ports import free_port
 
 READY_SECONDS = 30.0
 RCLONE = Path(sys.executable).parent / "rclone"

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 import httpx
 
 from holdfast.kernel.errors import TimedOut, Unavailable
+from holdfast.kernel.ports import free_port
 from holdfast.kernel.process import Child, find_program, start
 
 READY_SECONDS = 60.0
@@ -117,14 +117,6 @@ async def running_programs(
     finally:
         for program in reversed(fleet.programs.values()):
             await program.stop()
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def wait_until(ready: Callable[[], Awaitable[bool]], what: str) -> None:

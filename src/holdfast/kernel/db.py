@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,6 +64,8 @@ class Database:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self.engine = create_async_engine(url, pool_pre_ping=not self.is_sqlite)
+        self.after_write: set[Callable[[], None]] = set()
+        """Called whenever this process has kept a unit of work."""
         # SQLite has one writer; a fair queue in the process beats its polling busy handler.
         self._writer = asyncio.Lock() if self.is_sqlite else contextlib.nullcontext()
         if self.is_sqlite:
@@ -85,6 +87,8 @@ class Database:
             _ = await session.connection(execution_options={WRITES: True})
             async with Work(session, actor) as work:
                 yield work
+        for tell in self.after_write:
+            tell()
 
     async def upgrade(self) -> None:
         """Bring the schema to the newest revision.

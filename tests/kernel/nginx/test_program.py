@@ -17,8 +17,8 @@ from holdfast.kernel.nginx import (
     loaded_generation,
     take_back,
 )
+from holdfast.kernel.ports import free_port
 from tests.kernel.nginx.lab import NginxLab, nginx_lab, send
-from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.real
 

@@ -6,17 +6,14 @@ import ctypes
 import fcntl
 import json
 import os
-import random
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from holdfast.kernel.errors import Unavailable
+from holdfast.kernel.ports import free_port
 
-CONTROL_PORTS = range(20_000, 32_000)
-"""Below the range that the kernel gives to outgoing connections (32768-60999)."""
 _POLL_SECONDS = 0.02
 
 
@@ -119,16 +116,6 @@ def control_port(nginx_dir: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         return int(json.loads(path.read_text())["port"])
     make_dir(nginx_dir)
-    port = _free_port()
+    port = free_port()
     replace_file(path, json.dumps({"port": port}) + "\n")
     return port
-
-
-def _free_port() -> int:
-    candidates = list(CONTROL_PORTS)
-    random.SystemRandom().shuffle(candidates)
-    for port in candidates:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise Unavailable("no free loopback port for nginx's control server")

@@ -16,7 +16,7 @@ from holdfast.kernel.events import CHANNEL, EventRow, events_after
 from holdfast.kernel.logging import get_logger
 
 POLL_SECONDS = 0.5
-"""Pause between two looks for events on SQLite, which tells nobody what others write."""
+"""Pause between two looks for events on SQLite, which tells nobody what other processes write."""
 FALLBACK_SECONDS = 3.0
 """The same on PostgreSQL while it tells us; without that, as on SQLite."""
 SHORTEST_PAUSE_SECONDS = 0.05
@@ -137,7 +137,11 @@ class EventHub:
 
     async def _run(self) -> None:
         if self._database.is_sqlite:
-            await self._look_while_somebody_listens(lambda: POLL_SECONDS)
+            self._database.after_write.add(self._told.set)
+            try:
+                await self._look_while_somebody_listens(lambda: POLL_SECONDS)
+            finally:
+                self._database.after_write.discard(self._told.set)
             return
         bell = _Bell(self._database.url, self._told)
         ringing = asyncio.create_task(bell.run(), name="event-bell")

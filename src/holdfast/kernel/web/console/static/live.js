@@ -62,24 +62,24 @@ function fill(event) {
   }
 }
 
-// ---- changes: the first is shown at once, more of them every 0.7 s; parts that somebody types in are left alone
-const STEP = 700;
+// ---- changes: the first is shown at once, more of them as often as the server is quick; parts that somebody types in or sends are left alone
 const SOON = 50;
-let fetched = -STEP;
+let nextAt = 0;
 const pending = new Set();
 function refresh(changed) {
   for (const topic of changed) pending.add(topic);
   const parts = [...document.querySelectorAll("[data-live][id]")];
   if (!parts.some(concerned) || document.hidden) return;
-  waiting ??= setTimeout(replace, Math.max(SOON, fetched + STEP - performance.now()));
+  waiting ??= setTimeout(replace, Math.max(SOON, nextAt - performance.now()));
 }
 const hears = (part, changed) => part.dataset.live.split(" ").some((topic) => changed.has(topic));
 const concerned = (part) => hears(part, pending);
 const busy = (part) => part.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")
-  || part.querySelector("dialog[open], details.menu[open]");
+  || part.querySelector("dialog[open], details.menu[open], .htmx-request"); // htmx loses what a replaced form inherits
 async function replace() {
   waiting = undefined;
-  fetched = performance.now();
+  const began = performance.now();
+  nextAt = began + 700;
   const address = location.href;
   const changed = new Set(pending); // what is heard while the page is fetched waits for the next one
   pending.clear();
@@ -88,6 +88,7 @@ async function replace() {
     const answer = await fetch(address, { headers: { Accept: "text/html" } });
     if (!answer.ok || answer.redirected) return;
     fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    nextAt = began + Math.min(700, 5 * (performance.now() - began));
   } catch {
     return;
   }

@@ -1,0 +1,21 @@
+"""Loopback ports for programs that start later than their port is chosen."""
+
+import random
+import socket
+from contextlib import suppress
+
+from holdfast.kernel.errors import Unavailable
+
+RANGE = range(20_000, 32_000)
+"""Below the range that Linux gives to outgoing connections (32768-60999 as installed): none of
+those can take a port between our looking and the program's binding."""
+
+
+def free_port() -> int:
+    """A loopback TCP port that nobody listens on now. Raises ``Unavailable`` when there is none."""
+    for port in random.SystemRandom().sample(RANGE, len(RANGE)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Unavailable(f"no loopback port is free from {RANGE.start} to {RANGE.stop - 1}")
