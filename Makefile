@@ -5,6 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 WORKERS ?= 3
 BOOTSTRAP := deploy/bootstrap.sh
+MODEL_TESTS := $(sort $(wildcard tests/*/test_model.py tests/*/*/test_model.py))
 TESTED_WITH := nginx rsync postgresql chromium
 export NO_MKDOCS_2_WARNING := 1
 
@@ -30,14 +31,13 @@ run: ## Run the server here, with its data in ./var.
 .PHONY: test
 test: ## Run every test: plain and real parts, on SQLite and on PostgreSQL. Models must be covered in full.
 	@$(BOOTSTRAP) $(TESTED_WITH)
-	$(BIN)/pytest -m "" -n $(WORKERS) --dist loadgroup --cov --cov-config=tests/models.coveragerc --cov-report= --cov-fail-under=0
-	$(BIN)/coverage report --rcfile=tests/models.coveragerc
+	$(BIN)/pytest --quiet $(MODEL_TESTS) --cov --cov-config=tests/models.coveragerc
+	$(BIN)/pytest -m "" -n $(WORKERS) --dist loadgroup
 
 .PHONY: again
 again: ## Run the tests that failed in the last run once more, one after the other.
 	@$(BOOTSTRAP) $(TESTED_WITH)
 	$(BIN)/pytest -m "" --last-failed --last-failed-no-failures none
-	$(BIN)/coverage report --rcfile=tests/models.coveragerc
 
 .PHONY: quick
 quick: ## Run the tests that start no program.

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from holdfast.kernel.jobs.model import (
     end_state,
     lock_path,
     next_action,
+    next_fire,
     overlap,
 )
 
@@ -175,3 +177,24 @@ def test_each_record_has_its_end(recorded: Recorded, state: JobState, *, gave_wa
 def test_what_is_under_way_has_no_end(recorded: Recorded) -> None:
     with pytest.raises(ValueError, match="no end"):
         end_state(recorded, gave_way=False)
+
+
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_schedule_fires_in_its_own_zone() -> None:
+    fires = next_fire("30 4 * * *", "Europe/Berlin", after=NEW_YEAR)
+    assert fires.astimezone(UTC) == datetime(2026, 1, 1, 3, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("cron", "zone", "words"),
+    [
+        ("30 4 * * *", "Europe/Nowhere", "not a time zone"),
+        ("61 4 * * *", "UTC", "not a schedule"),
+        ("0 0 30 2 *", "UTC", "not a schedule"),
+    ],
+)
+def test_a_schedule_that_never_fires_is_refused(cron: str, zone: str, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        next_fire(cron, zone, after=NEW_YEAR)
