@@ -75,6 +75,12 @@ def test_a_user_is_added_and_revoked_without_a_server(machine: Machine) -> None:
     assert machine.run("user", "revoke", "ann").returncode == 0
     (ann,) = json.loads(machine.run("user", "list", "--json").stdout)
     assert (ann["has_password"], bool(ann["disabled_at"])) == (True, True)
+    assert machine.run("user", "enable", "ann").returncode == 0
+    assert machine.run("user", "update", "ann", "--role", "viewer").returncode == 1  # the last one
+    assert machine.run("user", "create", "bob", "--role", "admin").returncode == 0
+    assert machine.run("user", "update", "ann", "--role", "viewer").returncode == 0
+    ann, _ = json.loads(machine.run("user", "list", "--json").stdout)
+    assert (ann["role"], ann["disabled_at"]) == ("viewer", None)
 
 
 def test_settings_are_shown_with_their_origin_and_without_secrets(machine: Machine) -> None:

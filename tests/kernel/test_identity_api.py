@@ -69,6 +69,21 @@ async def test_the_tokens_of_a_revoked_user_open_nothing(
     assert (await whoami(services, made["token"])).status_code == 401
 
 
+async def test_a_role_is_changed_and_a_revoked_user_let_in_again(admin: httpx.AsyncClient) -> None:
+    await admin.post("/api/users", json={"name": "ann", "role": "admin"})
+    last = await admin.put("/api/users/ann", json={"role": "viewer"})
+    assert (last.status_code, last.json()["code"]) == (409, "conflict")
+    await admin.post("/api/users", json={"name": "bob", "role": "admin"})
+    assert (await admin.put("/api/users/ann", json={"role": "viewer"})).json()["role"] == "viewer"
+    assert (await admin.put("/api/users/ann", json={"role": "king"})).status_code == 422
+    assert (await admin.put("/api/users/eve", json={"role": "viewer"})).status_code == 404
+    await admin.post("/api/users/ann/revoke")
+    assert (await admin.post("/api/users/ann/enable")).json()["disabled_at"] is None
+    assert (await admin.post("/api/users/eve/enable")).status_code == 404
+    changes = (await admin.get("/api/audit?entity_type=user")).json()
+    assert {"set_role", "enable"} <= {line["action"] for line in changes}
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

@@ -293,15 +293,32 @@ async def test_programs_of_a_busy_owner_live_on() -> None:
         assert is_running(child.pid)
 
 
-async def test_a_killed_watchdog_is_replaced_and_knows_the_groups() -> None:
+REPLACES_ITS_WATCHDOG = """
+import asyncio
+from holdfast.kernel import guard
+from holdfast.kernel.process import start
+
+async def main():
     async with await start(["sleep", "300"]) as child:
+        print(child.pid, flush=True)
         first = guard.guard()._popen
-        assert first is not None
         first.kill()
-        await until(lambda: guard.guard()._popen is not first)
-        second = guard.guard()._popen
-        assert second is not None
-        assert second.stdin is not None
-        second.stdin.close()  # as if we had died
-        second.wait(LIMIT_SECONDS)
-        await until(lambda: not is_running(child.pid))
+        while guard.guard()._popen is first:
+            await asyncio.sleep(0.01)
+        guard.guard()._popen.stdin.close()  # as if we had died
+        await child.wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_watchdog_is_replaced_and_knows_the_groups() -> None:
+    # In a process of its own: the watchdog kills every program that its owner has.
+    lines = Lines()
+    async with await start(
+        [sys.executable, "-c", REPLACES_ITS_WATCHDOG],
+        env={"PYTHONPATH": str(ROOT / "src")},
+        on_line=lines.seen.append,
+    ):
+        pid = int(await lines.first())
+        await until(lambda: not is_running(pid))

@@ -15,6 +15,7 @@ from holdfast.kernel.errors import Invalid
 if TYPE_CHECKING:
     from holdfast.kernel.services import Services
 
+UserName = Annotated[str, typer.Argument(help="the user's name")]
 Role = Annotated[str, typer.Option(help="viewer, operator or admin.")]
 USER_COLUMNS = ("id", "name", "role", "has_password", "created_at", "disabled_at")
 TOKEN_COLUMNS = (
@@ -31,6 +32,8 @@ def add_to(app: typer.Typer) -> None:
     users.command("create")(user_create)
     users.command("list")(user_list)
     users.command("link")(user_link)
+    users.command("update")(user_update)
+    users.command("enable")(user_enable)
     users.command("revoke")(user_revoke)
     tokens = typer.Typer(name="token", help="Tokens of the API.", no_args_is_help=True)
     tokens.command("create")(token_create)
@@ -44,7 +47,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def user_create(
-    name: Annotated[str, typer.Argument(help="the user's name")],
+    name: UserName,
     *,
     role: Role = "viewer",
     password: Annotated[
@@ -82,7 +85,37 @@ def user_list(*, form: Output = Form.TABLE, as_json: AsJson = False) -> None:
     output.show(with_services(act), USER_COLUMNS)
 
 
-def user_revoke(name: Annotated[str, typer.Argument(help="the user's name")]) -> None:
+def user_update(
+    name: UserName,
+    *,
+    role: Annotated[str, typer.Option(help="viewer, operator or admin.")],
+) -> None:
+    """Give a person another role; it holds at once, for logins and tokens alike."""
+
+    async def act(services: "Services") -> None:
+        from holdfast.kernel.identity import service  # noqa: PLC0415 - slow
+
+        async with services.database.write(local_actor()) as work:
+            await service.change_role(work, name, service.role_named(role))
+
+    with_services(act)
+    say(f"user {name!r} is {role.lower()} now")
+
+
+def user_enable(name: UserName) -> None:
+    """Let a disabled person log in again; revoked tokens stay revoked."""
+
+    async def act(services: "Services") -> None:
+        from holdfast.kernel.identity import service  # noqa: PLC0415 - slow
+
+        async with services.database.write(local_actor()) as work:
+            await service.enable_user(work, name)
+
+    with_services(act)
+    say(f"user {name!r} enabled")
+
+
+def user_revoke(name: UserName) -> None:
     """Disable a person; end all their tokens, links and logins."""
 
     async def act(services: "Services") -> None:
@@ -96,7 +129,7 @@ def user_revoke(name: Annotated[str, typer.Argument(help="the user's name")]) ->
 
 
 def user_link(
-    name: Annotated[str, typer.Argument(help="the user's name")],
+    name: UserName,
     *,
     url: Annotated[
         str, typer.Option(help="Where the console is opened; by default this machine's address.")

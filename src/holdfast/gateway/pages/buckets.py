@@ -16,7 +16,7 @@ from holdfast.gateway.service.vhosts import get_vhost
 from holdfast.gateway.tables import PoolRow, VhostRow
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.services import Services
-from holdfast.kernel.web.console.forms import sent_form
+from holdfast.kernel.web.console.forms import typed_name
 from holdfast.kernel.web.console.listing import Listing, listing
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
@@ -96,7 +96,7 @@ async def purge_orphan(
     request: Request, services: ServicesDep, actor: ActorDep, vhost_id: PathId, bucket: str
 ) -> Response:
     """Delete what a routed bucket left on the default pool, once its name was typed."""
-    typed = (await sent_form(request)).get("confirm", [""])[0]
+    typed = await typed_name(request)
     done = await orphans.purge_orphan(
         services, actor, vhost_id, bucket, confirm=typed, dry_run=False
     )

@@ -12,7 +12,7 @@ from holdfast.gateway.service.bucket_sizes import count_buckets
 from holdfast.gateway.service.pool_buckets import ORDER, PoolBucket, pool_buckets
 from holdfast.gateway.service.pools import get_pool
 from holdfast.kernel.errors import AppError, BadGateway, BadRequest
-from holdfast.kernel.web.console.forms import sent_form
+from holdfast.kernel.web.console.forms import typed_name
 from holdfast.kernel.web.console.listing import Listing, listing
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
@@ -71,7 +71,7 @@ async def purge(
     request: Request, services: ServicesDep, actor: ActorDep, pool_id: PathId, bucket: str
 ) -> Response:
     """Delete a copy that no client reaches, once the bucket's name was typed."""
-    typed = (await sent_form(request)).get("confirm", [""])[0]
+    typed = await typed_name(request)
     done = await orphans.purge_copy(
         services,
         actor,

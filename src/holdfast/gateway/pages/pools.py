@@ -17,9 +17,8 @@ from holdfast.gateway.service import pools
 from holdfast.gateway.service.preview import preview_pool
 from holdfast.gateway.service.reach import reach
 from holdfast.gateway.tables import PoolRow
-from holdfast.kernel.errors import Invalid
 from holdfast.kernel.services import Services
-from holdfast.kernel.web.console.forms import Field, Form, sent_form
+from holdfast.kernel.web.console.forms import Field, Form, check_typed, typed_name
 from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ReadDep, ServicesDep
@@ -114,11 +113,10 @@ async def show_pool(
 @router.post("/web/pools/{pool_id}/delete")
 async def delete_pool(request: Request, pool_id: PathId) -> Response:
     """Delete a pool whose name was typed."""
-    typed = (await sent_form(request)).get("confirm", [""])[0]
+    typed = await typed_name(request)
     async with gateway_work(request) as (work, gateway):
         name = (await pools.get_pool(work.session, pool_id)).name
-        if typed != name:
-            raise Invalid(f"{typed!r} is not the pool's name", hint=f"type {name} to delete it")
+        check_typed(typed, name, "pool")
         await pools.delete_pool(work, gateway, pool_id)
     told = f"Pool {name} is deleted."
     return see_other("/web/pools", told=told, warning=warning_of(work))

@@ -14,8 +14,8 @@ from holdfast.gateway.publish import warning_of
 from holdfast.gateway.service import rows, vhosts
 from holdfast.gateway.service.preview import preview_vhost
 from holdfast.gateway.tables import PoolRow, VhostRow
-from holdfast.kernel.errors import Invalid, NotFound
-from holdfast.kernel.web.console.forms import sent_form
+from holdfast.kernel.errors import NotFound
+from holdfast.kernel.web.console.forms import check_typed, typed_name
 from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ReadDep, ServicesDep
@@ -87,11 +87,10 @@ async def disable_vhost(request: Request, vhost_id: PathId) -> Response:
 @router.post("/{vhost_id}/delete", dependencies=[OPERATOR])
 async def delete_vhost(request: Request, vhost_id: PathId) -> Response:
     """Delete a vhost whose server name was typed."""
-    typed = (await sent_form(request)).get("confirm", [""])[0]
+    typed = await typed_name(request)
     async with gateway_work(request) as (work, gateway):
         name = (await vhosts.get_vhost(work.session, vhost_id)).server_name
-        if typed != name:
-            raise Invalid(f"{typed!r} is not the vhost's name", hint=f"type {name} to delete it")
+        check_typed(typed, name, "vhost")
         await vhosts.delete_vhost(work, gateway, vhost_id)
     return see_other(LIST, told=f"Vhost {name} is deleted.", warning=warning_of(work))
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from holdfast.kernel.clock import iso_time, now
 from holdfast.kernel.identity import invitations, service, tables
 from holdfast.kernel.identity.tables import InvitationRow, TokenRow, UserRow
-from holdfast.kernel.web.deps import ADMIN, ActorDep, PageDep, ReadDep, WorkDep
+from holdfast.kernel.web.deps import ADMIN, ActorDep, CallerDep, PageDep, ReadDep, WorkDep
 from holdfast.kernel.work import Role
 
 router = APIRouter(prefix="/api", tags=["identity"])
@@ -31,6 +31,12 @@ class UserIn(BaseModel):
     name: str
     role: str = "viewer"
     password: SecretStr = SecretStr("")
+
+
+class UserChange(BaseModel):
+    """What may be changed of a person."""
+
+    role: str
 
 
 class UserOut(BaseModel):
@@ -116,6 +122,19 @@ async def create_user(work: WorkDep, body: UserIn) -> UserOut:
     role = service.role_named(body.role)
     password = body.password.get_secret_value()
     return user_out(await service.create_user(work, name=body.name, role=role, password=password))
+
+
+@router.put("/users/{name}", dependencies=[ADMIN])
+async def update_user(work: WorkDep, caller: CallerDep, name: str, body: UserChange) -> UserOut:
+    """Give a person another role; it holds at once, for logins and tokens alike."""
+    role = service.role_named(body.role)
+    return user_out(await service.change_role(work, name, role, by=caller.user_id))
+
+
+@router.post("/users/{name}/enable", dependencies=[ADMIN])
+async def enable_user(work: WorkDep, name: str) -> UserOut:
+    """Let a disabled person log in again; revoked tokens stay revoked."""
+    return user_out(await service.enable_user(work, name))
 
 
 @router.post("/users/{name}/revoke", dependencies=[ADMIN])

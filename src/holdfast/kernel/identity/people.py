@@ -1,4 +1,4 @@
-"""What the console lists of users, tokens and logins, and what an admin changes of a user."""
+"""What the console lists of users, tokens and logins."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,9 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
-from holdfast.kernel.errors import Conflict, NotFound
+from holdfast.kernel.errors import NotFound
 from holdfast.kernel.identity.tables import SessionRow, TokenRow, UserRow
 from holdfast.kernel.web.console.listing import Listing, like
-from holdfast.kernel.work import Role, Work
 
 USER_SORTS = {"name": UserRow.name, "role": UserRow.role, "created": UserRow.created_at}
 TOKEN_SORTS = {
@@ -136,47 +135,6 @@ async def ending_tokens(session: AsyncSession, most: int) -> Sequence[TokenRow]:
     in_use = TokenRow.last_used_at > moment - SOON
     query = select(TokenRow).where(TokenRow.revoked_at.is_(None), near, in_use)
     return (await session.scalars(query.order_by(TokenRow.expires_at).limit(most))).all()
-
-
-async def set_role(work: Work, user_id: int, role: Role) -> UserRow:
-    """Give a user another role; their tokens never exceed it. Raises ``NotFound``, ``Conflict``."""
-    user = await user_named_by_id(work.session, user_id)
-    if user.role == role:
-        return user
-    before = Role(user.role)
-    if before is Role.ADMIN:
-        await check_another_admin(work.session, user)
-    user.role = int(role)
-    work.audit(
-        "set_role",
-        "user",
-        user.id,
-        before={"name": user.name, "role": before.name.lower()},
-        after={"name": user.name, "role": role.name.lower()},
-    )
-    work.emit("identity", "user.changed", {"id": user.id, "name": user.name})
-    return user
-
-
-async def enable_user(work: Work, user_id: int) -> UserRow:
-    """Let a disabled user log in again; tokens that were revoked stay so. Raises ``NotFound``."""
-    user = await user_named_by_id(work.session, user_id)
-    if user.disabled_at:
-        user.disabled_at = None
-        work.audit("enable", "user", user.id, after={"name": user.name})
-        work.emit("identity", "user.changed", {"id": user.id, "name": user.name})
-    return user
-
-
-async def check_another_admin(session: AsyncSession, user: UserRow) -> None:
-    """Raises ``Conflict`` when nobody else could administer: the last admin is not locked out."""
-    others = [UserRow.id != user.id, UserRow.role == int(Role.ADMIN), UserRow.disabled_at.is_(None)]
-    if user.disabled_at is None and not await session.scalar(
-        select(func.count()).select_from(UserRow).where(*others)
-    ):
-        raise Conflict(
-            f"{user.name} is the only admin left", hint="make another user an admin first"
-        )
 
 
 def _user_is(state: str) -> ColumnElement[bool]:

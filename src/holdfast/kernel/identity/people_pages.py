@@ -3,17 +3,16 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.kernel.errors import Conflict, Invalid
+from holdfast.kernel.errors import Conflict
 from holdfast.kernel.identity import invitations, people, service, sessions
-from holdfast.kernel.identity.api import LARGEST_ID, UserIn
+from holdfast.kernel.identity.api import LARGEST_ID, UserChange, UserIn
 from holdfast.kernel.identity.session_api import SessionId
 from holdfast.kernel.identity.tables import InvitationRow, SessionRow, UserRow
 from holdfast.kernel.services import Services
-from holdfast.kernel.web.console.forms import Field, Form, sent_form
+from holdfast.kernel.web.console.forms import Field, Form, check_typed, typed_name
 from holdfast.kernel.web.console.listing import like, listing
 from holdfast.kernel.web.console.registry import Hit, NavItem, console_parts
 from holdfast.kernel.web.console.render import page, see_other
@@ -29,12 +28,6 @@ ROLES = (
     ("operator", "operator: also changes pools, vhosts, buckets and jobs"),
     ("admin", "admin: also people, settings, backups"),
 )
-
-
-class RoleChange(BaseModel):
-    """The role that a user shall have."""
-
-    role: str
 
 
 def contribute(services: Services) -> None:
@@ -114,12 +107,12 @@ async def change_role(request: Request, session: ReadDep, user_id: UserId) -> Re
     user = await people.user_named_by_id(session, user_id)
     form = _role_form(user)
 
-    async def act(work: Work, body: RoleChange) -> UserRow:
-        if user.id == request.state.caller.user_id:
-            raise Conflict("this is your own role", hint="let another admin change it")
-        return await people.set_role(work, user_id, service.role_named(body.role))
+    async def act(work: Work, body: UserChange) -> UserRow:
+        return await service.change_role(
+            work, user.name, service.role_named(body.role), by=request.state.caller.user_id
+        )
 
-    changed = await form.submit(request, RoleChange, act)
+    changed = await form.submit(request, UserChange, act)
     if changed:
         role = Role(changed.role).name.lower()
         return see_other(f"/web/users/{user_id}", told=f"{changed.name} is {role} now.")
@@ -146,15 +139,13 @@ async def disable(
     request: Request, services: ServicesDep, caller: CallerDep, user_id: UserId
 ) -> Response:
     """End everything of a user whose name was typed."""
-    typed = (await sent_form(request)).get("confirm", [""])[0]
+    typed = await typed_name(request)
     async with services.database.write(caller.actor) as work:
         user = await people.user_named_by_id(work.session, user_id)
-        if typed != user.name:
-            raise Invalid(f"{typed!r} is not the user's name", hint=f"type {user.name}")
+        check_typed(typed, user.name, "user")
         if user.id == caller.user_id:
             raise Conflict("this is your own account", hint="let another admin disable it")
-        if user.role == Role.ADMIN:
-            await people.check_another_admin(work.session, user)
+        await service.check_another_admin(work.session, user)
         await service.revoke_user(work, user.name)
     return see_other(f"/web/users/{user_id}", told=f"{user.name} is disabled.")
 
@@ -162,7 +153,8 @@ async def disable(
 @router.post("/web/users/{user_id}/enable")
 async def enable(work: WorkDep, user_id: UserId) -> Response:
     """Let a disabled user log in again."""
-    user = await people.enable_user(work, user_id)
+    user = await people.user_named_by_id(work.session, user_id)
+    await service.enable_user(work, user.name)
     return see_other(f"/web/users/{user_id}", told=f"{user.name} may log in again.")
 
 

@@ -4,6 +4,7 @@ import re
 import secrets
 from datetime import datetime
 
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
@@ -44,11 +45,54 @@ async def create_user(work: Work, *, name: str, role: Role, password: str = "") 
     return user
 
 
+async def change_role(work: Work, name: str, role: Role, *, by: int | None = None) -> UserRow:
+    """Give a user another role, which their logins and tokens have at once.
+
+    ``by``: the user who asks; nobody changes their own. Raises ``NotFound`` and ``Conflict``.
+    """
+    user = await _user(work.session, name)
+    if user.id == by:
+        raise Conflict("this is your own role", hint="let another admin change it")
+    before = Role(user.role)
+    if before is role:
+        return user
+    await check_another_admin(work.session, user)
+    user.role = int(role)
+    work.audit(
+        "set_role",
+        "user",
+        user.id,
+        before={"name": user.name, "role": before.name.lower()},
+        after={"name": user.name, "role": role.name.lower()},
+    )
+    work.emit("identity", "user.changed", {"id": user.id, "name": user.name})
+    return user
+
+
+async def enable_user(work: Work, name: str) -> UserRow:
+    """Let a disabled user log in again; tokens that were revoked stay so. Raises ``NotFound``."""
+    user = await _user(work.session, name)
+    if user.disabled_at:
+        user.disabled_at = None
+        work.audit("enable", "user", user.id, after={"name": user.name})
+        work.emit("identity", "user.changed", {"id": user.id, "name": user.name})
+    return user
+
+
+async def check_another_admin(session: AsyncSession, user: UserRow) -> None:
+    """Raises ``Conflict`` when this is the last admin, who is not locked out by a click."""
+    others = [UserRow.id != user.id, UserRow.role == int(Role.ADMIN), UserRow.disabled_at.is_(None)]
+    if user.role != Role.ADMIN or user.disabled_at:
+        return
+    if not await session.scalar(select(func.count()).select_from(UserRow).where(*others)):
+        raise Conflict(
+            f"{user.name} is the only admin left", hint="make another user an admin first"
+        )
+
+
 async def revoke_user(work: Work, name: str) -> UserRow:
     """Disable a person; end all their tokens, links and logins. Raises ``NotFound``."""
-    user = await tables.user_named(work.session, name)
-    if user is None:
-        raise NotFound(f"User {name!r} not found", hint="holdfast user list")
+    user = await _user(work.session, name)
     user.disabled_at = user.disabled_at or now()
     await tables.revoke_tokens_of(work.session, user.id, now())
     await tables.forget_invitations(work.session, user.id)
@@ -134,6 +178,13 @@ def is_api_key(given: str, api_key: str) -> bool:
 def may_be_a_name(text: str) -> bool:
     """Whether a user or token could be called so."""
     return _NAME.match(text) is not None
+
+
+async def _user(session: AsyncSession, name: str) -> UserRow:
+    user = await tables.user_named(session, name)
+    if user is None:
+        raise NotFound(f"User {name!r} not found", hint="holdfast user list")
+    return user
 
 
 def _check_name(name: str) -> None:

@@ -7,13 +7,13 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
-from holdfast.kernel.errors import Invalid, NotFound
+from holdfast.kernel.errors import NotFound
 from holdfast.kernel.identity import people, service, tables
 from holdfast.kernel.identity.api import TokenId, TokenIn
 from holdfast.kernel.identity.people_pages import ROLES
 from holdfast.kernel.identity.tables import TokenRow
 from holdfast.kernel.services import Services
-from holdfast.kernel.web.console.forms import Field, Form, sent_form
+from holdfast.kernel.web.console.forms import Field, Form, check_typed, typed_name
 from holdfast.kernel.web.console.listing import like, listing
 from holdfast.kernel.web.console.registry import Hit, Need, console_parts
 from holdfast.kernel.web.console.render import page, see_other
@@ -79,13 +79,12 @@ async def new_token(request: Request, session: ReadDep) -> Response:
 @router.post("/web/tokens/{token_id}/revoke")
 async def revoke(request: Request, services: ServicesDep, token_id: TokenId) -> Response:
     """End a token whose name was typed."""
-    typed = (await sent_form(request)).get("confirm", [""])[0]
+    typed = await typed_name(request)
     async with services.database.write(actor_of(request)) as work:
         row = await work.session.get(TokenRow, token_id)
         if row is None:
             raise NotFound(f"Token {token_id} not found", hint="see /web/tokens")
-        if typed != row.name:
-            raise Invalid(f"{typed!r} is not the token's name", hint=f"type {row.name}")
+        check_typed(typed, row.name, "token")
         await service.revoke_token(work, token_id)
     return see_other("/web/tokens", told=f"Token {row.name} is revoked.")
 

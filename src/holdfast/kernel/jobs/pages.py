@@ -8,14 +8,13 @@ from pydantic import BaseModel, Json
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
-from holdfast.kernel.errors import Invalid
 from holdfast.kernel.jobs import service
 from holdfast.kernel.jobs.model import JobState
 from holdfast.kernel.jobs.registry import registered_kinds
 from holdfast.kernel.jobs.service import NewSchedule, ScheduleView
 from holdfast.kernel.jobs.words import cron_words, next_runs
 from holdfast.kernel.services import Services
-from holdfast.kernel.web.console.forms import Field, Form, sent_form
+from holdfast.kernel.web.console.forms import Field, Form, check_typed, typed_name
 from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.registry import Figure, Hit, NavItem, Need, console_parts
 from holdfast.kernel.web.console.render import page, see_other
@@ -161,8 +160,7 @@ async def toggle(services: ServicesDep, actor: ActorDep, name: str) -> Response:
 @router.post("/web/schedules/{name}/delete", dependencies=[ADMIN])
 async def delete(request: Request, services: ServicesDep, actor: ActorDep, name: str) -> Response:
     """Delete it once its name was typed."""
-    if (await sent_form(request)).get("confirm") != [name]:
-        raise Invalid("the name was not typed", hint=f"type {name} to delete this schedule")
+    check_typed(await typed_name(request), name, "schedule")
     async with services.database.write(actor) as work:
         await service.delete_schedule(work, name)
     return see_other("/web/schedules", told=f"Schedule {name} deleted.")

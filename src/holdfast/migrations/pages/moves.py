@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from holdfast.gateway.service.routing import pool_names
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import Invalid
-from holdfast.kernel.web.console.forms import sent_form
+from holdfast.kernel.web.console.forms import typed_name
 from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
@@ -103,7 +103,7 @@ async def purge(
     request: Request, services: ServicesDep, actor: ActorDep, move_id: MoveId
 ) -> Response:
     """Delete the copy on the old pool, once the bucket's name was typed."""
-    typed = (await sent_form(request)).get("confirm", [""])[0]
+    typed = await typed_name(request)
     done = await reading.purge_source(services, actor, move_id, confirm=typed, dry_run=False)
     if done.errors:
         raise Invalid(

@@ -176,3 +176,14 @@ def _names(loc: Sequence[int | str], places: Mapping[str, list[str]]) -> Iterato
     if head in places and len(rest) > 1:
         yield ".".join((head, places[head][int(rest[0])], *rest[1:]))
     yield head
+
+
+async def typed_name(request: Request) -> str:
+    """What was typed in a dialog that asks for a name."""
+    return (await sent_form(request)).get("confirm", [""])[0]
+
+
+def check_typed(typed: str, name: str, what: str) -> None:
+    """Raises ``Invalid`` unless the name of ``what`` was typed, to the letter."""
+    if typed != name:
+        raise Invalid(f"{typed!r} is not the {what}'s name", hint=f"type {name} to confirm")

@@ -62,7 +62,7 @@ const clicks = {
   "[data-theme-button]": changeTheme,
   "[data-copy]": (button) => copy(button.dataset.copy),
   "[data-copy-from]": (button) => copy(one("pre", button.closest("figure")).textContent),
-  "[data-copy-curl]": (button) => copy(curl(button.dataset.copyCurl, null)),
+  "[data-copy-curl]": (button) => copy(curl(button.dataset.copyCurl, JSON.parse(button.dataset.body ?? "null"))),
   "[data-copy-form]": copyForm,
 };
 document.addEventListener("click", (event) => {
