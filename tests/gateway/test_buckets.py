@@ -96,6 +96,26 @@ async def test_a_discovery_keeps_what_it_saw(scene: Scene) -> None:
     await scene.call("POST", "/buckets/beta/promote", {"pool_id": scene.new}, status=400)
 
 
+async def test_counts_are_taken_where_a_bucket_is_and_one_that_is_gone_has_none(
+    scene: Scene,
+) -> None:
+    await fill(scene.old_server, "gone")
+    await fill(scene.old_server, "here", 3)
+    await scene.call("POST", "/buckets/sync")
+    async with scene.old_server.client() as client:
+        await client.delete_many("gone", ["folder/0", "folder/1"])
+        await client.delete_bucket("gone")
+    await fill(scene.new_server, "moving", 4)  # on no server of the default pool
+    await scene.call("POST", "/buckets/moving/promote", {"pool_id": scene.new})
+    async with scene.room.services.database.write(SYSTEM) as work:  # as a move to a third pool
+        route = await work.session.scalar(select(RouteRow).where(RouteRow.bucket == "moving"))
+        assert route is not None
+        route.migration_id = 7
+    shown = await scene.call("GET", "/buckets", fetch_counts="true")
+    counts = {bucket["name"]: bucket["object_count"] for bucket in shown["buckets"]}
+    assert counts == {"gone": None, "here": 3, "moving": 4}
+
+
 async def test_a_discovery_without_an_answer_is_told_and_changes_nothing(scene: Scene) -> None:
     await fill(scene.old_server, "alpha")
     await scene.call("POST", "/buckets/sync")

@@ -18,6 +18,7 @@ from holdfast.kernel.db import Database
 from holdfast.kernel.errors import AppError, BadRequest
 from holdfast.kernel.logging import get_logger
 from holdfast.kernel.services import Services
+from holdfast.kernel.stores.s3.errors import S3Error
 from holdfast.kernel.stores.s3.model import BucketTotals
 from holdfast.kernel.work import SYSTEM, Actor, Work
 
@@ -69,14 +70,13 @@ async def vhost_buckets(
         known = {
             r.bucket: r for r in await bucket_queries.bucket_routes(session, vhost_id=vhost_id)
         }
-        client = await s3_for_pool(gateway, session, pool) if with_counts else None
     statuses = {row.name: status_now(row, known.get(row.name)) for row in rows}
-    totals: dict[str, BucketTotals] = {}
-    if client:
-        async with client:
-            for name, status in statuses.items():
-                if status in {"unrouted", "migrating"}:
-                    totals[name] = await client.totals(name)
+    places: dict[int, list[str]] = {}
+    for name, status in statuses.items() if with_counts else ():
+        if status in {"unrouted", "migrating"}:
+            route = known.get(name) if status == "migrating" else None
+            places.setdefault(route.pool_id if route else pool.id, []).append(name)
+    totals = await _totals(services.database, gateway, places)
     seen = [
         SeenBucket(row, statuses[row.name], known.get(row.name), totals.get(row.name))
         for row in rows
@@ -129,6 +129,25 @@ async def discover_all(services: Services) -> None:
         for text in (result.error, *result.warnings):
             if text:
                 log.warning("discovery", vhost=vhost.server_name, warning=text)
+
+
+async def _totals(
+    database: Database, gateway: Gateway, places: Mapping[int, list[str]]
+) -> dict[str, BucketTotals]:
+    """What buckets hold, by the pool they are on; one that is gone since is left out."""
+    totals = {}
+    for pool_id, names in places.items():
+        async with database.read() as session:
+            pool = await session.get_one(PoolRow, pool_id)
+            client = await s3_for_pool(gateway, session, pool)
+        async with client:
+            for name in names:
+                try:
+                    totals[name] = await client.totals(name)
+                except S3Error as error:
+                    if not error.is_missing:
+                        raise
+    return totals
 
 
 async def _buckets_on(
