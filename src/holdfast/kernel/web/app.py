@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 
 from holdfast import __version__
-from holdfast.kernel.errors import AppError, Invalid, NotFound
+from holdfast.kernel.errors import AppError, BadRequest, Invalid, NotFound
 from holdfast.kernel.logging import MASK, get_logger, is_secret_name
 from holdfast.kernel.services import Services
 from holdfast.kernel.web import api_page
@@ -78,16 +78,16 @@ async def _invalid(request: Request, error: Exception) -> Response:
     return JSONResponse(body, status_code=422)
 
 
-async def _unfit(_: Request, __: Exception) -> JSONResponse:
+async def _unfit(request: Request, _: Exception) -> Response:
     """PostgreSQL keeps no text with a NUL in it, and no number beyond its type."""
     refused = Invalid("a value cannot be stored", hint="look for NUL characters or huge numbers")
-    return error_response(refused)
+    return await _expected(request, refused)
 
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if error.status_code == 404 and wants_page(request):  # noqa: PLR2004 - HTTP
-        return await error_page(request, NotFound("There is no such page", hint="look in the menu"))
+    if wants_page(request):
+        return await error_page(request, _worded(error))
     code = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(
         error.status_code, "error"
     )
@@ -95,10 +95,35 @@ async def _http(request: Request, error: Exception) -> Response:
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+class _NotThisWay(AppError):
+    """An address that takes forms, opened as if it were a page; or the other way round."""
+
+    code, http_status = "method_not_allowed", 405
+
+
+def _worded(error: HTTPException) -> AppError:
+    """A failure of the framework, in words for a page."""
+    match error.status_code:
+        case 404:
+            return NotFound("There is no such page", hint="look in the menu")
+        case 405:
+            return _NotThisWay(
+                "This address is no page: a button on a page sends something to it.",
+                hint="go to the page and use its button",
+            )
+        case _:
+            return BadRequest(str(error.detail), hint="go back and try it otherwise")
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("unexpected failure", method=request.method, path=request.url.path, exc_info=error)
-    body = {"detail": "Internal error", "code": "internal", "hint": "see the server's log"}
-    answer = JSONResponse(body, status_code=500)
+    answer: Response
+    if wants_page(request):
+        failed = AppError("The server failed at this.", hint="the reason is in the server's log")
+        answer = await error_page(request, failed, alone=True)
+    else:
+        body = {"detail": "Internal error", "code": "internal", "hint": "see the server's log"}
+        answer = JSONResponse(body, status_code=500)
     add_safe_headers(answer.headers)  # given outside of every middleware
     return answer
 

@@ -203,8 +203,7 @@ async def _refusal(request: Request, error: AppError) -> Response:
         answer.headers["HX-Redirect"] = login_address(_with_query(shown.path, shown.query))
         return answer
     path = str(request.scope["path"])
-    is_page = wants_page(request) or path == "/" or path.startswith("/web/")
-    if not is_page:
+    if not wants_page(request):
         return error_response(error)
     if isinstance(error, Unauthenticated) and request.method in {"GET", "HEAD"}:
         query = request.scope["query_string"].decode("latin-1")

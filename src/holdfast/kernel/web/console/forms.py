@@ -60,6 +60,8 @@ class Form:
     """The person asked what would be; nothing is kept."""
     button: str = ""
     """The value of the button named ``do`` that was pressed."""
+    version: str = ""
+    """What an edit form was drawn from; see `versions`. It travels in the form's address."""
 
     def __post_init__(self) -> None:
         self.values = {f.name: f.value for f in self.fields} | self.values
@@ -68,6 +70,10 @@ class Form:
     def first_bad(self) -> str:
         """The field that gets the focus."""
         return next((f.name for f in self.fields if f.name in self.errors), "")
+
+    def address(self, path: str) -> str:
+        """Where it is sent: a copied command has the fields, not the version."""
+        return f"{path}?version={self.version}" if self.version else path
 
     async def submit(
         self,
@@ -95,6 +101,7 @@ class Form:
         """What was sent, as the API's schema; None when it does not fit."""
         sent = await sent_form(request)
         self.preview, self.button = sent.get("do") == ["preview"], (sent.get("do") or [""])[0]
+        self.version = request.query_params.get("version", "")
         for one in self.fields:
             self.values[one.name] = _value(one, sent)
         clearing = {one.name for one in self.fields if one.clears}

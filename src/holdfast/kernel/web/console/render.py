@@ -6,7 +6,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined, se
 
 from holdfast import __version__
 from holdfast.kernel.errors import AppError
+from holdfast.kernel.identity.model import local_path
 from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.model import JobState
 from holdfast.kernel.services import Services
@@ -25,16 +26,24 @@ from holdfast.kernel.work import Actor, Role
 STATIC = Path(__file__).parent / "static"
 FLASH = "holdfast_flash"
 THEME = "holdfast_theme"
+PAGES = ("/web/", "/setup/")
+"""Beginnings of addresses that people see."""
 _FLASH_SECONDS = 30
 _JOBS_SHOWN = 8
 
 
 async def page(
-    request: Request, template: str, /, *, status: int = 200, **values: object
+    request: Request,
+    template: str,
+    /,
+    *,
+    status: int = 200,
+    alone: bool = False,
+    **values: object,
 ) -> Response:
-    """The page, whole, with the frame around it."""
+    """The page, whole, with the frame around it; ``alone``: with nothing around it."""
     services = services_of(request)
-    actor: Actor | None = getattr(request.state, "actor", None)
+    actor: Actor | None = None if alone else getattr(request.state, "actor", None)
     running = await _running_jobs(services) if actor else []
     parts = console_parts(services)
     text = _environment(services).get_template(template).render(
@@ -65,16 +74,29 @@ def see_other(path: str, *, told: str = "", warning: str = "") -> Response:
     return answer
 
 
-async def error_page(request: Request, error: AppError) -> Response:
-    """What went wrong, and what to do, as a page."""
-    return await page(request, "console/error.html.j2", status=error.http_status, error=error)
+async def error_page(request: Request, error: AppError, *, alone: bool = False) -> Response:
+    """What went wrong, and what to do, as a page; ``alone``: without asking the database."""
+    answer = await page(
+        request,
+        "console/error.html.j2",
+        status=error.http_status,
+        alone=alone,
+        error=error,
+        back=_came_from(request),
+    )
+    if request.method not in {"GET", "HEAD"}:
+        answer.headers["HX-Push-Url"] = "false"  # nobody can go to an address that only takes forms
+    return answer
 
 
 def wants_page(request: Request) -> bool:
     """Whether a person's browser asks, not a client of the API."""
-    return not request.url.path.startswith("/api") and "text/html" in request.headers.get(
-        "accept", ""
-    )
+    path = str(request.scope["path"])  # not of the URL, which begins with what the Host header says
+    if path.startswith("/api"):
+        return False
+    # A page's script, htmx, takes anything and shows it.
+    asked = "text/html" in request.headers.get("accept", "") or "hx-request" in request.headers
+    return asked or path in {"/", "/login"} or path.startswith(PAGES)
 
 
 @cache
@@ -126,6 +148,15 @@ def _nav(parts: ConsoleParts, actor: Actor | None) -> dict[str, list[Any]]:
         if actor is not None and actor.role >= item.role:
             groups.setdefault(item.group, []).append(item)
     return groups
+
+
+def _came_from(request: Request) -> str:
+    """The path of our own page on which somebody clicked; empty when none is known."""
+    came = urlsplit(request.headers.get("referer", ""))
+    if came.netloc.lower() != request.headers.get("host", "").lower():
+        return ""
+    path = local_path(f"{came.path}?{came.query}" if came.query else came.path)
+    return "" if path in {"/", str(request.scope["path"])} else path
 
 
 def _flash(request: Request) -> Mapping[str, str]:
