@@ -13,9 +13,10 @@ from holdfast.gateway.publish import warning_of
 from holdfast.gateway.service import members
 from holdfast.gateway.service.pools import get_pool
 from holdfast.gateway.service.preview import preview_pool
-from holdfast.gateway.tables import PoolRow
+from holdfast.gateway.tables import MemberRow, PoolRow
 from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
+from holdfast.kernel.web.console.versions import check_unchanged, version_of
 from holdfast.kernel.web.deps import OPERATOR, ReadDep
 from holdfast.kernel.work import Work
 
@@ -57,10 +58,12 @@ async def edit_member(
     """A form for what a member is."""
     pool = await get_pool(session, pool_id)
     member = await members.get_member(session, pool_id, member_id)
-    values = {name: getattr(member, name) for name in MemberCreate.model_fields}
-    form, trial = Form(_fields(pool, is_new=False), values), Trial()
+    values, trial = _values(member), Trial()
+    form = Form(_fields(pool, is_new=False), values, version=version_of(values))
 
     async def act(work: Work, gateway: Gateway, body: MemberUpdate) -> None:
+        there = _values(await members.get_member(work.session, pool_id, member_id))
+        await check_unchanged(work.session, form, there, kind="pool_member", number=member_id)
         await members.update_member(work, gateway, pool_id, member_id, body.given())
         trial.keep(gateway, "pools", await preview_pool(work.session, gateway, pool_id))
 
@@ -126,6 +129,10 @@ async def _form_page(request: Request, form: Form, trial: Trial, **words: Any) -
     return await page(
         request, "gateway/member_form.html.j2", status=form.status, form=form, trial=trial, **words
     )
+
+
+def _values(member: MemberRow) -> dict[str, Any]:
+    return {name: getattr(member, name) for name in MemberCreate.model_fields}
 
 
 def _back(pool_id: int) -> str:

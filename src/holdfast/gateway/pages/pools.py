@@ -21,6 +21,7 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.forms import Field, Form, check_typed, typed_name
 from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.render import page, see_other
+from holdfast.kernel.web.console.versions import check_unchanged, version_of
 from holdfast.kernel.web.deps import OPERATOR, ReadDep, ServicesDep
 from holdfast.kernel.work import Work
 
@@ -62,9 +63,12 @@ async def clone_pool(request: Request, pool_id: PathId, session: ReadDep) -> Res
 async def edit_pool(request: Request, pool_id: PathId, session: ReadDep) -> Response:
     """A form for what a pool is."""
     pool = await pools.get_pool(session, pool_id)
-    form, trial = Form(await _fields(session, is_new=False), _values(pool)), Trial()
+    values, trial = _values(pool), Trial()
+    form = Form(await _fields(session, is_new=False), values, version=version_of(values))
 
     async def act(work: Work, gateway: Gateway, body: PoolUpdate) -> None:
+        there = _values(await pools.get_pool(work.session, pool_id))
+        await check_unchanged(work.session, form, there, kind="pool", number=pool_id)
         await pools.update_pool(work, gateway, pool_id, body.given())
         trial.keep(gateway, "pools", await preview_pool(work.session, gateway, pool_id))
 
@@ -147,7 +151,7 @@ async def _new(
     )
 
 
-async def _form_page(request: Request, form: Form, trial: Trial, **words: object) -> Response:
+async def _form_page(request: Request, form: Form, trial: Trial, **words: Any) -> Response:  # noqa: ANN401 - of the template
     return await page(
         request,
         "gateway/pool_form.html.j2",

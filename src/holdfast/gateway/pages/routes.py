@@ -20,6 +20,7 @@ from holdfast.gateway.tables import RouteRow, VhostRow
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
+from holdfast.kernel.web.console.versions import check_unchanged, version_of
 from holdfast.kernel.web.deps import OPERATOR, ReadDep, services_of
 from holdfast.kernel.work import Work
 
@@ -100,10 +101,12 @@ async def edit_route(
         await get_vhost(session, vhost_id),
         await routes.get_route(session, vhost_id, route_id),
     )
-    old = rows.route_draft(route)
-    form, trial = Form(await _fields(session, is_new=False), dataclasses.asdict(old)), Trial()
+    values, trial = _values(route), Trial()
+    form = Form(await _fields(session, is_new=False), values, version=version_of(values))
 
     async def act(work: Work, gateway: Gateway, body: RouteForm, migrate: bool) -> _Tried:  # noqa: FBT001 - as it was found out
+        there = _values(await routes.get_route(work.session, vhost_id, route_id))
+        await check_unchanged(work.session, form, there, kind="route", number=route_id)
         changes = dataclasses.asdict(body.draft(vhost_id))
         was_plain = route.plain and not route.description
         row, _ = await routes.update_route(
@@ -237,6 +240,10 @@ async def _form_page(
         tried=tried,
         **words,
     )
+
+
+def _values(route: RouteRow) -> dict[str, Any]:
+    return dataclasses.asdict(rows.route_draft(route))
 
 
 def _back(vhost_id: int, query: str = "") -> str:

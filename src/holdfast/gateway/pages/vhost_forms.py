@@ -21,6 +21,7 @@ from holdfast.gateway.service.preview import preview_vhost
 from holdfast.gateway.tables import VhostRow
 from holdfast.kernel.web.console.forms import Field, Form, sent_form
 from holdfast.kernel.web.console.render import page, see_other
+from holdfast.kernel.web.console.versions import check_unchanged, version_of
 from holdfast.kernel.web.deps import OPERATOR, ReadDep
 from holdfast.kernel.work import Work
 
@@ -96,9 +97,13 @@ async def clone_vhost(request: Request, vhost_id: PathId, session: ReadDep) -> R
 async def edit_vhost(request: Request, vhost_id: PathId, session: ReadDep) -> Response:
     """A form for what a vhost is."""
     vhost = await vhosts.get_vhost(session, vhost_id)
-    form = await _form(request, session, _values(vhost), is_new=False)
+    values = _values(vhost)
+    form = await _form(request, session, values, is_new=False)
+    form.version = version_of(values)
 
     async def act(work: Work, gateway: Gateway, body: VhostForm) -> VhostRow:
+        there = _values(await vhosts.get_vhost(work.session, vhost_id))
+        await check_unchanged(work.session, form, there, kind="vhost", number=vhost_id)
         draft = body.draft()
         changes = {name: getattr(draft, name) for name in VhostDraft.__dataclass_fields__}
         return await vhosts.update_vhost(work, gateway, vhost_id, changes)

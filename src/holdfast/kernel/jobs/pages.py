@@ -18,6 +18,7 @@ from holdfast.kernel.web.console.forms import Field, Form, check_typed, typed_na
 from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.registry import Figure, Hit, NavItem, Need, console_parts
 from holdfast.kernel.web.console.render import page, see_other
+from holdfast.kernel.web.console.versions import check_unchanged, version_of
 from holdfast.kernel.web.deps import ADMIN, OPERATOR, ActorDep, ReadDep, ServicesDep
 from holdfast.kernel.work import Role, Work
 
@@ -127,13 +128,17 @@ async def new_schedule(request: Request) -> Response:
 async def edit_schedule(request: Request, session: ReadDep, name: str) -> Response:
     """Change when and with what it runs."""
     row = await service.show_schedule(session, name)
-    values = {name: getattr(row, name) for name in ("name", "kind", "cron", "timezone", "enabled")}
-    values["args"] = json.dumps(row.args)
-    form = Form([f for f in _fields() if f.name not in {"name", "kind", "title"}], values)
+    values = _values(row)
+    fields = [f for f in _fields() if f.name in ScheduleChange.model_fields]
+    form = Form(fields, values, version=version_of(values))
+
+    async def act(work: Work, body: ScheduleChange) -> ScheduleView:
+        there = _values(await service.show_schedule(work.session, name))
+        await check_unchanged(work.session, form, there, kind="schedule", number=name)
+        return await service.update_schedule(work, name, **body.model_dump())
+
     if request.method == "POST":
-        changed = await form.submit(
-            request, ScheduleChange, lambda work, body: _update(work, name, body)
-        )
+        changed = await form.submit(request, ScheduleChange, act)
         if changed and not form.preview:
             return see_other("/web/schedules", told=f"Schedule {name} saved.")
     return await _form_page(request, form, f"Schedule {name}", f"/web/schedules/{name}/edit")
@@ -179,8 +184,11 @@ async def _create(work: Work, body: ScheduleForm) -> ScheduleView:
     return await service.create_schedule(work, NewSchedule(**body.model_dump()))
 
 
-async def _update(work: Work, name: str, body: ScheduleChange) -> ScheduleView:
-    return await service.update_schedule(work, name, **body.model_dump())
+def _values(row: ScheduleView) -> dict[str, object]:
+    values: dict[str, object] = {
+        name: getattr(row, name) for name in ("cron", "timezone", "enabled")
+    }
+    return values | {"args": json.dumps(row.args)}
 
 
 async def _form_page(request: Request, form: Form, title: str, action: str) -> Response:
