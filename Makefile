@@ -6,7 +6,7 @@ BIN := .venv/bin
 WORKERS ?= 3
 BOOTSTRAP := deploy/bootstrap.sh
 MODEL_TESTS := $(sort $(wildcard tests/*/test_model.py tests/*/*/test_model.py))
-TESTED_WITH := nginx rsync postgresql chromium
+TESTED_WITH := nginx rsync postgresql chromium-headless-shell
 export NO_MKDOCS_2_WARNING := 1
 
 .PHONY: help
@@ -32,7 +32,7 @@ run: ## Run the server here, with its data in ./var.
 test: ## Run every test: plain and real parts, on SQLite and on PostgreSQL. Models must be covered in full.
 	@$(BOOTSTRAP) $(TESTED_WITH)
 	$(BIN)/pytest --quiet $(MODEL_TESTS) --cov --cov-config=tests/models.coveragerc
-	$(BIN)/pytest -m "" -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest -m "" -n $(WORKERS)
 
 .PHONY: again
 again: ## Run the tests that failed in the last run once more, one after the other.
@@ -74,7 +74,7 @@ fix: ## Format, mend what ruff can mend, bring the tables of the reference up to
 
 .PHONY: bench
 bench: ## Run the benchmarks: ours against the bare tools, in one run.
-	@$(BOOTSTRAP) nginx rsync wrk chromium
+	@$(BOOTSTRAP) nginx rsync wrk chromium-headless-shell
 	$(BIN)/python -m benchmarks $(BENCH)
 
 .PHONY: model
@@ -89,7 +89,7 @@ docs: ## Build the documentation into ./site.
 
 .PHONY: screenshots
 screenshots: ## Take the pictures of the console for the documentation, dark and light. PAGES="pools job" takes only these.
-	@$(BOOTSTRAP) nginx rsync chromium
+	@$(BOOTSTRAP) nginx rsync chromium-headless-shell
 	$(BIN)/python -m docs.screenshots $(PAGES)
 
 .PHONY: changelog

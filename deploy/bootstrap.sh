@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what is missing, and nothing else: system packages, uv, the virtual environment of the lock file.
 #
-#   deploy/bootstrap.sh [nginx] [rsync] [postgresql] [chromium] [wrk]
+#   deploy/bootstrap.sh [nginx] [rsync] [postgresql] [chromium-headless-shell] [wrk]
 #
 # Quick when nothing is missing; safe to run again. Works as root, or through sudo.
 # Never starts a daemon: a package that brings one is installed with its start refused and its unit disabled.

@@ -7,13 +7,29 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from holdfast.kernel import ports
 from holdfast.kernel.db import Database
 from tests.servers import postgres
 from tests.servers.leaks import left_behind
 
+TOGETHER = ("tests/console/", "tests/cli/test_over_http.py", "tests/test_every_route.py")
+"""Tests that share a browser, a fleet or a server: one worker runs all of a group."""
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.real)]
+
+
+class Grouped(LoadScopeScheduling):  # type: ignore[misc] - xdist has no types
+    """Each test goes to any worker, but for groups (xdist_group has no effect in pytest 9.2)."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((group for group in TOGETHER if nodeid.startswith(group)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped:
+    """How the run is shared among its workers."""
+    return Grouped(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.servers.holdfast import API_KEY, Machine
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("every_route")]
+pytestmark = pytest.mark.real
 
 PUBLIC = {"/api/health", "/api/ready"}
 """Liveness and readiness: who asks, a load balancer, has no token."""
@@ -21,6 +21,8 @@ OWN = "/api/me/"
 FOR_ADMINS = {
     ("GET", "/api/users"),
     ("POST", "/api/users"),
+    ("PUT", "/api/users/{name}"),
+    ("POST", "/api/users/{name}/enable"),
     ("POST", "/api/users/{name}/revoke"),
     ("POST", "/api/users/{name}/link"),
     ("GET", "/api/sessions"),

@@ -12,7 +12,7 @@ from holdfast.kernel.ports import free_port
 from tests.servers.holdfast import API_KEY, Machine
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, nanio_server
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("schemathesis")]
+pytestmark = pytest.mark.real
 
 PROGRAM = Path(sys.executable).parent / "schemathesis"
 BUDGET_SECONDS = 70

@@ -12,7 +12,7 @@ from holdfast.client.http import HoldfastClient
 from holdfast.kernel.ports import free_port
 from tests.servers.holdfast import API_KEY, Machine
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("cli_over_http")]
+pytestmark = pytest.mark.real
 
 
 def ok(machine: Machine, *words: str, stdin: str = "") -> Any:

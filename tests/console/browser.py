@@ -163,9 +163,9 @@ class Console:
 
 @asynccontextmanager
 async def running_browser() -> AsyncIterator[Browser]:
-    """The system's Chromium, without a window; the one that was built so is much lighter."""
-    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-    assert chromium, "Chromium is not installed; make test installs it"
+    """The system's Chromium, as it is built for use without a window."""
+    chromium = shutil.which("chromium-headless-shell")
+    assert chromium, "chromium-headless-shell is not installed; make test installs it"
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=flags)

@@ -18,12 +18,11 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One loop and one worker for all, in which they share browser and fleet; ``real``."""
+    """One loop for all, in which they share browser and fleet; ``real``."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
             item.add_marker(pytest.mark.real)
-            item.add_marker(pytest.mark.xdist_group("console"))
 
 
 class OpenConsole(Protocol):
