@@ -215,3 +215,61 @@ async def test_no_move_holds_writes_longer_than_nginx_lets_them_wait(site: Site)
     (shown,) = site.fleet.directory.rglob("live/http.conf")
     gate = shown.read_text().partition("location @hf_gate {")[2].partition("}")[0]
     assert "proxy_read_timeout 7s;" in gate
+
+
+async def test_nothing_moves_that_only_a_disabled_vhost_serves(site: Site) -> None:
+    await site.fill("shut")
+    (vhost, *_) = (await site.api.get("/api/vhosts")).json()
+    await site.api.post(
+        f"/api/vhosts/{vhost['id']}/routes",
+        json={"path_prefix": "/shut/", "pool_id": site.ids[NEW]},
+    )
+    own = {"server_name": "shut.localhost", "ssl": False, "enabled": False}
+    own |= {"listen_port": vhost["listen_port"], "default_pool_id": site.ids[OLD]}
+    shut = f"/api/vhosts/{(await site.api.post('/api/vhosts', json=own)).json()['id']}"
+    route = {"path_prefix": "/shut/", "pool_id": site.ids[OLD]}
+    made = f"{shut}/routes/{(await site.api.post(f'{shut}/routes', json=route)).json()['id']}"
+    to_new = {"pool_id": site.ids[NEW]}
+    try:
+        refused = [await site.post("shut"), await site.api.put(made, json=to_new)]
+        assert (await site.api.delete(made)).status_code == 204
+        promote = f"{shut}/buckets/shut/promote"
+        refused.append(await site.api.post(promote, json={**to_new, "migrate": True}))
+        assert [answer.status_code for answer in refused] == [400, 400, 400], refused[0].text
+        started = (await site.api.get("/api/migrations?limit=500")).json()
+        assert "shut" not in {row["bucket"] for row in started}
+    finally:
+        assert (await site.api.delete(shut)).status_code == 204
+
+
+async def test_nothing_moves_for_a_disabled_vhost_beside_one_that_serves(site: Site) -> None:
+    await site.fill("beside")
+    (vhost, *_) = (await site.api.get("/api/vhosts")).json()
+    own = {"server_name": "beside.localhost", "ssl": False, "enabled": False}
+    own |= {"listen_port": vhost["listen_port"], "default_pool_id": site.ids[OLD]}
+    shut = f"/api/vhosts/{(await site.api.post('/api/vhosts', json=own)).json()['id']}"
+    try:
+        body = {"pool_id": site.ids[NEW], "migrate": True}
+        refused = await site.api.post(f"{shut}/buckets/beside/promote", json=body)
+        assert refused.status_code == 400, refused.text
+        assert "No nginx route found for bucket 'beside'" in refused.json()["detail"]
+    finally:
+        assert (await site.api.delete(shut)).status_code == 204
+
+
+@pytest.mark.parametrize("also", [{"enabled": False}, {"path_prefix": "/b/"}, {"key_prefix": "x"}])
+async def test_a_route_that_begins_to_move_changes_nothing_else(
+    site: Site, also: dict[str, Any]
+) -> None:
+    (name,) = also
+    bucket = f"only-{name.replace('_', '-')}"
+    await site.fill(bucket)
+    vhost, _ = await route_of(site, bucket)
+    own = {"path_prefix": f"/{bucket}/", "pool_id": site.ids[OLD]}
+    made = (await site.api.post(f"/api/vhosts/{vhost}/routes", json=own)).json()
+    path = f"/api/vhosts/{vhost}/routes/{made['id']}"
+    before = (await site.api.get(path)).json()
+    refused = await site.api.put(path, json={"pool_id": site.ids[NEW], **also})
+    assert refused.status_code == 400, refused.text
+    assert name in refused.json()["detail"]
+    assert (await site.api.get(path)).json() == before

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.model import ROOT_PREFIX, RouteDraft, check_same_type, same_place
+from holdfast.gateway.model import ROOT_PREFIX, RouteDraft, bucket_of, check_same_type, same_place
 from holdfast.gateway.publish import mark_changed
 from holdfast.gateway.service import rows
 from holdfast.gateway.service.checks import check_route
@@ -118,6 +118,7 @@ async def update_route(
     pool = await _check_new_route(session, route, new)
     before, was_bucket, was_plain = rows.row_fields(route), route.bucket, route.plain
     if migrate and new.pool_id != old.pool_id:
+        _check_only_moves(route, new)
         source = await pool_or_refuse(session, old.pool_id)
         route.migration_id = await _start_move(work, gateway, vhost, route, (source, pool))
         new, pool = dataclasses.replace(new, pool_id=old.pool_id), source
@@ -240,6 +241,17 @@ async def _start_move(
     return await port.start(
         work, vhost=vhost, bucket=route.bucket, source=source, destination=destination
     )
+
+
+def _check_only_moves(route: RouteRow, new: RouteDraft) -> None:
+    """The move finds its route by the bucket when it ends, and clients reach it by no other way."""
+    if (bucket_of(new.path_prefix, new.key_prefix), new.enabled) != (route.bucket, route.enabled):
+        raise BadRequest(
+            f"The new pool of route '{route.path_prefix}' starts a move of bucket "
+            f"'{route.bucket}': path_prefix, key_prefix and enabled cannot change with it",
+            hint="change the pool alone, and the rest when the move is done; or send allow_orphan "
+            "to leave the objects behind",
+        )
 
 
 def _check_changeable(route: RouteRow) -> None:

@@ -43,9 +43,7 @@ async def pool_names(session: AsyncSession) -> dict[int, str]:
 async def entries(session: AsyncSession) -> dict[str, Entry]:
     """Every enabled vhost by its name."""
     vhosts, _ = await queries.vhost_page(session, limit=2**31 - 1, offset=0)
-    return {
-        v.server_name: Entry(v.server_name, v.listen_port, v.ssl, v.id) for v in vhosts if v.enabled
-    }
+    return {vhost.server_name: _entry(vhost) for vhost in vhosts if vhost.enabled}
 
 
 async def claim_routes(
@@ -60,8 +58,17 @@ async def claim_routes(
 
 
 async def vhosts_serving(session: AsyncSession, bucket: str, pool_id: int) -> Sequence[VhostRow]:
-    """Vhosts that send a bucket to a pool, by its route or by their default pool."""
+    """Vhosts that send a bucket to a pool, by its route or by their default pool.
+
+    Disabled ones too: they may be enabled again.
+    """
     return [vhost for vhost, _ in await queries.vhosts_serving(session, bucket, pool_id)]
+
+
+async def entrances(session: AsyncSession, bucket: str, pool_id: int) -> list[Entry]:
+    """Where clients reach a bucket on a pool now: enabled vhosts that send it there."""
+    vhosts = await vhosts_serving(session, bucket, pool_id)
+    return [_entry(vhost) for vhost in vhosts if vhost.enabled]
 
 
 async def ensure_bucket_route(
@@ -127,6 +134,10 @@ async def finish_move(
             work.audit("update", "route", route.id, before=before, after=rows.row_fields(route))
             work.emit("gateway", "route.updated", {"id": route.id, "vhost_id": route.vhost_id})
     await work.session.flush()
+
+
+def _entry(vhost: VhostRow) -> Entry:
+    return Entry(vhost.server_name, vhost.listen_port, vhost.ssl, vhost.id)
 
 
 def _check_free(route: RouteRow, vhost: VhostRow, pool_id: int, migration_id: int | None) -> None:

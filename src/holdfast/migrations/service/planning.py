@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.service.routing import vhosts_serving
+from holdfast.gateway.service.routing import entrances
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.errors import S3Error
@@ -59,7 +59,7 @@ async def plan(services: Services, wish: Wish) -> Plan:
         may_replace = wish.options.adopt or (await is_ours(session, wish))
         source = await side_of(session, gateway, wish.source_id)
         destination = await side_of(session, gateway, wish.destination_id)
-        vhosts = [v.server_name for v in await vhosts_serving(session, wish.bucket, source.pool_id)]
+        vhosts = [e.name for e in await entrances(session, wish.bucket, source.pool_id)]
     await check_source(services, wish)
     move = Move(
         migration_id=0,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway.service.orphans import Purge, purge_copy
-from holdfast.gateway.service.routing import vhosts_serving
+from holdfast.gateway.service.routing import entrances
 from holdfast.kernel.errors import AppError, BadRequest, NotFound
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.s3.client import S3Client
@@ -49,7 +49,7 @@ async def source_buckets(services: Services, pool_id: int) -> list[str]:
     async with asyncio.timeout(LOOK_SECONDS), client:
         names = await client.list_buckets()
     async with services.database.read() as session:
-        return [name for name in sorted(names) if await vhosts_serving(session, name, pool_id)]
+        return [name for name in sorted(names) if await entrances(session, name, pool_id)]
 
 
 async def _client(session: AsyncSession, services: Services, pool_id: int) -> S3Client:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.service.credentials import s3_access
 from holdfast.gateway.service.pools import get_pool
-from holdfast.gateway.service.routing import ensure_bucket_route, vhosts_serving
+from holdfast.gateway.service.routing import ensure_bucket_route, entrances, vhosts_serving
 from holdfast.kernel.clock import now
 from holdfast.kernel.config import Settings
 from holdfast.kernel.errors import (
@@ -91,21 +91,26 @@ def check_hold(options: Options, settings: Settings) -> None:
 async def put_in(
     work: Work, services: Services, wish: Wish, *, first_vhost_id: int | None = None
 ) -> MigrationRow:
-    """Row, routes and job, in this transaction."""
+    """Row, routes and job, in this transaction. ``first_vhost_id``: where it was asked for.
+
+    Raises as `check_wish` does, also when that vhost does not serve the bucket from the source.
+    """
     session = work.session
     await check_wish(session, services, wish)
-    vhosts = await _entrances(session, wish)
+    vhosts = await entrances(session, wish.bucket, wish.source_id)
+    if first_vhost_id not in {None, *(vhost.vhost_id for vhost in vhosts)}:
+        raise await _nobody_serves(session, wish)
     options = wish.options
     if await is_ours(session, wish):
         options = dataclasses.replace(options, admitted=True)
     moment = now()
     row = MigrationRow(
-        vhost_id=first_vhost_id or vhosts[0]["vhost_id"],
+        vhost_id=first_vhost_id or vhosts[0].vhost_id,
         bucket=wish.bucket,
         src_pool_id=wish.source_id,
         dst_pool_id=wish.destination_id,
         mode=wish.mode.value,
-        vhosts=json.dumps(vhosts),
+        vhosts=json.dumps([vhost.as_json() for vhost in vhosts]),
         options=options.to_json(),
         created_at=moment,
     )
@@ -114,7 +119,7 @@ async def put_in(
     await ensure_bucket_route(
         work,
         services.get(Gateway),
-        vhost_ids=[vhost["vhost_id"] for vhost in vhosts],
+        vhost_ids=[vhost.vhost_id for vhost in vhosts],
         bucket=wish.bucket,
         pool_id=wish.source_id,
         migration_id=row.id,
@@ -131,7 +136,7 @@ async def put_in(
         "src_pool_id": row.src_pool_id,
         "dst_pool_id": row.dst_pool_id,
         "mode": row.mode,
-        "vhosts": [vhost["name"] for vhost in vhosts],
+        "vhosts": [vhost.name for vhost in vhosts],
     }
     work.audit("create_migration", "migration", row.id, after=after)
     work.emit("migration", "created", {"id": row.id, "bucket": row.bucket, "phase": row.phase})
@@ -179,7 +184,7 @@ async def check_wish(session: AsyncSession, services: Services, wish: Wish) -> N
             f"Max parallel migrations reached ({limit}). Wait for one to end.",
             hint="or raise the setting migration_max_parallel",
         )
-    if not await vhosts_serving(session, wish.bucket, wish.source_id):
+    if not await entrances(session, wish.bucket, wish.source_id):
         raise await _nobody_serves(session, wish)
 
 
@@ -210,16 +215,9 @@ async def _nobody_serves(session: AsyncSession, wish: Wish) -> BadRequest:
     return BadRequest(
         f"No nginx route found for bucket '{wish.bucket}' on pool {wish.source_id}. "
         "Cannot determine vhost for this bucket.",
-        hint="give the bucket a route to the source pool, or a vhost whose default pool it is",
+        hint="give the bucket an enabled route to the source pool, or an enabled vhost whose "
+        "default pool it is",
     )
-
-
-async def _entrances(session: AsyncSession, wish: Wish) -> list[dict[str, Any]]:
-    return [
-        {"name": v.server_name, "port": v.listen_port, "tls": v.ssl, "vhost_id": v.id}
-        for v in await vhosts_serving(session, wish.bucket, wish.source_id)
-        if v.enabled
-    ]
 
 
 async def check_source(services: Services, wish: Wish) -> None:
