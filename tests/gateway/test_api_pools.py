@@ -174,6 +174,8 @@ async def test_node_set_ups_are_made_and_kept_without_keys(
     assert len(shown["recent_configs"]) == 2
     assert "s3cr3t" not in str(shown)
     assert (await quick_room.call("GET", path, type="other")).status_code == 400
+    keyless = {"node_type": node_type, "access_key": None, "secret_key": None}
+    assert (await quick_room.call("POST", path, keyless)).status_code == 200
     await quick_room.ok("POST", path, 422, node_type="other")
     await quick_room.ok("POST", path, 422, node_type="nginx-only", data_dir="/d; } evil {")
 

@@ -134,6 +134,14 @@ async def test_a_member_is_removed(web: Web, quick_room: Room) -> None:
     await web.post(f"{here}/members/1/remove", who="viewer", status=403)
 
 
+async def test_a_viewer_makes_no_set_up_over_the_api_either(web: Web, quick_room: Room) -> None:
+    _, (number,) = await the_pool(quick_room, "127.0.0.1:9001")
+    path = f"/api/pools/1/members/{number}/node-config"
+    await web.get(path, who="viewer", status=403)
+    assert "[]" in await web.get("/api/pools/1/node-config-summary", who="viewer")
+    await web.get(path, who="operator")
+
+
 async def test_connections_are_tested_when_asked_for(
     web: Web, quick_room: Room, echo_one: str, free_port: int
 ) -> None:

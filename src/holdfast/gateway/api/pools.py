@@ -25,7 +25,7 @@ from holdfast.gateway.api.schemas import (
 from holdfast.gateway.service import credentials, members, nodeconfig, pools
 from holdfast.kernel.clock import row_time
 from holdfast.kernel.errors import BadRequest
-from holdfast.kernel.web.deps import PageDep, ReadDep
+from holdfast.kernel.web.deps import OPERATOR, PageDep, ReadDep
 
 router = APIRouter(prefix="/api/pools", tags=["pools"], route_class=GatewayRoute)
 NODE_TYPES = ("nanio-only", "nginx-only", "nginx-nanio")
@@ -143,14 +143,17 @@ async def node_config_summary(pool_id: PathId, session: ReadDep) -> list[MemberC
     ]
 
 
-@router.get("/{pool_id}/members/{member_id}/node-config")
+@router.get("/{pool_id}/members/{member_id}/node-config", dependencies=[OPERATOR])
 async def node_config(
     pool_id: PathId,
     member_id: PathId,
     work: GatewayWork,
     query: Annotated[NodeConfigQuery, Query()],
 ) -> NodeConfigOut:
-    """The files that set up a member's machine; keys in a URL end up in logs, so prefer POST."""
+    """The files that set up a member's machine; keys in a URL end up in logs, so prefer POST.
+
+    That they were made is kept, so it is no call for viewers.
+    """
     if query.type not in NODE_TYPES:
         raise BadRequest(
             f"Unknown node type: {query.type!r}", hint=f"use one of {', '.join(NODE_TYPES)}"

@@ -2,7 +2,14 @@
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, Field, SecretStr, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+)
 
 from holdfast.gateway.model import (
     CredentialsDraft,
@@ -22,6 +29,10 @@ Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, 
 ServerName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=253)]
 Prefix = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+NodeKey = Annotated[
+    SecretStr, Field(max_length=1024), BeforeValidator(lambda key: "" if key is None else key)
+]
+"""A key of a node's set-up; null, which older clients send, is none."""
 
 
 class Body(BaseModel):
@@ -160,8 +171,8 @@ class NodeConfigIn(Body):
     nanio_port: Port | None = None
     nanio_host: Annotated[str, StringConstraints(max_length=253)] = "0.0.0.0"  # noqa: S104 - of a server elsewhere
     nanio_region: Annotated[str, StringConstraints(max_length=64)] = "us-east-1"
-    access_key: SecretStr = Field(SecretStr(""), max_length=1024)
-    secret_key: SecretStr = Field(SecretStr(""), max_length=1024)
+    access_key: NodeKey = SecretStr("")
+    secret_key: NodeKey = SecretStr("")
 
 
 class NodeConfigQuery(BaseModel):
@@ -172,8 +183,8 @@ class NodeConfigQuery(BaseModel):
     nanio_port: Port | None = None
     nanio_host: Annotated[str, StringConstraints(max_length=253)] = "0.0.0.0"  # noqa: S104 - of a server elsewhere
     nanio_region: Annotated[str, StringConstraints(max_length=64)] = "us-east-1"
-    access_key: SecretStr = Field(SecretStr(""), max_length=1024)
-    secret_key: SecretStr = Field(SecretStr(""), max_length=1024)
+    access_key: NodeKey = SecretStr("")
+    secret_key: NodeKey = SecretStr("")
 
     def body(self) -> NodeConfigIn:
         """The body that asks for the same. ``type`` must be a known one."""
