@@ -29,9 +29,15 @@ async def status(pool_id: RowId, services: ServicesDep) -> dict[str, Any]:
 
 @router.get("/{bucket}/objects")
 async def objects(pool_id: RowId, bucket: BucketPath, services: ServicesDep) -> dict[str, Any]:
-    """The keys of a bucket on a pool, at most 10,000."""
-    keys = await pool_buckets.object_keys(services, pool_id, bucket)
-    return {"pool_id": pool_id, "bucket": bucket, "objects": keys, "count": len(keys)}
+    """The keys of a bucket on a pool, at most 10,000; truncated tells whether there are more."""
+    keys, truncated = await pool_buckets.object_keys(services, pool_id, bucket)
+    return {
+        "pool_id": pool_id,
+        "bucket": bucket,
+        "objects": keys,
+        "count": len(keys),
+        "truncated": truncated,
+    }
 
 
 @router.post("/{bucket}/purge")
@@ -47,14 +53,8 @@ async def purge(
 ) -> dict[str, Any]:
     """Delete every object of a bucket on a pool that no longer answers for it."""
     typed = body.confirm if body and body.confirm else confirm
-    done = await orphans.purge_copy(
-        services,
-        actor,
-        pool_id,
-        bucket,
-        confirm=typed,
-        dry_run=dry_run,
-        action="pool_bucket_purge",
+    done = await pool_buckets.purge(
+        services, actor, pool_id, bucket, confirm=typed, dry_run=dry_run
     )
     return {"pool_id": pool_id, **done.as_json()}
 

@@ -8,12 +8,14 @@ from sqlalchemy import select
 from holdfast.gateway import bucket_queries, queries
 from holdfast.gateway.bucket_queries import BucketRoute
 from holdfast.gateway.context import Gateway
+from holdfast.gateway.service import orphans
 from holdfast.gateway.service.credentials import s3_for_pool
 from holdfast.gateway.service.pools import get_pool
 from holdfast.gateway.tables import PoolRow, VhostRow
 from holdfast.kernel.errors import AppError, BadGateway, BadRequest
 from holdfast.kernel.nginx.validate import bucket_name
 from holdfast.kernel.services import Services
+from holdfast.kernel.work import Actor
 
 MOST_KEYS = 10_000
 ORDER = ("unrouted", "orphaned", "via_default", "routed")
@@ -66,8 +68,8 @@ async def pool_buckets(services: Services, pool_id: int) -> PoolBuckets:
     return PoolBuckets(pool, member.address if member else "", found, vhosts)
 
 
-async def object_keys(services: Services, pool_id: int, bucket: str) -> list[str]:
-    """The keys of a bucket on a pool, at most ``MOST_KEYS``."""
+async def object_keys(services: Services, pool_id: int, bucket: str) -> tuple[list[str], bool]:
+    """The keys of a bucket on a pool, at most ``MOST_KEYS``, and whether there are more."""
     bucket_name(bucket)
     gateway = services.get(Gateway)
     async with services.database.read() as session:
@@ -79,9 +81,29 @@ async def object_keys(services: Services, pool_id: int, bucket: str) -> list[str
     async with client:
         async for page in client.list_objects(bucket, by_folder=True):
             keys += [listed.key for listed in page]
-            if len(keys) >= MOST_KEYS:
+            if len(keys) > MOST_KEYS:
                 break
-    return keys[:MOST_KEYS]
+    return keys[:MOST_KEYS], len(keys) > MOST_KEYS
+
+
+async def purge(
+    services: Services, actor: Actor, pool_id: int, bucket: str, *, confirm: str, dry_run: bool
+) -> orphans.Purge:
+    """Delete every object of a bucket on a pool that no longer answers for it.
+
+    Raises ``NotFound`` for an unknown pool, and what ``orphans.purge_copy`` raises.
+    """
+    async with services.database.read() as session:
+        await get_pool(session, pool_id)
+    return await orphans.purge_copy(
+        services,
+        actor,
+        pool_id,
+        bucket,
+        confirm=confirm,
+        dry_run=dry_run,
+        action="pool_bucket_purge",
+    )
 
 
 def _seen(

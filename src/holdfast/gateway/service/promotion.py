@@ -73,7 +73,7 @@ async def promote(
                 if page.objects:
                     raise BadRequest(
                         f"Bucket '{bucket}' has objects on '{wish.source.name}'; routing it to "
-                        f"'{wish.target.name}' would hide them",
+                        f"'{wish.target.name}' would hide them: send migrate or allow_orphan",
                         hint="send migrate: true to move them, or allow_orphan: true to leave them",
                     )
             if await there.create_bucket(bucket):
