@@ -8,6 +8,8 @@ BOOTSTRAP := deploy/bootstrap.sh
 MODEL_TESTS := $(sort $(wildcard tests/*/test_model.py tests/*/*/test_model.py))
 TESTED_WITH := nginx rsync postgresql chromium-headless-shell
 export NO_MKDOCS_2_WARNING := 1
+# With it set each of the thousand processes of a test run compiles every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## Show this list.

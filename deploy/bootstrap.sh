@@ -67,4 +67,4 @@ if ! command -v uv >/dev/null; then
     python3 -m venv .tools
     .tools/bin/pip install --quiet uv
 fi
-uv sync --locked --quiet
+uv sync --locked --quiet --compile-bytecode
