@@ -1,11 +1,14 @@
 """Buckets of a pool, as the API answers about them; on a real S3 server."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from holdfast.gateway.service import pool_buckets
-from tests.gateway.room import Room
+from holdfast.gateway.service.credentials import s3_for_pool
+from holdfast.gateway.service.pools import get_pool
+from tests.gateway.room import Room, open_room
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, nanio_server
 
 pytestmark = pytest.mark.real
@@ -31,3 +34,15 @@ async def test_a_listing_of_keys_that_is_cut_says_so(
         monkeypatch.setattr(pool_buckets, "MOST_KEYS", 2)
         cut = await quick_room.ok("GET", f"/pools/{pool}/buckets/bkt/objects")
         assert (len(cut["objects"]), cut["count"], cut["truncated"]) == (2, 2, True)
+
+
+async def test_a_pool_is_asked_with_the_limit_of_the_settings(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    path = shutil.copy(sqlite_template, tmp_path / "holdfast.db")
+    url = f"sqlite+aiosqlite:///{path}"
+    async with open_room(url, tmp_path, running=False, s3_request_timeout_seconds=7) as room:
+        pool_id = await room.pool("one", "127.0.0.1:1")
+        async with room.services.database.read() as session:
+            client = await s3_for_pool(room.gateway, session, await get_pool(session, pool_id))
+        assert client.request_seconds == 7

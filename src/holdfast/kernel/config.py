@@ -83,7 +83,10 @@ class Settings(BaseSettings):
         "us-east-1", description="Region for pools without credentials of their own."
     )
     s3_request_timeout_seconds: int = Field(
-        3600, ge=1, description="Longest time one S3 request may take, in seconds."
+        3600,
+        ge=1,
+        description="Longest time one request to a pool may take when buckets are listed, counted, "
+        "made or purged, in seconds. The copies of a migration end after a minute of silence only.",
     )
     bucket_sync_interval_seconds: int = Field(
         300, ge=0, description="Pause between bucket discoveries, in seconds; 0: never."
@@ -98,7 +101,10 @@ class Settings(BaseSettings):
         "", description="Bytes a second for the copies of one migration, like 50M; empty: no limit."
     )
     migration_checkers: int = Field(
-        8, ge=1, le=256, description="Objects compared at once in a migration."
+        8,
+        ge=1,
+        le=256,
+        description="Objects that a migration with verify=hash reads and compares at once.",
     )
     migration_transfers: int = Field(
         16, ge=1, le=256, description="Objects copied at once in a migration."

@@ -55,7 +55,9 @@ MIGRATIONS = (
             ),
             Field(name="bandwidth_limit", help="Bytes a second for its copies, like 50M."),
             Field(name="transfers", kind="number", help="Objects copied at once."),
-            Field(name="checkers", kind="number", help="Objects compared at once."),
+            Field(
+                name="checkers", kind="number", help="Objects that --verify hash compares at once."
+            ),
             DRY_RUN,
         ),
         follow="migration",

@@ -80,12 +80,13 @@ def an_error(status: str, code: str) -> bytes:
 
 @asynccontextmanager
 async def talking_to(
-    *answers: bytes, kind: type[Scripted] = Scripted
+    *answers: bytes, kind: type[Scripted] = Scripted, request_seconds: float | None = None
 ) -> AsyncIterator[tuple[Scripted, S3Client]]:
     scripted = kind(list(answers))
     async with await asyncio.start_server(scripted.accept, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with S3Client(f"http://127.0.0.1:{port}", "key", "secret") as client:
+        url = f"http://127.0.0.1:{port}"
+        async with S3Client(url, "key", "secret", request_seconds=request_seconds) as client:
             yield scripted, client
         await asyncio.gather(*scripted.connections)
 
@@ -233,6 +234,13 @@ async def test_a_server_that_falls_silent_is_given_up(monkeypatch: pytest.Monkey
         with pytest.raises(S3Unreachable, match="in time") as silence:
             await s3.call("GET", "/", tries=1)
     assert silence.value.maybe_done
+
+
+async def test_an_answer_that_takes_longer_than_a_request_may_is_given_up() -> None:
+    unfinished = an_answer(b"xx").removesuffix(b"x")
+    async with talking_to(unfinished, request_seconds=0.2) as (_, s3):
+        with pytest.raises(S3Unreachable, match="in time"):
+            await s3.call("GET", "/", tries=1)
 
 
 async def test_a_refusal_in_the_middle_of_a_long_body_is_told() -> None:

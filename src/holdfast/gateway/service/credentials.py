@@ -153,7 +153,12 @@ async def s3_for_pool(
     """A client of the pool's S3 server, not open yet: use it with ``async with``."""
     access = await s3_access(session, gateway, pool)
     return S3Client(
-        access.endpoint, access.access_key, access.secret_key, access.region, limit=limit
+        access.endpoint,
+        access.access_key,
+        access.secret_key,
+        access.region,
+        limit=limit,
+        request_seconds=gateway.settings.s3_request_timeout_seconds,
     )
 
 

@@ -50,8 +50,12 @@ class S3Transport:
         region: str = "us-east-1",
         *,
         limit: int = 64,
+        request_seconds: float | None = None,
     ) -> None:
-        """``endpoint``: ``http(s)://host[:port]``; ``limit``: connections open at once."""
+        """``endpoint``: ``http(s)://host[:port]``; ``limit``: connections open at once.
+
+        ``request_seconds``: longest time that one attempt may take; None: while bytes come.
+        """
         parts = urlsplit(endpoint)
         if (
             parts.scheme not in {"http", "https"}
@@ -68,6 +72,7 @@ class S3Transport:
             access_key, secret_key, region, parts.netloc.removesuffix(default_port)
         )
         self._limit = limit
+        self.request_seconds = request_seconds
         self._session: aiohttp.ClientSession | None = None
         self._silent_since: float | None = None
 
@@ -83,7 +88,7 @@ class S3Transport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._limit, keepalive_timeout=KEEPALIVE_SECONDS),
             timeout=aiohttp.ClientTimeout(
-                total=None,
+                total=self.request_seconds,
                 sock_connect=CONNECT_SECONDS,
                 sock_read=SILENCE_SECONDS,
                 ceil_threshold=60,
