@@ -8,6 +8,7 @@ import pytest
 
 from tests.gateway.echo import echo_server
 from tests.gateway.room import Room, open_room
+from tests.gateway.scene import Scene, open_scene
 
 
 @pytest.fixture
@@ -38,3 +39,17 @@ async def echo_two() -> AsyncIterator[str]:
     """A second one."""
     async with echo_server("two") as address:
         yield address
+
+
+@pytest.fixture
+async def scene(room: Room, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A vhost over two S3 servers, on each database."""
+    async with open_scene(room, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def quick_scene(quick_room: Room, tmp_path: Path) -> AsyncIterator[Scene]:
+    """The same on SQLite alone."""
+    async with open_scene(quick_room, tmp_path) as opened:
+        yield opened

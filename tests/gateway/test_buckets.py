@@ -1,81 +1,13 @@
 """Buckets: discovered, promoted, ignored, orphaned, purged; on real S3 servers."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
 from sqlalchemy import select
 
-import holdfast.migrations.service
-from holdfast.gateway.service import orphans
 from holdfast.gateway.tables import BucketRow, RouteRow
-from holdfast.kernel.errors import Conflict
-from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.work import SYSTEM
-from tests.gateway.room import Json, Room
-from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server, nanio_server, two_servers
+from tests.gateway.scene import Scene, fill
 
 pytestmark = pytest.mark.real
-
-
-@dataclass(slots=True)
-class Scene:
-    """A vhost whose default pool is ``old``, beside a pool ``new``."""
-
-    room: Room
-    old_server: S3Server
-    new_server: S3Server
-    old: int
-    new: int
-    vhost: int
-
-    async def call(
-        self, method: str, path: str, body: Json = None, *, status: int = 200, **query: Json
-    ) -> Json:
-        """A call about the vhost's buckets."""
-        path = f"/vhosts/{self.vhost}{path}"
-        answer = await self.room.call(method, path, body, **query)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-    async def on_pool(self, path: str, body: Json = None, *, status: int = 200) -> Json:
-        """A call about the old pool's buckets."""
-        method = "GET" if body is None else "POST"
-        path = f"/pools/{self.old}/buckets{path}"
-        answer = await self.room.call(method, path, body)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-    async def statuses(self) -> dict[str, str]:
-        shown = await self.call("GET", "/buckets")
-        return {bucket["name"]: bucket["status"] for bucket in shown["buckets"]}
-
-
-async def fill(server: S3Server, bucket: str, objects: int = 2) -> None:
-    async with server.client() as client:
-        await client.create_bucket(bucket)
-        for number in range(objects):
-            await client.put(bucket, f"folder/{number}", b"content")
-
-
-async def keys(server: S3Server, bucket: str) -> int:
-    async with server.client() as client:
-        return (await client.totals(bucket)).objects
-
-
-@pytest.fixture
-async def scene(room: Room, tmp_path: Path) -> AsyncIterator[Scene]:
-    async with two_servers(tmp_path / "s3", nanio_server, nanio_server) as (old, new):
-        pools = {}
-        for name, server in (("old", old), ("new", new)):
-            pools[name] = await room.pool(name, server.address)
-            path = f"/pools/{pools[name]}/credentials"
-            await room.ok("PUT", path, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
-        vhost = await room.vhost(pools["old"])
-        holdfast.migrations.service.build_migrations(room.services)
-        yield Scene(room, old, new, pools["old"], pools["new"], vhost)
 
 
 async def test_a_discovery_keeps_what_it_saw(scene: Scene) -> None:
@@ -265,113 +197,6 @@ async def test_a_discovery_with_nobody_to_ask_says_that_it_was_skipped(scene: Sc
     told = await scene.call("POST", "/buckets/sync")
     assert told["skipped"] is True
     assert "no enabled members" in told["reason"]
-
-
-async def an_orphan(scene: Scene, objects: int = 2) -> None:
-    await fill(scene.old_server, "bkt", objects)
-    body = {"pool_id": scene.new, "allow_orphan": True}
-    await scene.call("POST", "/buckets/bkt/promote", body)
-
-
-async def test_an_orphan_is_listed_and_purged_when_its_name_is_typed(scene: Scene) -> None:
-    await an_orphan(scene)
-    await fill(scene.new_server, "bkt", 1)
-    shown = await scene.call("GET", "/buckets/orphans")
-    assert shown["checked"] == 1
-    assert [(o["bucket"], o["objects"]) for o in shown["orphans"]] == [("bkt", 2)]
-    for body in (None, {"confirm": "bucket"}):
-        await scene.call("POST", "/buckets/bkt/purge-orphan", body, status=422)
-    tried = await scene.call("POST", "/buckets/bkt/purge-orphan", dry_run="true")
-    assert (tried["total"], tried["deleted"], tried["dry_run"]) == (2, 0, True)
-    assert await keys(scene.old_server, "bkt") == 2
-    done = await scene.call("POST", "/buckets/bkt/purge-orphan", {"confirm": "bkt"})
-    assert (done["ok"], done["deleted"], done["errors"]) == (True, 2, [])
-    assert (await keys(scene.old_server, "bkt"), await keys(scene.new_server, "bkt")) == (0, 1)
-    assert (await scene.call("GET", "/buckets/orphans"))["orphans"] == []
-
-
-async def test_a_copy_that_clients_reach_is_never_purged(scene: Scene, echo_one: str) -> None:
-    room, purge = scene.room, "/bkt/purge"
-    await an_orphan(scene)
-    shared = await room.pool("shared", scene.old_server.address)
-    over = await room.pool("over", "127.0.0.1:9", type="http", source_nanio_pool_id=scene.old)
-    web, named = await room.pool("web", type="http"), await room.pool("named", "127.0.0.1:9")
-    theirs = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
-    path = f"/pools/{named}/credentials"
-    await room.ok("PUT", path, **theirs, endpoint_url=f"http://{scene.old_server.address}/")
-    reached_by: list[tuple[str, Json]] = [
-        ("a route of another vhost", {"route": ("/bkt/", scene.old)}),
-        ("a disabled route", {"route": ("/bkt/", scene.old, {"enabled": False})}),
-        ("a pool on the same server", {"route": ("/bkt/", shared)}),
-        ("a path below it", {"route": ("/bkt/deep/", scene.old)}),
-        ("a key prefix in it", {"route": ("/other/", scene.old, {"key_prefix": "bkt/x"})}),
-        ("a default pool", {"default": scene.old}),
-        ("a default pool on the same server", {"default": shared}),
-        ("a path below it on the same server", {"route": ("/bkt/deep/", shared)}),
-        ("a pool whose keys name its server", {"route": ("/bkt/", named)}),
-        ("a path into an http pool over it", {"default": web, "route": ("/bkt/deep/", over)}),
-        ("a route to an http pool over it", {"default": web, "route": ("/bkt/", over)}),
-        ("an http pool over it as the default", {"default": over}),
-    ]
-    elsewhere = await room.pool("elsewhere", echo_one)
-    for what, how in reached_by:
-        vhost = await room.vhost(how.get("default", elsewhere), "other.local")
-        if "route" in how:
-            prefix, pool, *fields = how["route"]
-            await room.route(vhost, prefix, pool, **(fields[0] if fields else {}))
-        refused = await scene.on_pool(purge, {"confirm": "bkt"}, status=409)
-        assert "live" in refused["detail"], what
-        await room.ok("DELETE", f"/vhosts/{vhost}", 204)
-    assert await keys(scene.old_server, "bkt") == 2
-    assert (await scene.on_pool(purge, {"confirm": "bkt"}))["deleted"] == 2
-
-
-async def test_a_purge_stops_when_the_copy_becomes_live(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await an_orphan(scene, 3)
-    delete_many = S3Client.delete_many
-    first = asyncio.Event()
-
-    async def slow(self: S3Client, bucket: str, names: list[str]) -> dict[str, str]:
-        if not first.is_set():
-            first.set()
-            async with scene.room.services.database.write(SYSTEM) as work:
-                query = select(RouteRow).where(RouteRow.bucket == "bkt")
-                route = (await work.session.scalars(query)).one()
-                route.pool_id = scene.old
-            return await delete_many(self, bucket, names[:1])
-        return await delete_many(self, bucket, names)
-
-    monkeypatch.setattr(S3Client, "delete_many", slow)
-    with pytest.raises(Conflict):
-        await orphans.purge_copy(
-            scene.room.services,
-            SYSTEM,
-            scene.old,
-            "bkt",
-            confirm="bkt",
-            dry_run=False,
-            action="purge_orphan",
-        )
-    assert await keys(scene.old_server, "bkt") == 2
-
-
-async def test_the_default_pool_serves_a_bucket_whose_route_is_disabled(scene: Scene) -> None:
-    await an_orphan(scene)
-    path = f"/vhosts/{scene.vhost}/routes"
-    (route,) = (await scene.room.ok("GET", path))[-1:]
-    await scene.room.ok("PUT", f"{path}/{route['id']}", enabled=False)
-    assert (await scene.call("GET", "/buckets/orphans"))["orphans"] == []
-
-
-async def test_only_what_was_routed_away_is_an_orphan(scene: Scene) -> None:
-    await fill(scene.old_server, "bkt")
-    await scene.call("POST", "/buckets/sync")
-    body = {"confirm": "bkt"}
-    await scene.call("POST", "/buckets/bkt/purge-orphan", body, status=400)
-    await scene.on_pool("/bkt/purge", body, status=409)
-    assert await keys(scene.old_server, "bkt") == 2
 
 
 async def test_the_buckets_of_a_pool_are_told_with_who_reaches_them(scene: Scene) -> None:

@@ -1,5 +1,6 @@
 """Named queries about buckets: what was seen, where they are routed, where their live data is."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,15 @@ from typing import Any
 from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway.tables import BucketRow, MemberRow, PoolRow, RouteRow, VhostRow
+from holdfast.gateway.tables import (
+    BucketRow,
+    CredentialRow,
+    MemberRow,
+    PoolRow,
+    RouteRow,
+    VhostRow,
+)
+from holdfast.kernel.stores.s3.address import server_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +93,32 @@ async def live_pools(session: AsyncSession, bucket: str) -> list[PoolRow]:
     return list(await session.scalars(query))
 
 
-async def addresses_of(session: AsyncSession, pool_ids: Collection[int]) -> set[str]:
-    """Addresses of all members of these pools, enabled or not."""
-    query = select(MemberRow.address).where(MemberRow.pool_id.in_(pool_ids))
-    return set(await session.scalars(query))
+async def pools_over(session: AsyncSession, pool_id: int) -> set[int]:
+    """Pools that show the data of this one: itself, those on its servers, and http pools over them.
+
+    Its servers: those of its members, enabled or not, and the one that its credentials name.
+    """
+    servers: dict[int, set[str]] = defaultdict(set)
+    for owner, address in await session.execute(select(MemberRow.pool_id, MemberRow.address)):
+        servers[owner].add(server_of(address))
+    endpoints = select(CredentialRow.pool_id, CredentialRow.endpoint_url)
+    for owner, endpoint in await session.execute(endpoints):
+        if endpoint:
+            servers[owner].add(server_of(endpoint))
+    shared = {owner for owner, found in servers.items() if found & servers[pool_id]} | {pool_id}
+    linked = select(PoolRow.id).where(PoolRow.source_nanio_pool_id.in_(shared))
+    return shared | set(await session.scalars(linked))
 
 
-async def prefix_routes_into(session: AsyncSession, pool_id: int, bucket: str) -> Sequence[Any]:
-    """Routes of one path below a bucket, or with a key prefix in it, that go to this pool."""
+async def prefix_routes_into(
+    session: AsyncSession, pool_ids: Collection[int], bucket: str
+) -> Sequence[Any]:
+    """Routes of one path below a bucket, or with a key prefix in it, that go to these pools."""
     query = (
         select(VhostRow.server_name, RouteRow.path_prefix)
         .join(VhostRow, VhostRow.id == RouteRow.vhost_id)
         .where(
-            RouteRow.pool_id == pool_id,
+            RouteRow.pool_id.in_(pool_ids),
             RouteRow.bucket.is_(None),
             or_(
                 RouteRow.path_prefix.startswith(f"/{bucket}/", autoescape=True),

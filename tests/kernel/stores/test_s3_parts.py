@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.kernel.errors import Invalid
-from holdfast.kernel.stores.s3.address import endpoint_of
+from holdfast.kernel.stores.s3.address import endpoint_of, server_of
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.model import listing_time
 from holdfast.kernel.stores.s3.xml import can_be_in_xml, complete_body, delete_body, read_xml
@@ -22,6 +22,20 @@ from holdfast.kernel.stores.s3.xml import can_be_in_xml, complete_body, delete_b
 )
 def test_a_members_address_has_an_endpoint(address: str, endpoint: str) -> None:
     assert endpoint_of(address) == endpoint
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Store.example.org", "http://store.example.org:80/"),
+        ("store.example.org:443", "https://store.example.org"),
+        ("[fd00::5]:9000", "http://[fd00::5]:9000"),
+        ("unix:/run/s3.sock", "unix:/run/s3.sock"),
+    ],
+)
+def test_one_server_is_known_by_its_address_and_its_endpoint(one: str, other: str) -> None:
+    assert server_of(one) == server_of(other)
+    assert server_of(one) != server_of("store.example.org:9001")
 
 
 @pytest.mark.parametrize(

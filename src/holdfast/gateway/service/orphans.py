@@ -60,7 +60,11 @@ async def orphans_of_vhost(services: Services, vhost_id: int) -> tuple[list[Orph
         pool = await default_pool(session, vhost)
         known = await bucket_queries.bucket_routes(session, vhost_id=vhost_id)
         client = await s3_for_pool(gateway, session, pool)
-    elsewhere = {r.bucket for r in known if r.pool_id != pool.id and not r.migration_id}
+    elsewhere = {
+        route.bucket
+        for route in known
+        if route.enabled and route.pool_id != pool.id and not route.migration_id
+    }
     async with client:
         names = sorted(elsewhere & set(await client.list_buckets()))
         found = [Orphan(name, await client.totals(name)) for name in names]
@@ -100,7 +104,7 @@ async def purge_copy(
     """Delete every object of a bucket on a pool that does not answer for it.
 
     ``confirm`` must be the bucket's name. Before each page of deletes it is checked again that no
-    vhost sends the bucket to this pool or to another pool on the same servers.
+    vhost sends the bucket to this pool or to another pool that shows its data.
     Raises ``Invalid`` without the confirmation and ``Conflict`` when the copy is live.
     """
     bucket_name(bucket)
@@ -137,17 +141,16 @@ async def purge_copy(
 async def check_not_live(
     session: AsyncSession, gateway: Gateway, pool: PoolRow, bucket: str
 ) -> None:
-    """Raises ``Conflict`` when this pool, or another one on its servers, answers for the bucket."""
-    live = await bucket_queries.live_pools(session, bucket)
-    here = await bucket_queries.addresses_of(session, [pool.id])
-    there = await bucket_queries.addresses_of(session, [other.id for other in live])
-    if pool.id in {other.id for other in live} or here & there:
-        names = ", ".join(sorted(other.name for other in live))
+    """Raises ``Conflict`` when a pool that shows this one's data answers for the bucket."""
+    same = await bucket_queries.pools_over(session, pool.id)
+    live = sorted(p.name for p in await bucket_queries.live_pools(session, bucket) if p.id in same)
+    if live:
         raise Conflict(
-            f"The copy of '{bucket}' on '{pool.name}' is live: clients reach it through {names}",
+            f"The copy of '{bucket}' on '{pool.name}' is live: clients reach it through "
+            f"{', '.join(live)}",
             hint="route the bucket elsewhere first",
         )
-    prefixes = await bucket_queries.prefix_routes_into(session, pool.id, bucket)
+    prefixes = await bucket_queries.prefix_routes_into(session, same, bucket)
     if prefixes:
         raise Conflict(
             f"The copy of '{bucket}' on '{pool.name}' is live: route {prefixes[0][1]} of "
@@ -155,7 +158,8 @@ async def check_not_live(
             hint="delete that route first",
         )
     port = gateway.ports.migrations
-    if port and await port.active_for_bucket(session, bucket, pool.id):
+    moves = [await port.active_for_bucket(session, bucket, one) for one in same] if port else []
+    if any(moves):
         raise Conflict(f"'{bucket}' is being moved from or to '{pool.name}'", hint="wait for it")
 
 

@@ -2,6 +2,7 @@
 
 import re
 from ipaddress import AddressValueError, IPv6Address
+from urllib.parse import urlsplit
 
 from holdfast.kernel.errors import Invalid
 
@@ -24,6 +25,20 @@ def endpoint_of(address: str, *, scheme: str = "http") -> str:
         )
     host, port = _split(address)
     return f"{scheme}://{host}" + (f":{port}" if port else "")
+
+
+def server_of(address: str) -> str:
+    """``host:port`` of a member's address or of an endpoint: equal for the same server, if told so.
+
+    Names are not resolved. What is no such address is given back as it is.
+    """
+    with_scheme = address if "://" in address else f"http://{address}"
+    try:
+        parts = urlsplit(with_scheme)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return address
+    return f"{parts.hostname}:{port}" if parts.hostname else address
 
 
 def _split(address: str) -> tuple[str, str]:
