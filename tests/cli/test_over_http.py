@@ -68,6 +68,24 @@ def test_a_secret_key_comes_from_stdin_and_is_never_shown(served: Machine) -> No
     assert "secret_key" in missing.stderr
 
 
+def test_a_node_gets_its_user_and_the_secret_key_is_never_an_argument(served: Machine) -> None:
+    ok(served, "pool", "create", "nodes")
+    ok(served, "member", "create", "nodes", "127.0.0.1:9001")
+    words = ("member", "node-config", "nodes", "127.0.0.1:9001", "--node-type", "nanio-only")
+    assert "[[users]]" not in ok(served, *words)["files"][0]["content"]
+    made = ok(served, *words, "--access-key", "AKIAX", stdin="node-secret\n")
+    assert 'access_key = "AKIAX"\nsecret_key = "node-secret"' in made["files"][0]["content"]
+    assert served.run(*words, "--access-key", "AKIAX").returncode == 2
+    (of_member,) = ok(served, "member", "node-configs", "nodes")
+    assert len(of_member["recent_configs"]) == 2
+    assert "node-secret" not in str(of_member)
+
+
+def test_where_nothing_is_orphaned_the_result_says_so(served: Machine) -> None:
+    assert served.run("orphaned", "list").stdout == "No orphaned data found.\n"
+    assert ok(served, "orphaned", "list") == []
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

@@ -274,6 +274,11 @@ async def test_a_restart_is_asked_for_when_the_answer_is_out(quick_room: Room) -
     assert (await quick_room.call("POST", "/config/settings/restart")).status_code == 503
     stopped: list[str] = []
     restarter = quick_room.services.add(Restarter(lambda: stopped.append("now")))
+    file = quick_room.services.loaded.config_file
+    file.write_text("port = 'x\n")
+    await quick_room.ok("POST", "/config/settings/restart", 422)
+    assert not restarter.asked
+    file.unlink()
     assert (await quick_room.ok("POST", "/config/settings/restart"))["ok"] is True
     assert restarter.asked
     assert stopped == ["now"]

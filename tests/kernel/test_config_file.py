@@ -45,6 +45,12 @@ def test_an_unknown_setting_is_not_found(loaded: LoadedSettings, given: str) -> 
     assert not loaded.config_file.exists()
 
 
+@pytest.mark.parametrize("given", ["log_file", "NANIO_ORCHESTRATOR_RCLONE_PATH"])
+def test_an_older_setting_that_is_gone_says_why(given: str) -> None:
+    with pytest.raises(NotFound, match=f"Unknown setting: '{given}': "):
+        setting_name(given)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "kept"),
     [

@@ -53,6 +53,8 @@ class Field:
     """Whether it goes into the address instead of the body."""
     ref: str = ""
     """The noun that its value names; the call gets the id."""
+    beside: str = ""
+    """Of a secret: the field without which it is not asked for; empty: it always is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,8 @@ class Verb:
     """What the answer started: ``job`` or ``migration``, to be waited for with ``--wait``."""
     changes: str = ""
     """The field of a row which, when true, ends the command with 3: changes present."""
+    empty: str = ""
+    """What a table of nothing says instead, as a result."""
     text: str = ""
     """The field of the answer that is printed as it is."""
     judged: bool = False
@@ -173,6 +177,8 @@ def _call(client: "HoldfastClient", verb: Verb, path: str, given: dict[str, Any]
     query: dict[str, Any] = {}
     body = dict(verb.fixed)
     for field in verb.fields:
+        if field.beside and given.get(field.beside) is None:
+            continue
         value = _value(client, field, given.get(parameter_name(field)))
         if value is not None:
             (query if field.query else body)[field.name] = value
@@ -239,7 +245,9 @@ def _show(verb: Verb, answer: Any) -> None:  # noqa: ANN401 - any JSON
     elif verb.text and isinstance(answer, dict):
         output.show(answer.get(verb.text) or "")
     else:
-        output.show(rows, verb.columns)
+        output.show(rows or verb.empty or rows, verb.columns)
+        if isinstance(answer, dict) and answer.get("truncated"):
+            output.say("there are more")
     if verb.done:
         output.say(verb.done)
     if verb.judged and not answer.get("ok", True):

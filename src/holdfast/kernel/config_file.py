@@ -33,6 +33,11 @@ OLD_NAMES = {
     "db_backup_rotate": "backup_rotate",
 }
 """Names of the older gateway tool whose meaning lives on under another name."""
+GONE_NAMES = {
+    "log_file": "the log goes to standard error, where the service manager keeps it",
+    "rclone_path": "rclone comes with Holdfast, and its own S3 client moves buckets",
+}
+"""Settings of that tool which have nothing to set here, and why."""
 _FILE_MODE = 0o644
 _SECRET_FILE_MODE = 0o600
 
@@ -62,7 +67,8 @@ def setting_name(given: str) -> str:
     name = given.removeprefix(PREFIX).removeprefix(OLD_PREFIX).lower().replace("-", "_")
     name = OLD_NAMES.get(name, name)
     if name not in Settings.model_fields:
-        raise UnknownSetting(f"Unknown setting: {given!r}", hint="holdfast config show")
+        why = f": {GONE_NAMES[name]}" if name in GONE_NAMES else ""
+        raise UnknownSetting(f"Unknown setting: {given!r}{why}", hint="holdfast config show")
     return name
 
 

@@ -17,6 +17,7 @@ ORPHANED = Verb(
         "orphaned_source_prefix",
         "orphaned_at",
     ),
+    empty="No orphaned data found.",
     help="List what migrations left on their source pools.",
 )
 MIGRATIONS = (
@@ -86,6 +87,7 @@ MIGRATIONS = (
         name="orphaned",
         path=ORPHANED.path,
         columns=ORPHANED.columns,
+        empty=ORPHANED.empty,
         help=ORPHANED.help,
     ),
     Verb(

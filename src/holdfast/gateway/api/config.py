@@ -16,7 +16,7 @@ from holdfast.kernel.clock import iso_time
 from holdfast.kernel.config import shown_settings
 from holdfast.kernel.errors import AppError, Invalid, Unavailable
 from holdfast.kernel.restart import Restarter
-from holdfast.kernel.settings_change import change_setting
+from holdfast.kernel.settings_change import change_setting, waiting_settings
 from holdfast.kernel.web.deps import ADMIN, ReadDep, ServicesDep, WorkDep
 
 router = APIRouter(prefix="/api/config", tags=["config"], route_class=GatewayRoute)
@@ -277,10 +277,15 @@ async def put_setting(
 
 
 @router.post("/settings/restart", dependencies=[ADMIN])
-async def restart(services: ServicesDep, background: BackgroundTasks) -> dict[str, Any]:
+async def restart(
+    services: ServicesDep, work: WorkDep, background: BackgroundTasks
+) -> dict[str, Any]:
     """Start this process anew with the settings as they are now."""
     restarter = services.find(Restarter)
     if restarter is None:
         raise Unavailable("This process cannot restart itself", hint="restart it by its manager")
-    background.add_task(restarter.ask)
+    waiting_settings(services.loaded)  # what cannot be read would keep it from starting
+    work.audit("restart", "server", None)
+    if not work.dry_run:
+        background.add_task(restarter.ask)
     return {"ok": True, "message": "Restarting"}

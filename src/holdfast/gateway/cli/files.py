@@ -52,6 +52,14 @@ FILES = (
         help="Write the files for nginx anew from the database.",
     ),
     Verb(
+        name="restart",
+        method="POST",
+        path="/api/config/settings/restart",
+        confirm=True,
+        text="message",
+        help="Start the server anew, with the settings as they are now; nginx goes on.",
+    ),
+    Verb(
         name="history",
         path="/api/config/generations",
         columns=("number", "live", "created_at", "author", "reason", "files"),

@@ -92,6 +92,11 @@ NODE_FIELDS = (
     Field(name="nanio_port", kind="number", help="Port of the S3 server."),
     Field(name="nanio_host", help="Address of the S3 server."),
     Field(name="nanio_region", help="Its region."),
+    Field(
+        name="access_key",
+        help="A user of the S3 server; its secret key is asked, or read from stdin.",
+    ),
+    Field(name="secret_key", kind="secret", beside="access_key", help="Secret key of that user."),
 )
 
 
@@ -165,6 +170,13 @@ MEMBERS = (
         path="/api/pools/{pool}/members/{member}/node-config",
         fields=NODE_FIELDS,
         help="Write the files that set up a member's machine.",
+    ),
+    Verb(
+        name="node-configs",
+        path="/api/pools/{pool}/node-config-summary",
+        columns=("member", "recent_configs"),
+        paged=False,
+        help="List the newest set-ups that were made for each member of a pool.",
     ),
 )
 CREDENTIALS = (
@@ -247,6 +259,11 @@ ROUTES = (
                 option="pool",
                 ref="pool",
                 help="Where it goes; a bucket that has objects is moved there live.",
+            ),
+            Field(
+                name="allow_orphan",
+                kind="flag",
+                help="With --pool: switch at once, and leave a bucket's objects behind on purpose.",
             ),
             *ROUTE_FIELDS,
         ),
