@@ -160,7 +160,7 @@ def token_create(
     role: Role = "viewer",
     user: Annotated[str | None, typer.Option(help="The person it belongs to.")] = None,
     expires_in: Annotated[
-        str, typer.Option(help="Like 30d or 12h (s, m, h, d, w); empty: never.")
+        str, typer.Option(help="Like 30d or 12h (s, m, h, d, w), or seconds; empty: never.")
     ] = "",
     form: Output = Form.TABLE,
     as_json: AsJson = False,
@@ -251,7 +251,7 @@ def session_end(number: Annotated[int, typer.Argument(help="the session's id")])
 def _lifetime(text: str) -> timedelta | None:
     if not text:
         return None
-    number, unit = text[:-1], text[-1]
+    number, unit = (text, "s") if text.isdecimal() else (text[:-1], text[-1])
     if unit not in UNITS or not number.isdecimal():
         raise Invalid(f"{text!r} is no length of time", hint="use 30d, 12h, 90m or 2w")
     try:

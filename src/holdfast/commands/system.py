@@ -62,6 +62,18 @@ SCHEDULES = (
         help="Let a job run by itself.",
     ),
     Verb(
+        name="update",
+        method="PATCH",
+        path=_SCHEDULE,
+        fields=(
+            Field(name="cron", help="minute hour day month weekday."),
+            Field(name="args", kind="json", help="Arguments of the job, as a JSON object."),
+            Field(name="timezone", help="Like Europe/Berlin."),
+            Field(name="enabled", kind="flag", help="Whether it runs."),
+        ),
+        help="Change when and with what it runs.",
+    ),
+    Verb(
         name="pause",
         method="PATCH",
         path=_SCHEDULE,

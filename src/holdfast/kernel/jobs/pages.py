@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Json
@@ -120,7 +121,14 @@ async def new_schedule(request: Request) -> Response:
         made = await form.submit(request, ScheduleForm, _create)
         if made and not form.preview:
             return see_other("/web/schedules", told=f"Schedule {made.name} made.")
-    return await _form_page(request, form, "New schedule", "/web/schedules/new")
+    return await _form_page(
+        request,
+        form,
+        title="New schedule",
+        action="/web/schedules/new",
+        api=("POST", "/api/schedules"),
+        cli="schedule create",
+    )
 
 
 @router.get("/web/schedules/{name}/edit", dependencies=[ADMIN])
@@ -141,7 +149,14 @@ async def edit_schedule(request: Request, session: ReadDep, name: str) -> Respon
         changed = await form.submit(request, ScheduleChange, act)
         if changed and not form.preview:
             return see_other("/web/schedules", told=f"Schedule {name} saved.")
-    return await _form_page(request, form, f"Schedule {name}", f"/web/schedules/{name}/edit")
+    return await _form_page(
+        request,
+        form,
+        title=f"Schedule {name}",
+        action=f"/web/schedules/{name}/edit",
+        api=("PATCH", f"/api/schedules/{name}"),
+        cli=f"schedule update {name}",
+    )
 
 
 @router.post("/web/schedules/{name}/trigger", dependencies=[OPERATOR])
@@ -191,7 +206,7 @@ def _values(row: ScheduleView) -> dict[str, object]:
     return values | {"args": json.dumps(row.args)}
 
 
-async def _form_page(request: Request, form: Form, title: str, action: str) -> Response:
+async def _form_page(request: Request, form: Form, **words: Any) -> Response:  # noqa: ANN401 - of the template
     cron, zone = str(form.values.get("cron") or ""), str(form.values.get("timezone") or "UTC")
     runs = next_runs(cron, zone, after=now()) if cron else []
     return await page(
@@ -199,10 +214,9 @@ async def _form_page(request: Request, form: Form, title: str, action: str) -> R
         "jobs/schedule_form.html.j2",
         status=form.status,
         form=form,
-        title=title,
-        action=action,
         words=cron_words(cron) if runs else "",
         runs=runs,
+        **words,
     )
 
 
@@ -212,6 +226,7 @@ def _fields() -> Sequence[Field]:
             name="name",
             label="Name",
             required=True,
+            option="-",
             help="Lower case letters, digits, dot and dash.",
         ),
         Field(
@@ -233,6 +248,7 @@ def _fields() -> Sequence[Field]:
             kind="textarea",
             value="{}",
             help="A JSON object, as the job takes it.",
+            attributes={"data-json": ""},
             advanced=True,
         ),
     )

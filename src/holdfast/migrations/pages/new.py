@@ -49,9 +49,29 @@ _FROM_ADDRESS = ("bucket", "src_pool_id", "dst_pool_id")
 def _fields(pools: dict[int, str]) -> Sequence[Field]:
     named = sorted(((str(number), name) for number, name in pools.items()), key=lambda one: one[1])
     return (
-        Field(name="bucket", label="Bucket", required=True, attributes={"autocomplete": "off"}),
-        Field(name="src_pool_id", label="From pool", kind="select", options=named, required=True),
-        Field(name="dst_pool_id", label="To pool", kind="select", options=named, required=True),
+        Field(
+            name="bucket",
+            label="Bucket",
+            required=True,
+            option="-",
+            attributes={"autocomplete": "off"},
+        ),
+        Field(
+            name="src_pool_id",
+            label="From pool",
+            kind="select",
+            options=named,
+            required=True,
+            option="from",
+        ),
+        Field(
+            name="dst_pool_id",
+            label="To pool",
+            kind="select",
+            options=named,
+            required=True,
+            option="to",
+        ),
         Field(
             name="mode",
             label="What is on the destination",
