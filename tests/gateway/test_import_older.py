@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import holdfast.migrations.service
+from holdfast.gateway.cli.importing import SECRETS
 from holdfast.gateway.service.importing import Imported, import_older
 from holdfast.kernel.errors import Conflict, Invalid, NotFound
 from holdfast.kernel.work import SYSTEM
@@ -144,3 +145,8 @@ def machine(tmp_path: Path) -> Machine:
     """A machine on which nothing runs yet."""
     (tmp_path / "old").mkdir()
     return Machine(tmp_path)
+
+
+def test_the_page_on_coming_here_names_where_the_secret_is_read_from() -> None:
+    page = Path(__file__).parents[2] / "docs" / "howto" / "come-from-nanio-orchestrator.md"
+    assert [name for name in SECRETS if name not in page.read_text()] == []
