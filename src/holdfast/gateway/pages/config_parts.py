@@ -53,6 +53,7 @@ async def _needs(services: Services, session: AsyncSession) -> Sequence[Need]:
                 href="/web/config/reload",
                 action="Reload",
                 topic="gateway",
+                role=Role.OPERATOR,
             )
         )
     if found.drifted:
