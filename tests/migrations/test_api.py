@@ -183,14 +183,45 @@ async def test_what_was_left_is_purged_only_when_its_name_is_typed(site: Site) -
     assert (await site.api.post(path, json={"confirm": "left"})).status_code == 400
 
 
+async def left_of(site: Site, bucket: str) -> list[tuple[int, int]]:
+    """Migration and pool of each copy of a bucket that was left behind."""
+    orphans = (await site.api.get("/api/migrations/orphaned")).json()
+    mine = [orphan for orphan in orphans if orphan["bucket"] == bucket]
+    return [(orphan["migration_id"], orphan["orphaned_source_pool_id"]) for orphan in mine]
+
+
+async def test_what_a_cancelled_move_copied_is_listed_and_can_be_purged(site: Site) -> None:
+    await site.fill("dropped", objects=20, size=2000)
+    first = (await site.post("dropped", bandwidth_limit="8K", transfers=1)).json()["id"]
+    await site.until(first, lambda found: found["objects_done"] > 1)
+    assert await left_of(site, "dropped") == []
+    await site.api.post(f"/api/migrations/{first}/cancel")
+    ended = await site.wait(first)
+    assert ended["phase"] == "cancelled"
+    assert await left_of(site, "dropped") == [(first, site.ids[NEW])]
+    shown = (await site.api.get("/api/migrations/orphaned")).json()
+    (orphan,) = [orphan for orphan in shown if orphan["bucket"] == "dropped"]
+    assert 0 < orphan["objects"] == ended["objects_done"] < 20
+    path = f"/api/migrations/{first}/purge-source"
+    assert (await site.api.post(path, json={"confirm": "dropped"})).json()["ok"]
+    assert await left_of(site, "dropped") == []
+    async with site.s3(NEW) as client:
+        assert (await client.totals("dropped")).objects == 0
+    async with site.s3(OLD) as client:
+        assert (await client.totals("dropped")).objects == 20
+
+
 async def test_a_copy_that_became_live_again_is_never_purged(site: Site) -> None:
     found = await site.moved("back")
     body = site.body("back", confirm="back") | {
         "src_pool_id": site.ids[NEW],
         "dst_pool_id": site.ids[OLD],
     }
+    assert await left_of(site, "back") == [(found["id"], site.ids[OLD])]
     answer = await site.api.post("/api/migrations", json=body)
-    assert (await site.wait(answer.json()["id"]))["phase"] == "done"
+    returned = await site.wait(answer.json()["id"])
+    assert returned["phase"] == "done"
+    assert await left_of(site, "back") == [(returned["id"], site.ids[NEW])]
     purge = await site.api.post(
         f"/api/migrations/{found['id']}/purge-source", json={"confirm": "back"}
     )

@@ -93,6 +93,32 @@ async def live_pools(session: AsyncSession, bucket: str) -> list[PoolRow]:
     return list(await session.scalars(query))
 
 
+async def served_copies(
+    session: AsyncSession, copies: Collection[tuple[str, int]]
+) -> set[tuple[str, int]]:
+    """Which of these copies (bucket and pool id) some vhost serves: by a route, or by default.
+
+    Disabled vhosts count: they may be enabled again.
+    """
+    buckets = {bucket for bucket, _ in copies}
+    owners, routed = defaultdict(set), set()
+    routes = select(RouteRow.vhost_id, RouteRow.bucket, RouteRow.pool_id)
+    for vhost_id, bucket, pool_id in await session.execute(
+        routes.where(RouteRow.bucket.in_(buckets), RouteRow.enabled)
+    ):
+        owners[bucket].add(vhost_id)
+        routed.add((bucket, pool_id))
+    by_default = defaultdict(set)
+    defaults = select(VhostRow.id, VhostRow.default_pool_id)
+    for vhost_id, default_id in await session.execute(defaults):
+        by_default[default_id].add(vhost_id)
+    return {
+        (bucket, pool_id)
+        for bucket, pool_id in copies
+        if (bucket, pool_id) in routed or by_default[pool_id] - owners[bucket]
+    }
+
+
 async def pools_over(session: AsyncSession, pool_id: int) -> set[int]:
     """Pools that show the data of this one: itself, those on its servers, and http pools over them.
 

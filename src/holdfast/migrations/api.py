@@ -133,7 +133,10 @@ async def source_buckets(
 
 @router.get("/orphaned")
 async def orphaned(session: ReadDep) -> list[dict[str, Any]]:
-    """Copies that finished migrations left on their sources."""
+    """Copies that migrations left: on the source, or, of one that did not end well, where it went.
+
+    None that a vhost serves, and each once.
+    """
     return [
         {
             "migration_id": row.id,
@@ -144,10 +147,10 @@ async def orphaned(session: ReadDep) -> list[dict[str, Any]]:
             "orphaned_source_prefix": row.orphaned_source_prefix,
             "orphaned_at": iso_time(row.orphaned_at),
             "finished_at": iso_time(row.finished_at),
-            "objects": row.objects_total,
-            "bytes": row.bytes_total,
+            "objects": row.objects_done,
+            "bytes": row.bytes_done,
         }
-        for row in await tables.orphaned_sources(session)
+        for row in await reading.left_behind(session)
     ]
 
 
@@ -201,7 +204,7 @@ async def purge_source(
     *,
     dry_run: DryRun = False,
 ) -> dict[str, Any]:
-    """Delete the copy that it left on its source; never one that clients reach."""
+    """Delete the copy that it left behind; never one that clients reach."""
     purge = await reading.purge_source(
         services, actor, migration_id, confirm=body.confirm, dry_run=dry_run
     )

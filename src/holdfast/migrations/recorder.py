@@ -264,7 +264,8 @@ def _end(row: MigrationRow, stage: Stage, message: str) -> None:
     row.error_msg = message if stage is Stage.ERROR else None
     if stage is Stage.DONE:
         row.objects_done, row.bytes_done = row.objects_total, row.bytes_total
-        row.orphaned_source_pool_id = row.src_pool_id
+    if stage is Stage.DONE or row.objects_done:
+        row.orphaned_source_pool_id = row.src_pool_id if stage is Stage.DONE else row.dst_pool_id
         row.orphaned_source_prefix = f"/{row.bucket}/"
         row.orphaned_at = moment
 

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Text, func, or_, select
+from sqlalchemy import BigInteger, ForeignKey, Index, Text, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -44,6 +44,8 @@ class MigrationRow(Base, kw_only=True):
     started_at: Mapped[datetime | None] = mapped_column(default=None)
     finished_at: Mapped[datetime | None] = mapped_column(default=None)
     orphaned_source_pool_id: Mapped[int | None] = mapped_column(default=None)
+    """Where a copy was left that it did not make live: on the source, or, when it did not get as
+    far as the switch, on the destination."""
     orphaned_source_prefix: Mapped[str | None] = mapped_column(default=None)
     orphaned_at: Mapped[datetime | None] = mapped_column(default=None)
 
@@ -134,12 +136,20 @@ async def moves_touching(
     return (await session.scalars(query.order_by(MigrationRow.id.desc()))).all()
 
 
-async def orphaned_sources(session: AsyncSession) -> Sequence[MigrationRow]:
-    """Done migrations whose source copy was not purged, newest first."""
-    query = select(MigrationRow).where(
-        MigrationRow.phase == Phase.DONE, MigrationRow.orphaned_source_pool_id.is_not(None)
-    )
+async def ended_with_leftovers(session: AsyncSession) -> Sequence[MigrationRow]:
+    """Ended migrations that left a copy which was not purged, newest first."""
+    query = select(MigrationRow).where(MigrationRow.orphaned_source_pool_id.is_not(None))
     return (await session.scalars(query.order_by(MigrationRow.id.desc()))).all()
+
+
+async def forget_leftovers(session: AsyncSession, bucket: str, pool_id: int) -> None:
+    """Whichever migrations left this copy: it is gone."""
+    query = update(MigrationRow).where(
+        MigrationRow.bucket == bucket, MigrationRow.orphaned_source_pool_id == pool_id
+    )
+    await session.execute(
+        query.values(orphaned_source_pool_id=None, orphaned_source_prefix=None, orphaned_at=None)
+    )
 
 
 async def log_lines(

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway import queries
+from holdfast.gateway import bucket_queries, queries
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.publish import mark_changed
 from holdfast.gateway.service import rows
@@ -71,6 +71,13 @@ async def entrances(session: AsyncSession, bucket: str, pool_id: int) -> list[En
     return [_entry(vhost) for vhost in vhosts if vhost.enabled]
 
 
+async def served_copies(
+    session: AsyncSession, copies: Collection[tuple[str, int]]
+) -> set[tuple[str, int]]:
+    """Which of these copies (bucket and pool id) some vhost serves, enabled or not."""
+    return await bucket_queries.served_copies(session, copies)
+
+
 async def ensure_bucket_route(
     work: Work,
     gateway: Gateway,
@@ -108,7 +115,7 @@ async def ensure_bucket_route(
     for route in new:
         work.audit("create", "route", route.id, after=rows.row_fields(route))
     flags = [(vhosts[route.vhost_id].server_name, bucket) for route in new]
-    mark_changed(work, gateway, flags=flags)
+    mark_changed(work, gateway, flags=flags, loads_all=True)  # the move's end is a flag
     return list(routes.values())
 
 

@@ -11,6 +11,7 @@ from holdfast.kernel.work import Role
 from holdfast.migrations import tables
 from holdfast.migrations.model import Phase
 from holdfast.migrations.pages import moves, new
+from holdfast.migrations.service import reading
 
 __all__ = ["contribute", "routers"]
 
@@ -66,12 +67,12 @@ async def _needs(_: Services, session: AsyncSession) -> Sequence[Need]:
         for row in await tables.active_migrations(session)
         if row.error_msg
     ]
-    orphans = await tables.orphaned_sources(session)
+    orphans = await reading.left_behind(session)
     if orphans:
-        bytes_left = sum(row.bytes_total for row in orphans)
+        bytes_left = sum(row.bytes_done for row in orphans)
         needs.append(
             Need(
-                title=f"Left on old pools by moves: {len(orphans)}",
+                title=f"Left behind by moves: {len(orphans)}",
                 detail=f"{size(bytes_left)} that no client reaches; kept until you delete them.",
                 href="/web/migrations/orphaned",
                 action="Look through them",

@@ -57,11 +57,11 @@ async def list_page(request: Request, session: ReadDep) -> Response:
 
 @router.get("/orphaned")
 async def orphaned(request: Request, session: ReadDep) -> Response:
-    """Copies on old pools that no client reaches."""
+    """Copies that moves left and that no client reaches."""
     return await page(
         request,
         "migrations/orphaned.html.j2",
-        moves=await tables.orphaned_sources(session),
+        moves=await reading.left_behind(session),
         pools=await pool_names(session),
     )
 

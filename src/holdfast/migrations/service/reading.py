@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway.service.orphans import Purge, purge_copy
-from holdfast.gateway.service.routing import entrances
-from holdfast.kernel.errors import AppError, BadRequest, NotFound
+from holdfast.gateway.service.routing import entrances, served_copies
+from holdfast.kernel.errors import AppError, BadRequest, NotFound, Unavailable
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.work import Actor
 from holdfast.migrations import tables
-from holdfast.migrations.model import Phase
 from holdfast.migrations.service.wish import LOOK_SECONDS, client_for
 from holdfast.migrations.tables import MigrationLogRow, MigrationRow
 
@@ -42,12 +41,36 @@ async def lines(
     return await tables.log_lines(session, migration_id, limit=limit)
 
 
+async def left_behind(session: AsyncSession) -> list[MigrationRow]:
+    """The newest migration of each copy that was left somewhere and that no vhost serves.
+
+    What an unfinished move goes on with is left out.
+    """
+    copies: dict[tuple[str, int], MigrationRow] = {}
+    for row in await tables.ended_with_leftovers(session):
+        assert row.orphaned_source_pool_id is not None
+        copies.setdefault((row.bucket, row.orphaned_source_pool_id), row)
+    in_use = await served_copies(session, copies)
+    for row in await tables.active_migrations(session):
+        in_use |= {(row.bucket, row.src_pool_id), (row.bucket, row.dst_pool_id)}
+    return [row for copy, row in copies.items() if copy not in in_use]
+
+
 async def source_buckets(services: Services, pool_id: int) -> list[str]:
-    """Buckets of a pool that some vhost serves from it: those that can be moved away."""
+    """Buckets of a pool that some vhost serves from it: those that can be moved away.
+
+    Raises ``BadRequest``, and ``Unavailable`` when the pool does not answer in time.
+    """
     async with services.database.read() as session:
         client = await _client(session, services, pool_id)
-    async with asyncio.timeout(LOOK_SECONDS), client:
-        names = await client.list_buckets()
+    try:
+        async with asyncio.timeout(LOOK_SECONDS), client:
+            names = await client.list_buckets()
+    except TimeoutError:
+        raise Unavailable(
+            f"Pool {pool_id} does not tell its buckets: no answer within {LOOK_SECONDS:.0f} s",
+            hint="is its server running?",
+        ) from None
     async with services.database.read() as session:
         return [name for name in sorted(names) if await entrances(session, name, pool_id)]
 
@@ -99,16 +122,16 @@ async def _bucket_reason(client: S3Client | None, bucket: str) -> str:
 async def purge_source(
     services: Services, actor: Actor, migration_id: int, *, confirm: str, dry_run: bool
 ) -> Purge:
-    """Delete the copy that a finished migration left on its source. Never a live one.
+    """Delete the copy that a migration left behind. Never a live one.
 
     Raises ``NotFound``, ``BadRequest``, ``Invalid`` without the confirmation, ``Conflict`` when it
     is live.
     """
     async with services.database.read() as session:
         row = await show(session, migration_id)
-    if row.phase != Phase.DONE or row.orphaned_source_pool_id is None:
+    if row.orphaned_source_pool_id is None:
         raise BadRequest(
-            f"Migration {migration_id} left no source copy to purge (it is {row.phase})",
+            f"Migration {migration_id} left no copy to purge (it is {row.phase})",
             hint="see: holdfast migration orphaned",
         )
     purge = await purge_copy(
@@ -122,8 +145,5 @@ async def purge_source(
     )
     if not dry_run and not purge.errors:
         async with services.database.write(actor) as work:
-            mine = await work.session.get(MigrationRow, migration_id)
-            if mine is not None:
-                mine.orphaned_source_pool_id = mine.orphaned_source_prefix = None
-                mine.orphaned_at = None
+            await tables.forget_leftovers(work.session, row.bucket, row.orphaned_source_pool_id)
     return purge
