@@ -82,7 +82,14 @@ def _check(tested: TestResult) -> None:
 
 async def _reload(nginx: Nginx, number: int, wait_seconds: float) -> None:
     before = await nginx.reload()
-    if not await nginx.wait_loaded(number, before, timeout_seconds=wait_seconds):
+    loaded = await nginx.wait_loaded(number, before, timeout_seconds=wait_seconds)
+    if nginx.refusal:
+        raise NginxRefused(
+            "nginx cannot run with this configuration; nothing was changed",
+            hint="read nginx's words in the details: a port may be taken",
+            details=nginx.refusal,
+        )
+    if not loaded:
         raise Unavailable(
             "nginx accepted the configuration but does not run with it; nothing was changed",
             hint="read nginx's error log: a port may be taken, or the control port blocked",

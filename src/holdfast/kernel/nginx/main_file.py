@@ -20,6 +20,7 @@ class Build:
     main: Path
     pid: str
     access_log: str
+    error_log: str
     counts_requests: bool
     """Whether it has ``stub_status``."""
 
@@ -42,6 +43,8 @@ class MainFile:
     nested: bool = False
     """Our include line stands in a file that the main file includes."""
     pid: Path | None = None
+    error_logs: tuple[Path, ...] = ()
+    """Files that the master writes its own errors to."""
     access_logs: tuple[str, ...] = ()
     """Arguments of the ``access_log`` lines of its http block."""
     hash_sizes: bool = False
@@ -68,6 +71,7 @@ def parse_build(output: str) -> Build:
         main=prefix / words.get("conf-path", "conf/nginx.conf"),
         pid=words.get("pid-path", "logs/nginx.pid"),
         access_log=words.get("http-log-path", "logs/access.log"),
+        error_log=words.get("error-log-path", "logs/error.log"),
         counts_requests="--with-http_stub_status_module" in output.split(),
     )
 
@@ -87,7 +91,11 @@ def read_main(command: Sequence[str], build: Build, live_main: Path) -> MainFile
     prefix = Path(words_after(command, "-p") or build.prefix)
     path = prefix / (words_after(command, "-c") or build.main)
     main = MainFile(
-        path=path, prefix=prefix, pid=prefix / build.pid, access_logs=(build.access_log,)
+        path=path,
+        prefix=prefix,
+        pid=prefix / build.pid,
+        error_logs=_files(prefix, [build.error_log]),
+        access_logs=(build.access_log,),
     )
     try:
         nodes = parse(path.read_text(encoding="utf-8", errors="replace"))
@@ -108,16 +116,23 @@ def _facts(main: MainFile, nodes: Sequence[Node], live_main: Path) -> MainFile:
     logs = [
         " ".join(_quoted(a) for a in node.arguments) for node in http if node.name == "access_log"
     ]
+    errors = [top.arguments[0] for top in nodes if top.name == "error_log" and top.arguments]
     hash_sizes = any(node.name.startswith("server_names_hash_") for node in everything)
     return replace(
         main,
         include=direct[0] if direct else None,
         nested=bool(ours) and not direct,
         pid=main.prefix / pids[-1] if pids else main.pid,
+        error_logs=_files(main.prefix, errors) if errors else main.error_logs,
         access_logs=tuple(logs) or main.access_logs,
         hash_sizes=hash_sizes,
         climbs=any(node.name == "include" and ".." in node.arguments[0] for node in own),
     )
+
+
+def _files(prefix: Path, logs: Sequence[str]) -> tuple[Path, ...]:
+    """Those that are files: not stderr, syslog or memory."""
+    return tuple(prefix / log for log in logs if log != "stderr" and ":" not in log)
 
 
 def _is_ours(node: Node, folder: Path, live_main: Path) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.nginx import disk, master
+from holdfast.kernel.nginx.complaints import Complaints
 from holdfast.kernel.nginx.generations import MAIN, Candidate
 from holdfast.kernel.nginx.main_file import Build, MainFile, parse_build, read_main
 from holdfast.kernel.nginx.reload_mark import renew_mark
@@ -63,6 +64,9 @@ class Nginx:
         self.command = list(command) or default_command()
         self.root = nginx_dir
         self._build: Build | None = None
+        self._complaints: Complaints | None = None
+        self.refusal = ""
+        """Why nginx did not take the last reload, in its own words; empty when it did not say."""
 
     @property
     def control_port(self) -> int:
@@ -122,6 +126,8 @@ class Nginx:
         if pid is None:
             raise Unavailable("nginx is not running", hint=f"start it: {' '.join(self.command)}")
         before = master.serving_workers(pid)
+        self._complaints = Complaints((await self.main_file()).error_logs, pid)
+        self.refusal = ""
         with contextlib.suppress(OSError):  # whoever watches takes this reload for a death then
             renew_mark(self.root)
         if not master.signal_reload(pid):
@@ -136,7 +142,8 @@ class Nginx:
     ) -> bool:
         """Wait until generation ``number`` answers and no worker of ``before`` takes requests.
 
-        False when that did not come about in time: nginx goes on with what it had.
+        False when that did not come about in time, or nginx has told in its error log that it
+        gave up (then `refusal` has its words): nginx goes on with what it had.
         """
         started = time.monotonic()
         port = self.control_port
@@ -146,6 +153,9 @@ class Nginx:
             old = master.retire_succeeded(pid, before) if pid else frozenset()
             if answer is not None and answer[0] == number and not old:
                 return True
+            if self._complaints and (refusal := self._complaints.given_up()):
+                self.refusal = refusal
+                return False
             await asyncio.sleep(max(_WAIT_SECONDS, _WAIT_SHARE * waited))
         return False
 
