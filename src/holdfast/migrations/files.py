@@ -6,10 +6,12 @@ Enough to rebuild its row.
 import contextlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 FOLDER = "migrations"
+_NUMBERED = re.compile(r"migration-([0-9]{1,9})\.")
 
 
 def state_path(data_dir: Path, migration_id: int) -> Path:
@@ -20,6 +22,12 @@ def state_path(data_dir: Path, migration_id: int) -> Path:
 def done_path(data_dir: Path, migration_id: int) -> Path:
     """There for ever once it is done."""
     return data_dir / FOLDER / f"migration-{migration_id}.done.json"
+
+
+def highest_number(data_dir: Path) -> int:
+    """Of all migrations that left something here; 0: of none."""
+    paths = (data_dir / FOLDER).glob("migration-*")
+    return max((int(n[1]) for path in paths if (n := _NUMBERED.match(path.name))), default=0)
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Text, func, or_, select, update
+from sqlalchemy import BigInteger, ForeignKey, Index, Text, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -62,6 +62,19 @@ class MigrationLogRow(Base, kw_only=True):
     phase: Mapped[str]
     message: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
+
+
+async def highest_number(session: AsyncSession) -> int:
+    """The newest migration's; 0: there is none."""
+    return await session.scalar(select(func.max(MigrationRow.id))) or 0
+
+
+async def advance_numbers(session: AsyncSession) -> None:
+    """PostgreSQL's own counter does not see numbers that were given."""
+    highest = await highest_number(session)
+    if highest and session.get_bind().dialect.name == "postgresql":
+        query = text("SELECT setval(pg_get_serial_sequence('migration', 'id'), :highest)")
+        await session.execute(query.bindparams(highest=highest))
 
 
 async def migration_page(

@@ -6,15 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from holdfast.gateway.ports import Restored
 from holdfast.gateway.service import routing
 from holdfast.kernel.clock import now, parse_time
 from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import Work
+from holdfast.migrations import tables
 from holdfast.migrations.files import FOLDER
 from holdfast.migrations.jobs import MOVE
 from holdfast.migrations.model import Mode, Stage, is_over, phase_of
@@ -45,7 +43,7 @@ async def restore(
         if await work.session.get(MigrationRow, int(record["migration_id"])) is None:
             await _restore_one(work, services, known, record, result, only_ended=only_ended)
     await work.session.flush()
-    await _advance_ids(work.session)
+    await tables.advance_numbers(work.session)
     return result
 
 
@@ -160,12 +158,3 @@ def _read(path: Path, result: Restored) -> Record | None:
         result.warnings.append(f"{path.name}: not a record of a migration: {error}")
         return None
     return dict(record)
-
-
-async def _advance_ids(session: AsyncSession) -> None:
-    """PostgreSQL's own counter does not see ids that were given."""
-    if session.get_bind().dialect.name == "postgresql":
-        highest = await session.scalar(select(func.max(MigrationRow.id)))
-        if highest:
-            query = text("SELECT setval(pg_get_serial_sequence('migration', 'id'), :highest)")
-            await session.execute(query.bindparams(highest=highest))

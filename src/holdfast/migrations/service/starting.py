@@ -28,7 +28,7 @@ from holdfast.kernel.nginx.validate import bucket_name
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.s3.errors import S3Error
 from holdfast.kernel.work import Actor, Work
-from holdfast.migrations import tables
+from holdfast.migrations import files, tables
 from holdfast.migrations.jobs import MOVE
 from holdfast.migrations.model import (
     WAIVERS,
@@ -114,8 +114,7 @@ async def put_in(
         options=options.to_json(),
         created_at=moment,
     )
-    session.add(row)
-    await session.flush()
+    await _add(session, services.settings, row)
     await ensure_bucket_route(
         work,
         services.get(Gateway),
@@ -141,6 +140,18 @@ async def put_in(
     work.audit("create_migration", "migration", row.id, after=after)
     work.emit("migration", "created", {"id": row.id, "bucket": row.bucket, "phase": row.phase})
     return row
+
+
+async def _add(session: AsyncSession, settings: Settings, row: MigrationRow) -> None:
+    """Never under a number that has a record on disk: its row may be gone with a pool."""
+    taken = await asyncio.to_thread(files.highest_number, settings.data_dir)
+    is_behind = await tables.highest_number(session) < taken
+    if is_behind:
+        row.id = taken + 1
+    session.add(row)
+    await session.flush()
+    if is_behind:
+        await tables.advance_numbers(session)
 
 
 async def adopt(work: Work, migration_id: int) -> None:
