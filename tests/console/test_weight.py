@@ -52,7 +52,7 @@ async def test_the_first_page_is_light(
     await console.faults()  # events come in order
     requests = weight.requests
     total = sum(size for _, size in requests)
-    assert any(url.endswith("/api/events") for url, _ in requests), requests
+    assert any("/api/events" in url for url, _ in requests), requests
     assert any("htmx" in url for url, _ in requests), requests
     record_property("first page, bytes", round(total))
     record_property("first page, requests", len(requests))

@@ -1,5 +1,6 @@
 """One worker: what becomes of a job, on SQLite and on PostgreSQL."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,9 @@ async def test_a_job_runs_its_steps_once_and_shows_them(
         )
         job = await state_of(services.database, job_id, JobState.DONE, JobState.FAILED)
         async with services.database.read() as session:
-            kinds = [event.kind for event in await events_after(session, 0, topics=["job"])]
+            events = await events_after(session, 0, topics=["job"])
+            kinds = [event.kind for event in events if event.kind != "step"]
+            steps = [json.loads(event.data) for event in events if event.kind == "step"]
             ends, _ = await audit_page(session, limit=5, offset=0, entity_type="sample")
     assert job.state is JobState.DONE, job.error
     assert job.title == "copy it"
@@ -57,6 +60,9 @@ async def test_a_job_runs_its_steps_once_and_shows_them(
     ]
     assert f"verify {job_id} 42" in evidence.lines()
     assert kinds == ["submitted", "started", "progress", "ended"]
+    assert [(s["id"], s["number"], s["state"]) for s in steps] == [
+        (job_id, number, state) for number in (1, 2, 3) for state in ("running", "done")
+    ]
     assert len(ends) == 1
 
 
@@ -67,8 +73,17 @@ async def test_a_step_that_fails_is_tried_again_and_its_attempts_are_counted(
     async with engine_here(tmp_path / "data", database_url) as services:
         job_id = await submit(services.database, "sample.flaky", args)
         job = await state_of(services.database, job_id, JobState.DONE, JobState.FAILED)
+        async with services.database.read() as session:
+            events = await events_after(session, 0, topics=["job"])
     assert job.state is JobState.DONE
     assert [s.attempts for s in job.steps or []] == [1, 3, 1]
+    steps = [json.loads(event.data) for event in events if event.kind == "step"]
+    tried = [(s["state"], s["attempts"]) for s in steps if s["number"] == 2]
+    assert tried == [
+        (state, attempt)
+        for attempt, end in ((1, "retrying"), (2, "retrying"), (3, "done"))
+        for state in ("running", end)
+    ]
 
 
 async def test_a_failure_that_another_attempt_cannot_mend_is_not_tried_again(

@@ -52,7 +52,9 @@ routers: list[APIRouter] = [
 
 def contribute(services: Services) -> None:
     """Templates, navigation, search, and what the overview tells of the gateway."""
-    console_parts(services).templates["gateway"] = "holdfast.gateway.pages"
+    parts = console_parts(services)
+    parts.templates["gateway"] = "holdfast.gateway.pages"
+    parts.topics.append("gateway")
     vhost_parts.contribute(services)
     pool_parts.contribute(services)
     bucket_parts.contribute(services)

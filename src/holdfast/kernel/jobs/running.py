@@ -19,7 +19,7 @@ from holdfast.kernel.jobs.registry import JobKind, StepSpec, kind_named
 from holdfast.kernel.jobs.tables import JobStepRow
 from holdfast.kernel.logging import get_logger
 from holdfast.kernel.services import Services
-from holdfast.kernel.work import SYSTEM
+from holdfast.kernel.work import SYSTEM, Work
 
 MAX_OUTAGES = 120
 """How often a step finds no database before that counts as its failure."""
@@ -199,6 +199,7 @@ class DurableSteps:
                 work.session.add(row)
             row.name, row.state, row.finished_at = spec.name, StepState.RUNNING, None
             row.attempts += 1
+            _tell_of_step(work, row)
 
     async def _ends(
         self, ctx: JobContext, number: int, state: StepState, error: str | None
@@ -207,6 +208,12 @@ class DurableSteps:
             row = await work.session.get_one(JobStepRow, (ctx.job_id, number))
             row.state, row.error = state, error
             row.finished_at = None if state is StepState.RETRYING else now()
+            _tell_of_step(work, row)
+
+
+def _tell_of_step(work: Work, row: JobStepRow) -> None:
+    said = {name: getattr(row, name) for name in ("number", "name", "state", "attempts", "error")}
+    work.emit("job", "step", {"id": row.job_id, **said})
 
 
 async def patiently(write: Callable[[], Awaitable[R]]) -> R:

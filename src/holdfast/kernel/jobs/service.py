@@ -132,6 +132,12 @@ async def list_jobs(
     return [_job_view(row) for row in rows], total
 
 
+async def jobs_under_way(session: AsyncSession, limit: int) -> tuple[list[JobView], int]:
+    """Jobs that have not ended, those that wait last, oldest first, and how many in all."""
+    rows, total = await tables.jobs_under_way(session, limit)
+    return [_job_view(row) for row in rows], total
+
+
 async def show_job(session: AsyncSession, job_id: str) -> JobView:
     """One job with its steps. Raises ``NotFound``."""
     row = await _job(session, job_id)

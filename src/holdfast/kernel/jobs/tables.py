@@ -139,6 +139,14 @@ async def job_page(
     return (await session.scalars(page)).all(), total
 
 
+async def jobs_under_way(session: AsyncSession, limit: int) -> tuple[Sequence[JobRow], int]:
+    """Jobs that have not ended, those that wait last, and how many there are in all."""
+    query = select(JobRow).where(JobRow.state.in_(UNFINISHED))
+    total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    page = query.order_by(JobRow.state == JobState.WAITING, JobRow.seq).limit(limit)
+    return (await session.scalars(page)).all(), total
+
+
 async def jobs_in(session: AsyncSession, states: Iterable[JobState]) -> Sequence[JobRow]:
     """All jobs in these states, in the order of their submission."""
     query = select(JobRow).where(JobRow.state.in_(list(states))).order_by(JobRow.seq)

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import AppError, Forbidden, TooMany, Unauthenticated
+from holdfast.kernel.events import newest_event_id
 from holdfast.kernel.identity import sessions, tables
 from holdfast.kernel.identity.caller import Caller
 from holdfast.kernel.identity.model import SEEN_STEP, LoginMethod, Visit, local_path
@@ -78,6 +79,8 @@ class TokenDoor:
             request.state.actor = caller.actor if caller else None
             request.state.session = caller.session if caller else None
             check_rights(request, caller)
+            if caller and wants_page(request):
+                request.state.known_until = await _newest_event(request)
         except AppError as error:
             answer = await _refusal(request, error)
             await answer(scope, receive, send)
@@ -180,6 +183,12 @@ async def caller_of(request: Request) -> Caller | None:
         return None
     async with services.database.read() as session:
         return await sessions.caller_of_cookies(session, cookies, services.settings)
+
+
+async def _newest_event(request: Request) -> int:
+    """What happened until this event is on the page: it is read after this."""
+    async with _services(request).database.read() as session:
+        return await newest_event_id(session)
 
 
 async def _touch(services: "Services", session_id: int, moment: "datetime") -> None:

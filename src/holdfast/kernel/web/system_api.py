@@ -126,6 +126,9 @@ async def events(
     request: Request,
     services: ServicesDep,
     topics: Annotated[str, Query(description="names with commas between; empty: all")] = "",
+    after: Annotated[
+        str, Query(description="begin after the event with this id; empty: with the next one")
+    ] = "",
 ) -> Response:
     """What happens, as it happens, as server-sent events; ``Last-Event-ID`` goes on from there."""
     wanted = tuple(topic.strip() for topic in topics.split(",") if topic.strip())
@@ -133,9 +136,8 @@ async def events(
     async def is_welcome() -> bool:
         return await caller_of(request) is not None
 
-    return await live.event_stream(
-        services, wanted, request.headers.get("last-event-id", ""), is_welcome
-    )
+    last = request.headers.get("last-event-id", "") or after
+    return await live.event_stream(services, wanted, last, is_welcome)
 
 
 async def database_problem(database: Database) -> str | None:

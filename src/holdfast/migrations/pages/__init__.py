@@ -23,6 +23,7 @@ def contribute(services: Services) -> None:
     """Navigation, search, what waits for the operator, figures."""
     parts = console_parts(services)
     parts.templates["migrations"] = "holdfast.migrations.pages"
+    parts.topics.append("migration")
     parts.nav.append(
         NavItem(
             title="Migrations",

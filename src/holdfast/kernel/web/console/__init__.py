@@ -10,6 +10,8 @@ A slice's pages live in its ``pages/`` room: ``routers``, ``contribute(services)
   in one transaction; then `render.see_other` (303), or the page again with the words at the fields.
 - A list keeps search, sort and page in the address: `listing.listing`.
 - A part that changes by itself has an id and ``data-live="topic ..."``: an event of the topic
-  fetches the page again and replaces it. Progress events only fill ``data-bind`` fields.
-- `registry.ConsoleParts` takes navigation, search, figures, and what needs the operator first.
+  fetches the page again and replaces it, once nobody works in it. Progress events only fill
+  ``data-bind`` fields.
+- `registry.ConsoleParts` takes navigation, search, figures, topics, and what needs the operator
+  first.
 """

@@ -76,6 +76,8 @@ class ConsoleParts:
     searchers: list[Searcher] = field(default_factory=list)
     needs: list[Needing] = field(default_factory=list)
     figures: list[Counting] = field(default_factory=list)
+    topics: list[str] = field(default_factory=lambda: ["job", "identity"])
+    """Topics of events that pages hear of."""
     templates: dict[str, str] = field(default_factory=dict)
     """Prefix of template names to the package whose folder ``templates`` has them."""
 

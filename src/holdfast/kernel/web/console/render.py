@@ -16,7 +16,6 @@ from holdfast import __version__
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.identity.model import local_path
 from holdfast.kernel.jobs import service as jobs
-from holdfast.kernel.jobs.model import JobState
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console import diffs, formats
 from holdfast.kernel.web.console.registry import ConsoleParts, console_parts
@@ -28,8 +27,10 @@ FLASH = "holdfast_flash"
 THEME = "holdfast_theme"
 PAGES = ("/web/", "/setup/")
 """Beginnings of addresses that people see."""
+COSTLY = ("check", "count", "sizes")
+"""Questions of an address that ask other servers: once, not at each event."""
 _FLASH_SECONDS = 30
-_JOBS_SHOWN = 8
+_JOBS_SHOWN = 20
 
 
 async def page(
@@ -44,7 +45,7 @@ async def page(
     """The page, whole, with the frame around it; ``alone``: with nothing around it."""
     services = services_of(request)
     actor: Actor | None = None if alone else getattr(request.state, "actor", None)
-    running = await _running_jobs(services) if actor else []
+    running, unfinished = await _running_jobs(services) if actor else ([], 0)
     parts = console_parts(services)
     text = _environment(services).get_template(template).render(
         request=request,
@@ -53,6 +54,10 @@ async def page(
         can=lambda role: actor is not None and actor.role >= Role[role.upper()],
         nav=_nav(parts, actor),
         running=running,
+        unfinished=unfinished,
+        topics=" ".join(parts.topics),
+        known_until=getattr(request.state, "known_until", None),
+        still=any(request.query_params.get(name) for name in COSTLY),
         flash=_flash(request),
         theme=_theme(request),
         **values,
@@ -134,12 +139,9 @@ def _make_environment(parts: ConsoleParts) -> Environment:
     return environment
 
 
-async def _running_jobs(services: Services) -> list[jobs.JobView]:
+async def _running_jobs(services: Services) -> tuple[list[jobs.JobView], int]:
     async with services.database.read() as session:
-        found, _ = await jobs.list_jobs(
-            session, limit=_JOBS_SHOWN, offset=0, states=(JobState.RUNNING, JobState.WAITING)
-        )
-    return found
+        return await jobs.jobs_under_way(session, _JOBS_SHOWN)
 
 
 def _nav(parts: ConsoleParts, actor: Actor | None) -> dict[str, list[Any]]:
