@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from holdfast.kernel.config import LoadedSettings, Settings, load_settings
-from holdfast.kernel.config_file import check_config, set_setting, setting_name
+from holdfast.kernel.config_file import KEPT_FILES, check_config, set_setting, setting_name
 from holdfast.kernel.errors import Invalid, NotFound
 
 
@@ -92,6 +92,18 @@ def test_a_file_that_was_private_stays_so(loaded: LoadedSettings) -> None:
     loaded.config_file.chmod(0o600)
     set_setting(loaded, "port", 2)
     assert loaded.config_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_wrong_change_is_undone_with_the_file_that_was_before(loaded: LoadedSettings) -> None:
+    path = loaded.config_file
+    for port in range(1, KEPT_FILES + 4):
+        set_setting(loaded, "port", port)
+    set_setting(loaded, "port", KEPT_FILES + 3)  # no change: nothing is pushed out
+    kept = [path.with_name(f"{path.name}.{number}") for number in range(1, KEPT_FILES + 1)]
+    found = [file.read_text() for file in kept]
+    assert found == [f"port = {KEPT_FILES + 3 - number}\n" for number in range(1, KEPT_FILES + 1)]
+    assert {file.stat().st_mode & 0o777 for file in kept} == {0o600}
+    assert sorted(path.parent.iterdir()) == sorted([path, *kept])
 
 
 def test_a_refused_secret_is_not_repeated(loaded: LoadedSettings) -> None:

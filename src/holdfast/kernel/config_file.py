@@ -38,6 +38,8 @@ GONE_NAMES = {
     "rclone_path": "rclone comes with Holdfast, and its own S3 client moves buckets",
 }
 """Settings of that tool which have nothing to set here, and why."""
+KEPT_FILES = 5
+"""Earlier contents of the file that are kept beside it."""
 _FILE_MODE = 0o644
 _SECRET_FILE_MODE = 0o600
 
@@ -103,16 +105,34 @@ def check_config(text: str, path: Path) -> None:
 
 
 def write_config(path: Path, text: str) -> None:
-    """Put ``text`` in the file's place at once; with secrets in it only the owner may read it."""
+    """Put ``text`` in the file's place at once; with secrets in it only the owner may read it.
+
+    What was there before is kept beside it as ``.1``, older ones as ``.2`` and so on.
+    """
     values = tomllib.loads(text)
     mode = _SECRET_FILE_MODE if any(values.get(name) for name in SECRET_SETTINGS) else _FILE_MODE
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         mode &= path.stat().st_mode
-    path.parent.mkdir(parents=True, exist_ok=True)
+        if text != (before := path.read_text(errors="surrogateescape")):
+            _keep(path, before)
+    _put(path, text, mode)
+
+
+def _keep(path: Path, text: str) -> None:
+    """Only for its owner: whoever could read the file may not read what it once held."""
+    for number in range(KEPT_FILES - 1, 0, -1):
+        older = path.with_name(f"{path.name}.{number}")
+        if older.exists():
+            older.replace(path.with_name(f"{path.name}.{number + 1}"))
+    _put(path.with_name(f"{path.name}.1"), text, _SECRET_FILE_MODE)
+
+
+def _put(path: Path, text: str, mode: int) -> None:
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", errors="surrogateescape") as file:
             file.write(text)
             file.flush()
             os.fchmod(file.fileno(), mode)
