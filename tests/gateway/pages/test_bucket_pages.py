@@ -17,7 +17,7 @@ from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server, nanio_server, two
 
 pytestmark = pytest.mark.real
 MANY = 10_000
-MOST_STATEMENTS = 8
+MOST_STATEMENTS = 10
 
 
 @dataclass(slots=True)
