@@ -61,7 +61,8 @@ def _build() -> None:
     ):
         for noun in slice_nouns:
             app.add_typer(noun)
-    app.command("whoami")(command(holdfast.commands.system.WHOAMI))
+    for verb in (holdfast.commands.system.WHOAMI, holdfast.commands.system.HEALTH):
+        app.command(verb.name)(command(verb))
 
 
 _build()

@@ -81,6 +81,10 @@ def test_a_node_gets_its_user_and_the_secret_key_is_never_an_argument(served: Ma
     assert "node-secret" not in str(of_member)
 
 
+def test_the_health_of_a_server_is_asked_by_a_command(served: Machine) -> None:
+    assert ok(served, "health")["db_ok"] is True
+
+
 def test_where_nothing_is_orphaned_the_result_says_so(served: Machine) -> None:
     assert served.run("orphaned", "list").stdout == "No orphaned data found.\n"
     assert ok(served, "orphaned", "list") == []

@@ -21,7 +21,7 @@ VERBS: dict[str, tuple[Verb, ...]] = {
     "route": nouns.ROUTES,
     "bucket": nouns.BUCKETS,
     "config": files.FILES,
-    "": (files.REBUILD, system.WHOAMI),
+    "": (files.REBUILD, system.WHOAMI, system.HEALTH),
     "migration": migrations.MIGRATIONS,
     "orphaned": (migrations.ORPHANED,),
     "job": system.JOBS,

@@ -174,6 +174,7 @@ def nouns() -> Sequence[typer.Typer]:
 
 
 WHOAMI = Verb(name="whoami", path="/api/whoami", help="Show who this token speaks for.")
+HEALTH = Verb(name="health", path="/api/health", help="Show whether the server is well.")
 
 
 def _group() -> None:
