@@ -1,5 +1,6 @@
 """The calls of the API, on a running server with real pools and a real nginx."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,36 @@ async def test_buckets_that_can_be_moved_away_are_listed(site: Site) -> None:
     found = (await site.api.get(f"/api/migrations/source-buckets?pool_id={site.ids[OLD]}")).json()
     assert "here" in found["buckets"]
     assert "gone" not in found["buckets"]
+
+
+async def test_a_vhost_over_the_old_copy_is_warned_of_and_keeps_it_from_the_purge(
+    site: Site,
+) -> None:
+    await site.fill("linked")
+    over = {"name": "over", "type": "http", "source_nanio_pool_id": site.ids[OLD]}
+    pool = f"/api/pools/{(await site.api.post('/api/pools', json=over)).json()['id']}"
+    await site.api.post(f"{pool}/members", json={"address": "127.0.0.1:9"})
+    (shown, *_) = (await site.api.get("/api/vhosts")).json()
+    web = {"server_name": "web.localhost", "ssl": False, "listen_port": shown["listen_port"]}
+    web["default_pool_id"] = int(pool.rpartition("/")[2])
+    vhost = f"/api/vhosts/{(await site.api.post('/api/vhosts', json=web)).json()['id']}"
+    made = await site.api.post(f"{vhost}/http-bucket-routes/linked")
+    assert made.status_code == 201, made.text
+    assert any("'web.localhost'" in line for line in (await site.plan("linked"))["warnings"])
+    found = await site.moved("linked")
+    assert "'web.localhost'" in found["cascade_warnings"]
+    record = Path(site.fleet.directory) / f"holdfast/migrations/migration-{found['id']}.done.json"
+    async with asyncio.timeout(10):
+        while not record.exists():
+            await asyncio.sleep(0.02)
+    assert json.loads(record.read_text())["swept_http_vhosts"] == ["web.localhost"]
+    assert (await site.api.get(f"{vhost}/http-bucket-routes")).json()["routes"] == []
+    purge, body = f"/api/migrations/{found['id']}/purge-source", {"confirm": "linked"}
+    refused = await site.api.post(purge, json=body)
+    assert refused.status_code == 409, refused.text
+    assert "over" in refused.json()["detail"]
+    assert (await site.api.delete(vhost)).status_code == 204
+    assert (await site.api.post(purge, json=body)).json()["deleted"] == 3
 
 
 async def test_nothing_is_stale_on_a_sound_site(site: Site) -> None:

@@ -136,6 +136,12 @@ async def pools_over(session: AsyncSession, pool_id: int) -> set[int]:
     return shared | set(await session.scalars(linked))
 
 
+async def http_pools_over(session: AsyncSession, pool_id: int) -> Sequence[PoolRow]:
+    """``http`` pools that show the data of this pool."""
+    query = select(PoolRow).where(PoolRow.source_nanio_pool_id == pool_id)
+    return (await session.scalars(query.order_by(PoolRow.name))).all()
+
+
 async def prefix_routes_into(
     session: AsyncSession, pool_ids: Collection[int], bucket: str
 ) -> Sequence[Any]:

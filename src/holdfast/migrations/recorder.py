@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.service.routing import finish_move
+from holdfast.gateway.service.routing import finish_move, sweep_http_routes
 from holdfast.kernel.clock import iso_time, now
 from holdfast.kernel.errors import NotFound, Unavailable
 from holdfast.kernel.jobs.context import JobContext
@@ -45,6 +45,7 @@ class Recorder:
         self._written: Amounts | None = None
         self._objects, self._bytes = Pace(), Pace()
         self._cancel_seen = False
+        self._swept: list[str] = []
         self.ended: Stage | None = None
 
     @property
@@ -116,13 +117,18 @@ class Recorder:
         async def change(work: Work, row: MigrationRow) -> None:
             self._put_amounts(row)
             _end(row, stage, message)
+            gateway = self._ctx.services.get(Gateway)
             await finish_move(
                 work,
-                self._ctx.services.get(Gateway),
+                gateway,
                 vhost_ids=[entrance.vhost_id for entrance in self._move.entrances],
                 bucket=row.bucket,
                 pool_id=row.dst_pool_id if done else row.src_pool_id,
             )
+            if done:
+                self._swept = await sweep_http_routes(
+                    work, gateway, bucket=row.bucket, pool_id=row.src_pool_id
+                )
             after = {"bucket": row.bucket, "phase": row.phase, "error": row.error_msg}
             work.audit(AUDIT_ACTIONS[stage], "migration", row.id, after=after)
 
@@ -219,7 +225,8 @@ class Recorder:
         stage = Stage(row.stage)
         state = files.state_path(data_dir, row.id)
         if stage is Stage.DONE:
-            files.write_record(files.done_path(data_dir, row.id), _done_record(row, self._move))
+            record = _done_record(row, self._move) | {"swept_http_vhosts": self._swept}
+            files.write_record(files.done_path(data_dir, row.id), record)
         if stage in {Stage.DONE, Stage.CANCELLED}:
             files.remove_record(state)
         else:

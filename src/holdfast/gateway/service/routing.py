@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import bucket_queries, queries
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.publish import mark_changed
+from holdfast.gateway.publish import Waiting, mark_changed
 from holdfast.gateway.service import rows
+from holdfast.gateway.service.routes import delete_route
 from holdfast.gateway.tables import RouteRow, VhostRow
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import BadRequest, Conflict
@@ -78,6 +79,35 @@ async def served_copies(
     return await bucket_queries.served_copies(session, copies)
 
 
+async def ways_through_http(
+    session: AsyncSession, bucket: str, pool_id: int
+) -> list[tuple[VhostRow, RouteRow | None, str]]:
+    """Vhosts that show a bucket through an ``http`` pool over this pool.
+
+    Each with its own route of the bucket (None: by default) and the name of the ``http`` pool.
+    """
+    return [
+        (vhost, route, pool.name)
+        for pool in await bucket_queries.http_pools_over(session, pool_id)
+        for vhost, route in await queries.vhosts_serving(session, bucket, pool.id)
+    ]
+
+
+async def sweep_http_routes(
+    work: Work, gateway: Gateway, *, bucket: str, pool_id: int
+) -> list[str]:
+    """Delete the routes of a bucket to ``http`` pools over a pool that it has left.
+
+    Gives the names of their vhosts. A route with directives stays: they may keep somebody out.
+    """
+    swept = []
+    for vhost, route, _ in await ways_through_http(work.session, bucket, pool_id):
+        if route is not None and route.plain:
+            await delete_route(work, gateway, vhost.id, route.id)
+            swept.append(vhost.server_name)
+    return swept
+
+
 async def ensure_bucket_route(
     work: Work,
     gateway: Gateway,
@@ -115,7 +145,7 @@ async def ensure_bucket_route(
     for route in new:
         work.audit("create", "route", route.id, after=rows.row_fields(route))
     flags = [(vhosts[route.vhost_id].server_name, bucket) for route in new]
-    mark_changed(work, gateway, flags=flags, loads_all=True)  # the move's end is a flag
+    mark_changed(work, gateway, flags=flags, waiting=Waiting.LOADED)  # its end is a flag
     return list(routes.values())
 
 

@@ -22,6 +22,7 @@ from holdfast.migrations.move import Hopeless, Move, Side
 from holdfast.migrations.preflight import bucket_problems, check_sides, destination_problem
 from holdfast.migrations.service.destination import first_page, is_ours, refused_by
 from holdfast.migrations.service.starting import check_source, check_wish
+from holdfast.migrations.service.staying import staying_behind
 from holdfast.migrations.service.wish import Wish
 
 SHOWN_KEYS = 20
@@ -60,6 +61,7 @@ async def plan(services: Services, wish: Wish) -> Plan:
         source = await side_of(session, gateway, wish.source_id)
         destination = await side_of(session, gateway, wish.destination_id)
         vhosts = [e.name for e in await entrances(session, wish.bucket, source.pool_id)]
+        warnings = await staying_behind(session, wish.bucket, source.pool_id)
     await check_source(services, wish)
     move = Move(
         migration_id=0,
@@ -89,6 +91,7 @@ async def plan(services: Services, wish: Wish) -> Plan:
                 transfers=wish.options.transfers,
                 limit=wish.options.bandwidth_bytes_per_second,
             ),
+            warnings=warnings,
         )
         result.conflicts += refusal
         await _keys(comparison, result, found)

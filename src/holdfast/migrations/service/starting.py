@@ -45,6 +45,7 @@ from holdfast.migrations.service.destination import (
     is_ours,
     refused_by,
 )
+from holdfast.migrations.service.staying import staying_behind
 from holdfast.migrations.service.wish import LOOK_SECONDS, Wish, client_for
 from holdfast.migrations.tables import MigrationRow
 
@@ -103,6 +104,7 @@ async def put_in(
     options = wish.options
     if await is_ours(session, wish):
         options = dataclasses.replace(options, admitted=True)
+    staying = await staying_behind(session, wish.bucket, wish.source_id)
     moment = now()
     row = MigrationRow(
         vhost_id=first_vhost_id or vhosts[0].vhost_id,
@@ -112,6 +114,7 @@ async def put_in(
         mode=wish.mode.value,
         vhosts=json.dumps([vhost.as_json() for vhost in vhosts]),
         options=options.to_json(),
+        cascade_warnings="\n".join(staying) or None,
         created_at=moment,
     )
     await _add(session, services.settings, row)
