@@ -109,6 +109,11 @@ def _timers(services: Services) -> list[Timer]:
             settings.bucket_sync_interval_seconds,
             lambda: gateway.discover_buckets(services),
         ),
+        Timer(
+            "member check",
+            settings.member_check_interval_seconds,
+            lambda: gateway.watch_members(services),
+        ),
         Timer("drift", settings.drift_interval_seconds, lambda: gateway.watch_drift(services)),
         Timer("backup", settings.backup_interval_seconds, lambda: backup_if_due(services)),
         Timer(

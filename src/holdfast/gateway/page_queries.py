@@ -9,7 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from holdfast.gateway.model import ROOT_PREFIX
-from holdfast.gateway.tables import MemberRow, NodeConfigRow, PoolRow, RouteRow, VhostRow
+from holdfast.gateway.tables import (
+    MemberRow,
+    NodeConfigRow,
+    PoolRow,
+    RouteRow,
+    SilentMemberRow,
+    VhostRow,
+)
 from holdfast.kernel.web.console.listing import Listing, like
 
 ESCAPE = "\\"
@@ -18,6 +25,13 @@ _MEMBERS = (
 )
 _ENABLED = (
     select(func.count())
+    .where(MemberRow.pool_id == PoolRow.id, MemberRow.enabled)
+    .correlate(PoolRow)
+    .scalar_subquery()
+)
+_SILENT = (
+    select(func.count(SilentMemberRow.member_id))
+    .join(MemberRow)
     .where(MemberRow.pool_id == PoolRow.id, MemberRow.enabled)
     .correlate(PoolRow)
     .scalar_subquery()
@@ -48,6 +62,8 @@ class PoolLine:
     routes: int
     vhosts: int
     """Vhosts whose default pool it is."""
+    silent: int = 0
+    """Enabled members that do not answer."""
 
     def __getitem__(self, name: str) -> object:
         """The pool's own column, for a table's checkboxes."""
@@ -78,14 +94,21 @@ async def pool_lines(session: AsyncSession, asked: Listing) -> tuple[list[PoolLi
     """One page of the pools that are asked for, and how many there are in all."""
     where = _pools_with(asked)
     total = await session.scalar(select(func.count()).select_from(PoolRow).where(*where)) or 0
-    query = select(PoolRow, _MEMBERS, _ENABLED).where(*where)
+    query = select(PoolRow, _MEMBERS, _ENABLED, _SILENT).where(*where)
     found = (await session.execute(_page(query, asked, POOL_SORTS[asked.sort], PoolRow.id))).all()
     ids = [row[0].id for row in found]
     routes = await _counted(session, RouteRow.pool_id, ids, RouteRow.path_prefix != ROOT_PREFIX)
     vhosts = await _counted(session, VhostRow.default_pool_id, ids)
     lines = [
-        PoolLine(pool, members, enabled, routes.get(pool.id, 0), vhosts.get(pool.id, 0))
-        for pool, members, enabled in found
+        PoolLine(
+            pool,
+            members,
+            enabled,
+            routes.get(pool.id, 0),
+            vhosts.get(pool.id, 0),
+            silent,
+        )
+        for pool, members, enabled, silent in found
     ]
     return lines, total
 
@@ -241,6 +264,9 @@ def _pools_with(asked: Listing) -> list[ColumnElement[bool]]:
         where.append(PoolRow.type == asked.others["type"])
     if asked.others.get("state") == "idle":
         where.append(~exists().where(MemberRow.pool_id == PoolRow.id, MemberRow.enabled))
+    if asked.others.get("state") == "silent":
+        silent = select(MemberRow.pool_id).join(SilentMemberRow).where(MemberRow.enabled)
+        where.append(PoolRow.id.in_(silent))
     if asked.q:
         pattern = like(asked.q)
         at = select(MemberRow.pool_id).where(MemberRow.address.ilike(pattern, escape=ESCAPE))

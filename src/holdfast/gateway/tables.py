@@ -48,6 +48,18 @@ class MemberRow(Base, kw_only=True):
     updated_at: Mapped[datetime]
 
 
+class SilentMemberRow(Base, kw_only=True):
+    """A member that took no connection when it was last asked, with what was wrong."""
+
+    __tablename__ = "silent_member"
+
+    member_id: Mapped[int] = mapped_column(
+        ForeignKey("pool_member.id", ondelete="CASCADE"), primary_key=True
+    )
+    problem: Mapped[str]
+    since: Mapped[datetime]
+
+
 class CredentialRow(Base, kw_only=True):
     """The S3 keys of a pool, sealed."""
 

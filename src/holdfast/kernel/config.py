@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     bucket_sync_interval_seconds: int = Field(
         300, ge=0, description="Pause between bucket discoveries, in seconds; 0: never."
     )
+    member_check_interval_seconds: int = Field(
+        30, ge=0, description="Pause between connections to the members, in seconds; 0: never."
+    )
     drift_interval_seconds: int = Field(
         60, ge=0, description="Pause between drift checks, in seconds; 0: never."
     )

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway import page_queries
+from holdfast.gateway import page_queries, silence_queries
+from holdfast.gateway.silence_queries import SilentMember
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.registry import Figure, Hit, NavItem, Need, console_parts
 from holdfast.kernel.work import Role
 
 FOUND = 8
 NEEDS_SHOWN = 5
+NAMED = 3
+SILENT_READ = 1000
+_NONE_LEFT = "No other member is enabled: clients of this pool get errors."
 
 
 def contribute(services: Services) -> None:
@@ -76,7 +80,44 @@ async def _needs(_: Services, session: AsyncSession) -> Sequence[Need]:
             topic="gateway",
         )
         needs.append(more)
-    return needs
+    return [*needs, *await _silent(session)]
+
+
+async def _silent(session: AsyncSession) -> list[Need]:
+    """Pools some of whose members do not answer: those that answer nobody first."""
+    by_pool: dict[int, list[SilentMember]] = {}
+    for member in await silence_queries.silent_members(session, limit=SILENT_READ):
+        by_pool.setdefault(member.pool_id, []).append(member)
+    enabled = await silence_queries.enabled_in(session, list(by_pool))
+    needs = [_need_of(found, enabled[number]) for number, found in by_pool.items()]
+    needs.sort(key=lambda need: need.level)
+    if len(needs) <= NEEDS_SHOWN:
+        return needs
+    more = Need(
+        title=f"{len(needs) - NEEDS_SHOWN} more pools have members that do not answer",
+        detail="No connection was taken when they were last asked.",
+        href="/web/pools?state=silent",
+        action="See them all",
+        topic="gateway",
+    )
+    return [*needs[:NEEDS_SHOWN], more]
+
+
+def _need_of(found: list[SilentMember], enabled: int) -> Need:
+    """What one pool's silent members ask for."""
+    first, left = found[0], enabled - len(found)
+    names = ", ".join(member.address for member in found[:NAMED])
+    names += f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    verb = "does not answer" if len(found) == 1 else "do not answer"
+    return Need(
+        title=f"Pool {first.pool}: {names} {verb}",
+        detail=f"{first.problem}, since {first.since:%Y-%m-%d %H:%M:%S} UTC. "
+        + (f"{left} other{'s get' if left > 1 else ' gets'} the requests." if left else _NONE_LEFT),
+        href=f"/web/pools/{first.pool_id}?check=true#members",
+        action="Open the pool",
+        level="warn" if left else "bad",
+        topic="gateway",
+    )
 
 
 async def _figures(_: Services, session: AsyncSession) -> Sequence[Figure]:

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway import page_queries
+from holdfast.gateway import page_queries, silence_queries
 from holdfast.gateway.api.deps import PathId
 from holdfast.gateway.api.schemas import PoolCreate, PoolUpdate
 from holdfast.gateway.context import Gateway
@@ -97,6 +97,7 @@ async def show_pool(
     asked = listing(request, sorts=tuple(page_queries.MEMBER_SORTS), filters=("check",))
     members, found = await page_queries.member_lines(session, pool_id, asked)
     total, enabled = await page_queries.member_counts(session, pool_id)
+    silent = (await silence_queries.silent_in(session, [pool_id]))[pool_id]
     await session.close()
     checks = asked.others.get("check") == "true"
     reached = await reach(member.address for member in members) if checks else None
@@ -109,6 +110,7 @@ async def show_pool(
         found=found,
         total=total,
         enabled=enabled,
+        silent=silent,
         reached=reached,
         **shown,
     )

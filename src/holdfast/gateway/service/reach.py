@@ -1,6 +1,7 @@
 """Whether members take a connection, asked from here, where nginx stands too."""
 
 import asyncio
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from time import perf_counter
@@ -40,7 +41,8 @@ async def _connect(address: str) -> Reach:
     except TimeoutError:
         return Reach(None, f"no answer in {LONGEST_SECONDS:.0f} s")
     except OSError as error:
-        return Reach(None, error.strerror or str(error))
+        number = error.errno or 0  # a resolver's are negative
+        return Reach(None, os.strerror(number) if number > 0 else error.strerror or str(error))
     took = perf_counter() - began
     writer.transport.abort()
     return Reach(took)
