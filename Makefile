@@ -6,7 +6,8 @@ BIN := .venv/bin
 WORKERS ?= 3
 BOOTSTRAP := deploy/bootstrap.sh
 MODEL_TESTS := $(sort $(wildcard tests/*/test_model.py tests/*/*/test_model.py))
-TESTED_WITH := nginx rsync postgresql chromium-headless-shell
+BROWSER := chromium-headless-shell libatomic1
+TESTED_WITH := nginx rsync postgresql $(BROWSER)
 export NO_MKDOCS_2_WARNING := 1
 # With it set each of the thousand processes of a test run compiles every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -76,7 +77,7 @@ fix: ## Format, mend what ruff can mend, bring the tables of the reference up to
 
 .PHONY: bench
 bench: ## Run the benchmarks: ours against the bare tools, in one run.
-	@$(BOOTSTRAP) nginx rsync wrk chromium-headless-shell
+	@$(BOOTSTRAP) nginx rsync wrk $(BROWSER)
 	$(BIN)/python -m benchmarks $(BENCH)
 
 .PHONY: model
@@ -91,7 +92,7 @@ docs: ## Build the documentation into ./site.
 
 .PHONY: screenshots
 screenshots: ## Take the pictures of the console for the documentation, dark and light. PAGES="pools job" takes only these.
-	@$(BOOTSTRAP) nginx rsync chromium-headless-shell
+	@$(BOOTSTRAP) nginx rsync $(BROWSER)
 	$(BIN)/python -m docs.screenshots $(PAGES)
 
 .PHONY: changelog
