@@ -21,7 +21,7 @@ as_root() {
 is_installed() {
     case "$1" in
         postgresql) command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
-        libatomic1) ldconfig -p | grep -q 'libatomic\.so\.1' ;;
+        libatomic1) compgen -G '/usr/lib/*/libatomic.so.1' >/dev/null ;;
         python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
