@@ -35,6 +35,8 @@ class CopyTotals:
     """Keys whose part layout could not be found (at most 1,000): their ETag changes."""
     headers_lost: dict[str, str] = field(default_factory=dict)
     """Headers that the destination does not keep, each with a key it was seen on."""
+    tagged_key: str = ""
+    """A key whose object has tags, which are not copied; the first that was seen."""
     uncertain_keys: set[str] = field(default_factory=set)
     """Keys with a write on the destination that ended without an answer: it may still be at work
     there, and land after a later one. Copy them again once the server is quiet."""

@@ -45,6 +45,8 @@ class ObjectTransfer:
                     raise
                 return await self._delete(key)
             head = reader.head
+            if head.has_tags:
+                ends.totals.tagged_key = ends.totals.tagged_key or key
             if head.size_bytes > SMALL_BYTES:
                 if not force and await self._is_there(key, head):
                     return Outcome.SAME

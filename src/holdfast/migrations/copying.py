@@ -14,7 +14,7 @@ from holdfast.migrations.dirtylog_room import FULL
 from holdfast.migrations.model import Verify, may_hold, seconds_per_key
 from holdfast.migrations.move import Amounts, Hopeless, Parts, failed_keys
 from holdfast.migrations.patience import pause
-from holdfast.migrations.preflight import check_tokens
+from holdfast.migrations.preflight import check_tokens, refuse
 from holdfast.migrations.switch import drained, first_busy
 
 SETTLE_SECONDS = 1.0
@@ -185,14 +185,25 @@ class Copying:
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """Meanwhile read the log and tell how far it is. Raises `Cancelled`."""
+        """Meanwhile read the log and tell how far it is.
+
+        Raises `Cancelled`, and `Hopeless` for what would be lost unasked.
+        """
         async with alongside(self._watch):
             yield
+        self._check_tags()
+
+    def _check_tags(self) -> None:
+        """Only while the source serves: later losing them is better than failing a client."""
+        if key := self._parts.copier.totals.tagged_key:
+            problem = f"object {key!r} has tags, which are not moved"
+            refuse(self._parts.move.options, "tags", problem)
 
     async def _watch(self) -> None:
         parts = self._parts
         while True:
             parts.check_cancelled()
+            self._check_tags()
             await parts.nginx.log.read()
             parts.tell_amounts()
             await asyncio.sleep(LOOK_SECONDS)

@@ -272,6 +272,8 @@ def warnings_of(parts: Parts) -> list[str]:
         f"the destination does not keep the header {header} (for example of {key!r})"
         for header, key in sorted(totals.headers_lost.items())
     ]
+    if totals.tagged_key:
+        found.append(f"tags of objects are not moved (for example of {totals.tagged_key!r})")
     if totals.layout_unknown:
         found.append(
             f"{len(totals.layout_unknown)} objects get another ETag: their part layout is unknown "

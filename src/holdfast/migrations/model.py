@@ -73,6 +73,8 @@ WAIVERS = (
     "object_lock",
     "policy",
     "bucket_settings",
+    "acl",
+    "tags",
     "tokens",
     "canary",
     "log_space",

@@ -20,11 +20,12 @@ from holdfast.migrations.move import Hopeless, Move, Parts
 
 LOG_SPACE_BYTES = 4 * RESERVED_BYTES
 TOKEN_PAGE_KEYS = 50
-_SETTINGS = {
-    "object_lock": ("object-lock", "ObjectLockConfiguration"),
-    "bucket_settings": ("lifecycle", "LifecycleConfiguration"),
-}
-_POLICY = "policy"
+_SETTINGS = (
+    ("object_lock", "object-lock", "ObjectLockConfiguration"),
+    ("bucket_settings", "lifecycle", "LifecycleConfiguration"),
+    ("tags", "tagging", "Tagging"),
+)
+"""The waiver's name, the sub-resource, and the root of the answer of a server that knows it."""
 
 
 async def check_before_move(move: Move, parts: Parts, *, ours: bool) -> Options:
@@ -40,9 +41,9 @@ async def check_before_move(move: Move, parts: Parts, *, ours: bool) -> Options:
     problems = await asyncio.gather(*(bucket_problems(client, move.bucket) for _, client in sides))
     for (name, _), found in zip(sides, problems, strict=True):
         for waiver, problem in found:
-            _refuse(move.options, waiver, f"pool {name!r}: {problem}")
+            refuse(move.options, waiver, f"pool {name!r}: {problem}")
     if parts.nginx.log.free_bytes() < LOG_SPACE_BYTES:
-        _refuse(move.options, "log_space", "the disk of nginx's dirty log is nearly full")
+        refuse(move.options, "log_space", "the disk of nginx's dirty log is nearly full")
     if not (ours or move.options.admitted):
         await _check_destination(move, parts)
     return replace(move.options, admitted=True)
@@ -54,30 +55,34 @@ def check_sides(move: Move) -> None:
     if one.endpoint == other.endpoint:
         raise Hopeless(f"both pools are the same server, {one.endpoint}")
     if (one.access_key, one.secret_key) != (other.access_key, other.secret_key):
-        _refuse(
+        refuse(
             move.options,
             "keys",
             "the two pools have different S3 keys: the destination would refuse clients that sign "
             "with the source's",
         )
     if one.region != other.region:
-        _refuse(move.options, "region", f"the pools' regions differ: {one.region}, {other.region}")
+        refuse(move.options, "region", f"the pools' regions differ: {one.region}, {other.region}")
 
 
 async def bucket_problems(client: S3Client, bucket: str) -> list[tuple[str, str]]:
     """What a bucket has that a move does not carry over: the waiver's name, and words."""
-    queries = {waiver: _has(client, bucket, *what) for waiver, what in _SETTINGS.items()}
-    versioned, policy, *settings = await asyncio.gather(
-        client.versioning(bucket), _has_policy(client, bucket), *queries.values()
+    queries = [_has(client, bucket, query, root) for _, query, root in _SETTINGS]
+    versioned, policy, granted, *settings = await asyncio.gather(
+        client.versioning(bucket),
+        _has_policy(client, bucket),
+        _grants(client, bucket),
+        *queries,
     )
     found = []
     if versioned:
         found.append(("versioning", "versioning is or was on: old versions are not moved"))
     if policy:
-        found.append((_POLICY, "the bucket has a policy, which is not moved"))
-    for waiver, is_set in zip(queries, settings, strict=True):
+        found.append(("policy", "the bucket has a policy, which is not moved"))
+    if granted:
+        found.append(("acl", "the bucket's ACL lets others in: it is not moved"))
+    for (waiver, query, _), is_set in zip(_SETTINGS, settings, strict=True):
         if is_set:
-            query = _SETTINGS[waiver][0]
             found.append((waiver, f"the bucket has a {query} configuration, which is not moved"))
     return found
 
@@ -89,6 +94,20 @@ async def _has(client: S3Client, bucket: str, query: str, root: str) -> bool:
         return body is not None and read_xml(body).root == root
     except BadGateway:
         return False
+
+
+async def _grants(client: S3Client, bucket: str) -> bool:
+    """Whether the ACL says more than that its owner may do everything."""
+    body = await _sub_resource(client, bucket, "acl")
+    try:
+        acl = read_xml(body or b"", record_depth=3)
+    except BadGateway:
+        return False
+    grants = [grant for name, grant in acl.records if name == "Grant"]
+    if acl.root != "AccessControlPolicy" or not grants:
+        return False
+    alone = len(grants) == 1 and grants[0].get("Permission") == "FULL_CONTROL"
+    return not alone or "URI" in grants[0]
 
 
 async def _has_policy(client: S3Client, bucket: str) -> bool:
@@ -166,7 +185,7 @@ async def check_tokens(parts: Parts) -> None:
         seen = {listed.key for listed in first.objects}
         again = any(listed.key in seen for listed in following.objects)
     if again:
-        _refuse(
+        refuse(
             move.options,
             "tokens",
             "the destination does not understand the source's page tokens: "
@@ -181,6 +200,7 @@ def check_waivers(names: frozenset[str], known: tuple[str, ...]) -> None:
         raise Invalid(f"{unknown[0]!r} cannot be waived", hint=f"one of {', '.join(known)}")
 
 
-def _refuse(options: Options, waiver: str, problem: str) -> None:
+def refuse(options: Options, waiver: str, problem: str) -> None:
+    """Raises `Hopeless` unless it is waived."""
     if waiver not in options.waived:
         raise Hopeless(problem, hint=f"mend it, or waive it by name: {waiver}")

@@ -53,6 +53,8 @@ class ObjectHead:
     """Number of parts, when the server tells (``partNumber`` was asked for and understood)."""
     body_bytes: int = 0
     """Length of what is, or would be, in the answer's body."""
+    has_tags: bool = False
+    """What the server tells: many have no tags, and tell nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,4 +135,5 @@ def head_of(headers: Mapping[str, str]) -> ObjectHead:
         modified=_http_time(headers.get("Last-Modified", "")),
         part_count=int(headers.get("x-amz-mp-parts-count") or 0),
         body_bytes=length,
+        has_tags=headers.get("x-amz-tagging-count", "0") != "0",
     )
