@@ -34,6 +34,13 @@ class FlagChange:
     def __bool__(self) -> bool:
         return bool(self.wanted or self.removed)
 
+    @property
+    def sends_elsewhere(self) -> bool:
+        """Whether any of these buckets goes to another pool than before."""
+        flags = ((self.before[place], alias) for place, alias in self.wanted.items())
+        moved = (flag is None or flag.serving_alias != alias for flag, alias in flags)
+        return bool(self.removed) or any(moved)
+
     @classmethod
     async def plan(
         cls,
@@ -69,14 +76,14 @@ class FlagChange:
             self.wanted[place] = pool_alias(route.pool)
             self.before[place] = now
 
-    async def remove(self, of_vhost: Callable[[str], bool]) -> None:
-        """Take flags of some vhosts away: these buckets fall to the default pool at once."""
-        places = [place for place in self.removed if of_vhost(place[0])]
+    async def remove(self, which: Callable[[Place], bool]) -> None:
+        """Take some flags away: these buckets fall to the default pool at once."""
+        places = [place for place in self.removed if which(place)]
         await _run(lambda: self._remove_all(places), len(places))
 
-    async def set(self, of_vhost: Callable[[str], bool]) -> None:
-        """Set flags of some vhosts: live for the next request."""
-        wanted = {p: alias for p, alias in self.wanted.items() if of_vhost(p[0])}
+    async def set(self, which: Callable[[Place], bool]) -> None:
+        """Set some flags: live for the next request."""
+        wanted = {place: alias for place, alias in self.wanted.items() if which(place)}
         await _run(lambda: self._set_all(wanted), len(wanted))
 
     async def undo(self) -> None:

@@ -52,6 +52,12 @@ class Flag:
             raise Invalid(f"{self.name!r}: a static flag has no gate")
 
     @property
+    def serving_alias(self) -> str:
+        """The pool that answers what needs not wait."""
+        is_moved = self.state in {FlagState.HOLDD, FlagState.DST}
+        return self.target_alias if is_moved and self.target_alias else self.pool_alias
+
+    @property
     def name(self) -> str:
         """The name on disk, ``e4.src.a.b``."""
         text = f"e{self.epoch}.{self.state}.{self.pool_alias}"

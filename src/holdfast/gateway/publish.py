@@ -4,31 +4,32 @@ A service says what it changed (`mark_changed`). Right before the commit, once a
 rows are rendered to a new generation, nginx tests it, the link is switched, nginx reloads, routing
 flags are set, and only then is the transaction committed. A refusal or failure undoes all of it.
 
+Flags have an effect at once. So a change of flags is never ahead of what nginx has loaded: whatever
+waits for a reload is loaded with it, also when the caller would wait.
+
 Order of locks, everywhere: the database's writer first, then `change_lock`, which is held until the
 commit is through, so that database and disk see changes in one order. Plain bucket routes are flags
 only: no generation, no test, no reload.
 """
 
 import asyncio
-import re
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from hashlib import sha256
-from math import ceil
+from enum import IntEnum
 from types import MappingProxyType
 from weakref import WeakKeyDictionary, WeakSet
 
 from holdfast.gateway import file_queries, queries, render
 from holdfast.gateway.context import Gateway
+from holdfast.gateway.file_change import Files, changed_files, render_context
 from holdfast.gateway.flag_change import FlagChange
+from holdfast.gateway.handover import Handover, plan_handover
 from holdfast.gateway.render_main import http_conf
-from holdfast.gateway.render_model import RenderContext
-from holdfast.gateway.service import rows
 from holdfast.gateway.tables import PublishedRow
 from holdfast.kernel.clock import now
-from holdfast.kernel.errors import AppError, Conflict, NginxRefused
+from holdfast.kernel.errors import Conflict, NginxRefused, Unavailable
 from holdfast.kernel.logging import get_logger
 from holdfast.kernel.nginx import Candidate, Outcome, change_lock, go_live, take_back
 from holdfast.kernel.nginx.generations import MAIN
@@ -37,9 +38,17 @@ from holdfast.kernel.work import Work
 
 log = get_logger(__name__)
 PRUNED_EVERY = 25
-GATE_MARGIN_SECONDS = 2
-"""For the driver to step back in when a hold took too long."""
-_UPDATED = re.compile(r"^(# .* updated:)\S*$", re.MULTILINE)
+RELOADED = "nginx was reloaded: the route of a bucket changed, and has an effect at once"
+
+
+class Waiting(IntEnum):
+    """What becomes of earlier changes that wait for a reload."""
+
+    STAYS = 0
+    LOADED = 1
+    """They are loaded: nothing may wait any more."""
+    REPLACED = 2
+    """This change has all there is: what was written before does not count."""
 
 
 @dataclass(slots=True)
@@ -52,6 +61,7 @@ class Change:
     flags: set[tuple[str, str]] = field(default_factory=set)
     flags_of: set[str] = field(default_factory=set)
     renamed: dict[str, str] = field(default_factory=dict)
+    waiting: Waiting = Waiting.STAYS
     warning: str = ""
     done: bool = False
 
@@ -69,6 +79,7 @@ def mark_changed(
     flags: Iterable[tuple[str, str]] = (),
     flags_of: Iterable[str] = (),
     renamed: Mapping[str, str] = MappingProxyType({}),
+    waiting: Waiting = Waiting.STAYS,
 ) -> None:
     """Publish at commit: pools, vhosts, flags of ``(vhost, bucket)``, and all flags of vhosts.
 
@@ -82,7 +93,10 @@ def mark_changed(
     change.vhosts.update(vhosts)
     change.flags.update(flags)
     change.flags_of.update(flags_of)
-    change.renamed.update(renamed)
+    for old, new in renamed.items():
+        earlier = {was: new for was, name in change.renamed.items() if name == old}
+        change.renamed |= {old: new, **earlier}
+    change.waiting = max(change.waiting, waiting)
 
 
 def warning_of(work: Work) -> str:
@@ -91,72 +105,68 @@ def warning_of(work: Work) -> str:
     return change.warning if change else ""
 
 
-async def render_context(gateway: Gateway) -> RenderContext:
-    """What files depend on beside the rows. Without an nginx program: its usual values."""
-    nginx, root = gateway.nginx, gateway.settings.nginx_root
-    longest_wait = ceil(gateway.settings.migration_max_hold_seconds) + GATE_MARGIN_SECONDS
-    try:
-        build, main = await nginx.build(), await nginx.main_file()
-    except AppError:
-        return RenderContext(
-            nginx_dir=root, control_port=nginx.control_port, gate_timeout_seconds=longest_wait
-        )
-    return RenderContext(
-        nginx_dir=root,
-        control_port=nginx.control_port,
-        gate_timeout_seconds=longest_wait,
-        http2="directive" if build.http2 == "directive" else "listen",
-        counts_requests=build.counts_requests,
-        access_logs=main.access_logs,
-        hash_sizes=not main.hash_sizes,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """Texts by path, and paths that must go."""
-
-    changed: dict[str, str] = field(default_factory=dict)
-    removed: set[str] = field(default_factory=set)
-    new_vhosts: frozenset[str] = frozenset()
-    """No generation knows them yet: their flags can be set before the switch."""
-    gone_vhosts: frozenset[str] = frozenset()
-    """No row knows them any more: their flags serve until the switch."""
-
-    def __bool__(self) -> bool:
-        return bool(self.changed or self.removed)
-
-    @property
-    def only_sidecars(self) -> bool:
-        """True when nginx reads none of them."""
-        return not any(path.endswith(".conf") for path in (*self.changed, *self.removed))
-
-
 async def _publish(work: Work, change: Change) -> None:
     change.done = True
     await work.session.flush()
     await hold_lock(work, change.gateway)
     published = await queries.published(work.session)
     await _refuse_without_rows(change.gateway, published)
-    files = await _files(work, change) if change.pools or change.vhosts else Files()
+    files = await changed_files(work.session, change.gateway, change.pools, change.vhosts)
     flags = await FlagChange.plan(work.session, change.gateway, change.flags, change.flags_of)
-    if not (files or flags):
+    if not (files or flags or change.waiting is Waiting.LOADED):
         return
+    handover = await _handover(work, change, flags, files)
     if work.dry_run:
-        await _rehearse(work, change, files)
+        await _rehearse(work, change, files, handover)
         return
+    await _load_what_waits(work, change, flags, files, published, early=bool(handover.early))
     work.on_rollback(flags.undo)
-    await flags.remove(lambda vhost: vhost not in files.gone_vhosts)
-    await flags.set(lambda vhost: vhost in files.new_vhosts)
+    await flags.remove(lambda place: place in handover.early)
+    await flags.set(lambda place: place[0] in files.new_vhosts or place in handover.early)
     if files:
-        await _switch(work, change, files, published)
-    elif published.reload_pending and work.reload:
-        await _reload_pending(change, published)
+        await _switch(work, change, files, published, handover)
     work.on_rollback(flags.undo)  # before the way back of the switch: they may name a new pool
-    await flags.set(lambda vhost: vhost not in files.new_vhosts)
-    await flags.remove(lambda vhost: vhost in files.gone_vhosts)
+    await flags.set(lambda place: place[0] not in files.new_vhosts and place not in handover.early)
+    await flags.remove(lambda place: place not in handover.early)
     for vhost in files.gone_vhosts:
         _forget_folder(work, change.gateway, vhost)
+
+
+async def _handover(work: Work, change: Change, flags: FlagChange, files: Files) -> Handover:
+    if not (files and flags):
+        return Handover()
+    record = await asyncio.to_thread(change.gateway.generations.record)
+    names = await queries.pool_names(work.session)
+    return plan_handover(
+        flags,
+        written={name for path in record.files if (name := render.pool_of(path))},
+        coming={name for name, _ in names.values()},
+        renamed=change.renamed,
+        gone_vhosts=files.gone_vhosts,
+    )
+
+
+async def _load_what_waits(
+    work: Work,
+    change: Change,
+    flags: FlagChange,
+    files: Files,
+    published: PublishedRow,
+    *,
+    early: bool,
+) -> None:
+    """Flags are read at each request: none may be set for what nginx does not know yet.
+
+    ``early``: some flags change before the reload of this change.
+    """
+    waits = published.reload_pending
+    needed = flags.sends_elsewhere or change.waiting is Waiting.LOADED
+    if needed and not work.reload and (waits or not files.only_sidecars):
+        work.reload, change.warning = True, RELOADED
+    early |= any(vhost in files.new_vhosts for vhost, _ in flags.wanted)
+    matters = change.waiting is not Waiting.REPLACED and (files.only_sidecars or early)
+    if waits and work.reload and matters:
+        await _reload_pending(change, published, needed=needed)
 
 
 def _forget_folder(work: Work, gateway: Gateway, vhost: str) -> None:
@@ -202,50 +212,7 @@ async def hold_lock(work: Work, gateway: Gateway) -> None:
     work.after_commit(stack.aclose)
 
 
-async def _files(work: Work, change: Change) -> Files:
-    """The files of the changed pools and vhosts that are not on disk as they should be."""
-    session, generations = work.session, change.gateway.generations
-    wanted: dict[str, str] = {}
-    possible: set[str] = set()
-    for name in change.pools:
-        possible.update(render.pool_paths(name))
-    for name in change.vhosts:
-        possible.update(render.vhost_paths(name))
-    for pool in await rows.pool_specs(session, change.pools):
-        wanted |= render.pool_files(pool)
-    specs = await rows.vhost_specs(session, change.vhosts)
-    context = await render_context(change.gateway)
-    for vhost in specs:
-        wanted |= render.vhost_files(vhost, context)
-    on_disk = {path: generations.read(path) for path in possible}
-    known = {name for name in change.vhosts if on_disk[render.vhost_paths(name)[0]] is not None}
-    # An edit by hand may be what we would write: the record must say it too.
-    written = generations.record().files
-    digests = {path: sha256(text.encode()).hexdigest() for path, text in wanted.items()}
-    return Files(
-        {
-            path: text
-            for path, text in wanted.items()
-            if (on_disk[path] != text or written.get(path) != digests[path])
-            and not _only_younger(text, on_disk[path], written.get(path))
-        },
-        {p for p in possible - wanted.keys() if on_disk[p] is not None or p in written},
-        frozenset(change.vhosts - known),
-        frozenset(change.vhosts - {vhost.server_name for vhost in specs}),
-    )
-
-
-def _only_younger(text: str, there: str | None, written: str | None) -> bool:
-    """True for a file of nginx's that would only get another time: that is worth no reload.
-
-    The sidecar has the time of the last change.
-    """
-    if there is None or there == text or sha256(there.encode()).hexdigest() != written:
-        return False
-    return _UPDATED.sub(r"\1", text, count=1) == _UPDATED.sub(r"\1", there, count=1)
-
-
-async def _prepare(work: Work, change: Change, files: Files) -> Candidate:
+async def _prepare(work: Work, change: Change, files: Files, handover: Handover) -> Candidate:
     generations = change.gateway.generations
     number = generations.next_number()
     pools = [name for name, _ in (await queries.pool_names(work.session)).values()]
@@ -256,7 +223,7 @@ async def _prepare(work: Work, change: Change, files: Files) -> Candidate:
         pools=pools,
         vhosts=await file_queries.served_vhosts(work.session),
         extra=await asyncio.to_thread(generations.extra),
-        former=change.renamed,
+        former=handover.former,
     )
     reason = "; ".join(f"{row.action} {row.entity_type}" for row in work.audits[:3]) or "publish"
     return await asyncio.to_thread(
@@ -268,11 +235,11 @@ async def _prepare(work: Work, change: Change, files: Files) -> Candidate:
     )
 
 
-async def _rehearse(work: Work, change: Change, files: Files) -> None:
+async def _rehearse(work: Work, change: Change, files: Files, handover: Handover) -> None:
     """Let nginx test what would be, and leave no trace."""
     if files.only_sidecars:
         return
-    candidate = await _prepare(work, change, files)
+    candidate = await _prepare(work, change, files, handover)
     try:
         refuse_if_bad(await change.gateway.nginx.test(candidate))
     finally:
@@ -289,9 +256,11 @@ def refuse_if_bad(tested: TestResult) -> None:
         )
 
 
-async def _switch(work: Work, change: Change, files: Files, published: PublishedRow) -> None:
+async def _switch(
+    work: Work, change: Change, files: Files, published: PublishedRow, handover: Handover
+) -> None:
     generations, nginx = change.gateway.generations, change.gateway.nginx
-    candidate = await _prepare(work, change, files)
+    candidate = await _prepare(work, change, files, handover)
     work.on_rollback(lambda: take_back(generations, nginx, candidate))
     work.after_commit(lambda: _prune(change.gateway, candidate.number))
     if files.only_sidecars:
@@ -321,9 +290,10 @@ def _record(work: Work, change: Change, outcome: Outcome, published: PublishedRo
         row.nginx_reload_output = said
 
 
-async def _reload_pending(change: Change, published: PublishedRow) -> None:
-    """A flag may name a pool that waits for a reload: the change is live only after it."""
-    nginx, number = change.gateway.nginx, published.generation
+async def _reload_pending(change: Change, published: PublishedRow, *, needed: bool) -> None:
+    """Raises ``Unavailable`` when nginx does not load what is ``needed``."""
+    nginx = change.gateway.nginx
+    number = change.gateway.generations.current() or 0
     status = await nginx.status()
     if not status.live:
         change.warning = f"{status.problem}. {status.remedy}"
@@ -332,8 +302,14 @@ async def _reload_pending(change: Change, published: PublishedRow) -> None:
     published.last_reload_ok = await nginx.wait_loaded(number, before)
     published.last_reload_at = now()
     published.reload_pending = not published.last_reload_ok
-    if published.reload_pending:
-        change.warning = "nginx did not load the newest generation: read its error log"
+    if not published.reload_pending:
+        return
+    if needed:
+        raise Unavailable(
+            "nginx does not load an earlier change that waits for it; nothing was changed",
+            hint="read its error log, mend what it names, then: holdfast config reload",
+        )
+    change.warning = "nginx did not load the newest generation: read its error log"
 
 
 async def _prune(gateway: Gateway, number: int) -> None:

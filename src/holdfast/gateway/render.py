@@ -113,6 +113,12 @@ def pool_paths(name: str) -> tuple[str, str]:
     return f"pools/{name}.conf", f"pools/{name}.meta.json"
 
 
+def pool_of(path: str) -> str:
+    """The name of the pool whose file this is; else an empty one."""
+    name = path.removeprefix("pools/").removesuffix(".conf")
+    return name if pool_paths(name)[0] == path else ""
+
+
 def vhost_paths(server_name: str) -> tuple[str, str]:
     """Relative paths of a vhost's file and sidecar."""
     return f"vhosts/{server_name}.conf", f"vhosts/{server_name}.meta.json"

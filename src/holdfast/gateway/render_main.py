@@ -5,7 +5,13 @@ from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from holdfast.gateway.render import render_vhost, vhost_paths
-from holdfast.gateway.render_model import RenderContext, ServedVhost, VhostSpec, pool_alias
+from holdfast.gateway.render_model import (
+    DEFAULT_POOL,
+    RenderContext,
+    ServedVhost,
+    VhostSpec,
+    pool_alias,
+)
 from holdfast.gateway.render_text import environment, quoted_path, word
 
 _AUTH = r"x-id=[^&]*|X-Amz-[A-Za-z0-9-]+=[^&]*|AWSAccessKeyId=[^&]*|Signature=[^&]*|Expires=[^&]*"
@@ -25,13 +31,12 @@ def http_conf(
     """Relative path to text of what the operator's file includes.
 
     ``directory``: this generation's own, absolute. ``vhosts``: all that are enabled. ``extra``:
-    paths of files that somebody put there. ``former``: old names of pools that were just renamed,
-    while flags still name them.
+    paths of files that somebody put there. ``former``: aliases that flags still name, of pools
+    that are no more, and the pools instead.
     """
     flags = f"{ctx.nginx_dir}/routes/$hf_inner_vhost/$hf_bucket"
     named = [(name, pool_alias(name)) for name in sorted(pools)]
-    taken = {alias for _, alias in named}
-    named += [(new, pool_alias(old)) for old, new in former.items() if pool_alias(old) not in taken]
+    named += [(name, alias) for alias, name in sorted(former.items())]
     text = (
         environment()
         .get_template("http.conf.j2")
@@ -39,7 +44,11 @@ def http_conf(
             ctx=ctx,
             generation=generation,
             directory=directory,
-            aliases=[(name, alias) for name, alias in named if name != alias],
+            aliases=[
+                (name if name == DEFAULT_POOL else word(name), alias)
+                for name, alias in named
+                if name != alias
+            ],
             servers=_servers(vhosts, extra, ctx, directory),
             auth=_AUTH,
             upload=_UPLOAD,

@@ -166,6 +166,10 @@ class GatewaySpec:
     warnings: tuple[str, ...] = field(default=())
 
 
+DEFAULT_POOL = "$hf_default_pool"
+"""nginx's variable: the default pool of the vhost that a request came by."""
+
+
 def pool_alias(name: str) -> str:
     """The name of a pool in a flag, where dots separate: itself, or ``p-`` and a hash."""
     if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name):

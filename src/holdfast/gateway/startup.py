@@ -13,8 +13,9 @@ from sqlalchemy import select
 
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
+from holdfast.gateway.file_change import render_context
 from holdfast.gateway.parse import parse_files
-from holdfast.gateway.publish import hold_lock, render_context
+from holdfast.gateway.publish import hold_lock
 from holdfast.gateway.render_main import http_conf
 from holdfast.gateway.service.adopt import adopt, adopt_plain_descriptions, drop_pools
 from holdfast.gateway.service.follow import follow_flags

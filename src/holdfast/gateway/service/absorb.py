@@ -7,9 +7,10 @@ from hashlib import sha256
 
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
+from holdfast.gateway.file_change import render_context
 from holdfast.gateway.flags import Flag, FlagState
 from holdfast.gateway.parse import with_flag_pools
-from holdfast.gateway.publish import mark_changed, render_context
+from holdfast.gateway.publish import mark_changed
 from holdfast.gateway.render_model import GatewaySpec, RenderContext, RouteSpec, pool_alias
 from holdfast.gateway.service import drift, reading
 from holdfast.gateway.service.adopt import adopt, adopt_flags, adopt_plain_descriptions

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.publish import mark_changed
+from holdfast.gateway.publish import Waiting, mark_changed
 from holdfast.gateway.service import drift
 from holdfast.gateway.tables import PoolRow, PublishedRow, VhostRow
 from holdfast.kernel.clock import now
@@ -100,6 +100,7 @@ async def rebuild(work: Work, gateway: Gateway) -> Rebuilt:
         pools=pools | _names(before, "pools/"),
         vhosts=vhosts | _names(before, "vhosts/"),
         flags_of=vhosts | {vhost for vhost, _, _ in gateway.flags.list()},
+        waiting=Waiting.REPLACED,
     )
 
     if work.dry_run:

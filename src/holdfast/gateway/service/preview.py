@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import queries, render
 from holdfast.gateway.context import Gateway
+from holdfast.gateway.file_change import render_context
 from holdfast.gateway.model import RouteDraft, VhostDraft
-from holdfast.gateway.publish import render_context
 from holdfast.gateway.render_model import VhostSpec
 from holdfast.gateway.service import rows
 from holdfast.gateway.service.checks import check_route, check_tls, check_vhost

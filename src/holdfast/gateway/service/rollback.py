@@ -23,9 +23,9 @@ from holdfast.kernel.work import Work
 async def roll_back(work: Work, gateway: Gateway, number: int) -> list[str]:
     """Make an old generation live again; gives what the rows had otherwise.
 
-    Routing flags are no part of a generation and stay as they are. Raises ``NotFound``;
-    ``Conflict`` while a bucket is being moved, and when a flag names a pool that was not there;
-    ``NginxRefused``.
+    Routing flags are no part of a generation and stay as they are, but for vhosts that go; so nginx
+    reloads in any case: a flag has an effect at once. Raises ``NotFound``; ``Conflict`` while a
+    bucket is being moved, and when a flag names a pool that was not there; ``NginxRefused``.
     """
     generations, nginx = gateway.generations, gateway.nginx
     await _check_nothing_moves(work.session)
@@ -38,7 +38,7 @@ async def roll_back(work: Work, gateway: Gateway, number: int) -> list[str]:
     if work.dry_run:
         refuse_if_bad(await nginx.test(candidate))
         return told + await drop_pools(work.session, spec)
-    outcome = await go_live(generations, nginx, candidate, reload=work.reload)
+    outcome = await go_live(generations, nginx, candidate)
     work.on_rollback(lambda: take_back(generations, nginx, candidate))
     published = await queries.published(work.session)
     published.generation, published.last_output = number, outcome.output

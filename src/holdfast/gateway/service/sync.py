@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.publish import render_context
+from holdfast.gateway.file_change import render_context
 from holdfast.gateway.render_model import GatewaySpec, PoolSpec, VhostSpec
 from holdfast.gateway.service import drift, reading
 from holdfast.gateway.service.absorb import take_flag, take_over, with_pool, with_vhost
