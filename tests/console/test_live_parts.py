@@ -62,7 +62,7 @@ async def test_what_was_ticked_stays_until_it_is_no_more(console: Console, fleet
         room = await a_room(api, "ticked")
         await console.go(room.path)
         await expect(page.locator("#live")).to_have_text("live")
-        tick = page.locator("#member-rows tbody input[type=checkbox]").nth(1)
+        tick = page.get_by_label("Select 127.0.0.1:9022")
         await tick.check()
         await page.locator("#main h1").focus()
         await room.add("127.0.0.1:9024")

@@ -15,7 +15,7 @@ from holdfast.kernel.errors import NotFound
 from holdfast.kernel.jobs import durable
 from holdfast.kernel.jobs.admission import leading
 from holdfast.kernel.jobs.errors import JobFailed, error_code, storable
-from holdfast.kernel.jobs.logfile import JobLog, log_path, read_log
+from holdfast.kernel.jobs.logfile import JobLog, log_path, read_log, read_log_before
 from holdfast.kernel.jobs.model import JobState
 from holdfast.kernel.jobs.registry import EndedJob, on_job_end
 from holdfast.kernel.jobs.tables import JobRow, JobStepRow
@@ -157,3 +157,15 @@ def test_the_end_of_a_log_is_read_by_a_negative_offset(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("first\nsecond\n")
     assert read_log(path, offset=-7).text == "second\n"
+    assert read_log(path, offset=-9).text == "second\n", "not the end of the first line"
+
+
+def test_a_log_is_read_backwards_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("one\ntwo\nthree\n")
+    last = read_log(path, offset=-6)
+    middle = read_log_before(path, before=last.offset, limit_bytes=6)
+    first = read_log_before(path, before=middle.offset)
+    assert (first.text, middle.text, last.text) == ("one\n", "two\n", "three\n")
+    assert (first.offset, middle.offset, middle.next_offset) == (0, 4, 8)
+    assert read_log_before(tmp_path / "none", before=10).text == ""

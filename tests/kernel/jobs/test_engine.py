@@ -290,6 +290,7 @@ async def test_the_log_is_read_by_byte_offset(
             )
     assert whole.text.endswith(" x holds\n")
     assert whole.next_offset == whole.size_bytes == rest.next_offset
+    assert whole.ended
     assert rest.text == ""
 
 

@@ -94,9 +94,13 @@ async def job_log(
     offset: Annotated[
         int, Query(ge=-(2**31), le=2**40, description="byte to begin at; negative: before the end")
     ] = 0,
+    before: Annotated[
+        int | None, Query(ge=0, le=2**40, description="byte to end at, in place of offset")
+    ] = None,
 ) -> LogChunk:
     """Whole lines of the log; ask again with ``next_offset`` for what was written since."""
-    return await service.job_log(session, services.settings.data_dir, job_id, offset=offset)
+    data_dir = services.settings.data_dir
+    return await service.job_log(session, data_dir, job_id, offset=offset, before=before)
 
 
 @router.post("/jobs/{job_id}/cancel", status_code=202, dependencies=[OPERATOR])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from holdfast.kernel.clock import now
 
@@ -18,6 +19,8 @@ class LogChunk:
     offset: int
     next_offset: int
     size_bytes: int
+    ended: bool = False
+    """Nothing more will come: the job has ended, and this reaches the log's end."""
 
 
 def log_path(data_dir: Path, job_id: str) -> Path:
@@ -52,7 +55,7 @@ def read_log(path: Path, *, offset: int, limit_bytes: int = MAX_CHUNK_BYTES) -> 
         return LogChunk(text="", offset=0, next_offset=0, size_bytes=0)
     with path.open("rb") as file:
         size = file.seek(0, 2)
-        start = max(0, size + offset) if offset < 0 else min(offset, size)
+        start = _line_after(file, size + offset) if offset < 0 else min(offset, size)
         file.seek(start)
         raw = file.read(min(limit_bytes, MAX_CHUNK_BYTES))
     whole = raw[: raw.rfind(b"\n") + 1] or (raw if len(raw) >= limit_bytes else b"")
@@ -62,6 +65,28 @@ def read_log(path: Path, *, offset: int, limit_bytes: int = MAX_CHUNK_BYTES) -> 
         next_offset=start + len(whole),
         size_bytes=size,
     )
+
+
+def read_log_before(path: Path, *, before: int, limit_bytes: int = MAX_CHUNK_BYTES) -> LogChunk:
+    """Whole lines that end at byte ``before``, in at most ``limit_bytes``."""
+    if not path.exists():
+        return LogChunk(text="", offset=0, next_offset=0, size_bytes=0)
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        end = min(before, size)
+        start = min(end, _line_after(file, end - limit_bytes))
+        file.seek(start)
+        text = file.read(end - start).decode("utf-8", "replace")
+    return LogChunk(text=text, offset=start, next_offset=end, size_bytes=size)
+
+
+def _line_after(file: BinaryIO, offset: int) -> int:
+    """Where the first line begins that begins at this byte or later."""
+    if offset <= 0:
+        return 0
+    file.seek(offset - 1)
+    file.readline()
+    return file.tell()
 
 
 def delete_logs_before(data_dir: Path, moment: datetime) -> int:

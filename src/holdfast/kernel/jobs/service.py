@@ -15,7 +15,7 @@ from holdfast.kernel.errors import Conflict, Invalid, NotFound
 from holdfast.kernel.jobs import tables
 from holdfast.kernel.jobs.admission import run_schedule
 from holdfast.kernel.jobs.ending import record_end
-from holdfast.kernel.jobs.logfile import LogChunk, log_path, read_log
+from holdfast.kernel.jobs.logfile import LogChunk, log_path, read_log, read_log_before
 from holdfast.kernel.jobs.model import (
     DEFAULT_PRIORITY,
     FINAL,
@@ -146,11 +146,24 @@ async def show_job(session: AsyncSession, job_id: str) -> JobView:
 
 
 async def job_log(
-    session: AsyncSession, data_dir: Path, job_id: str, *, offset: int = 0
+    session: AsyncSession,
+    data_dir: Path,
+    job_id: str,
+    *,
+    offset: int = 0,
+    before: int | None = None,
 ) -> LogChunk:
-    """Whole lines of a job's log from a byte offset (negative: before its end)."""
+    """Whole lines of a job's log from a byte offset (negative: before its end).
+
+    With ``before``: those that end there.
+    """
     row = await _job(session, job_id)
-    return read_log(log_path(data_dir, row.id), offset=offset)
+    path = log_path(data_dir, row.id)
+    if before is not None:
+        return read_log_before(path, before=before)
+    chunk = read_log(path, offset=offset)
+    at_its_end = row.state in FINAL and chunk.next_offset >= chunk.size_bytes
+    return dataclasses.replace(chunk, ended=at_its_end)
 
 
 async def cancel(work: Work, job_id: str) -> JobView:

@@ -1,5 +1,6 @@
 """The frame's own pages: what needs the operator first, and the search over everything."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
@@ -20,7 +21,8 @@ router = APIRouter(include_in_schema=False)
 ROOMS = (audit_pages, settings_pages, backup_pages, health_pages)
 for room in ROOMS:
     router.include_router(room.router)
-MOST_HITS = 30
+MOST_OF_A_KIND = 8
+"""Hits shown of each kind, so that many of one do not hide the others."""
 
 
 def contribute(services: Services) -> None:
@@ -53,7 +55,19 @@ async def search(
     if words:
         for find in parts.searchers:
             hits += [hit for hit in await find(services, session, words) if actor.role >= hit.role]
-    return await page(request, "console/search.html.j2", q=words, hits=hits[:MOST_HITS])
+    return await page(
+        request, "console/search.html.j2", q=words, hits=_some_of_each(hits) if words else hits
+    )
+
+
+def _some_of_each(hits: Sequence[Hit]) -> Sequence[Hit]:
+    shown: Counter[str] = Counter()
+    found = []
+    for hit in hits:
+        shown[hit.kind] += 1
+        if shown[hit.kind] <= MOST_OF_A_KIND:
+            found.append(hit)
+    return found
 
 
 def _known(

@@ -71,8 +71,9 @@ document.addEventListener("click", (event) => {
     if (found) return act(found, event);
   }
   for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
-  if (event.target.tagName === "DIALOG") event.target.close();
+  if (event.target.tagName === "DIALOG" && isBeside(event.target.getBoundingClientRect(), event)) event.target.close();
 });
+const isBeside = (box, { clientX: x, clientY: y }) => x < box.left || x > box.right || y < box.top || y > box.bottom;
 document.addEventListener("toggle", (event) => {
   const name = event.target.dataset?.remember;
   if (name) sessionStorage.setItem(name, event.target.open ? "open" : "closed");
@@ -102,22 +103,26 @@ function showNav(open) {
   nav.toggleAttribute("data-open", open);
   one("[data-toggle='nav']").setAttribute("aria-expanded", String(open));
 }
-function changeTheme() {
+function changeTheme() { // as the system, the other one, the same one always, and around again
   const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
-  document.cookie = `holdfast_theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax`;
+  const system = matchMedia("(prefers-color-scheme: dark)").matches ? ["dark", "light"] : ["light", "dark"];
+  const next = { "": system[1], [system[1]]: system[0], [system[0]]: "" }[root.dataset.theme ?? ""];
+  if (next) root.dataset.theme = next;
+  else delete root.dataset.theme;
+  document.cookie = `holdfast_theme=${next}; path=/; max-age=${next ? 31536000 : 0}; samesite=lax`;
+  tell(`Colours: ${next || "as the system has them"}.`);
 }
 
 // ---- the palette
 let asked;
 function search(text) {
   clearTimeout(asked);
-  asked = setTimeout(async () => {
+  const mine = asked = setTimeout(async () => {
     const answer = await fetch(`/web/search?q=${encodeURIComponent(text)}`, { headers: { Accept: "text/html" } });
     if (!answer.ok) return;
     const found = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("hits");
-    if (!found) return;
+    if (!found || mine !== asked) return; // somebody has typed on
+    one("#palette-none").textContent = found.dataset.none ?? "";
     for (const part of [found, ...found.children]) part.setAttribute("role", "none");
     one("#palette-hits").replaceChildren(document.adoptNode(found));
     choose(0);
@@ -154,8 +159,18 @@ document.addEventListener("htmx:beforeRequest", () => one("#palette")?.close());
 
 // ---- copying an action as a command
 async function copy(text) {
-  await navigator.clipboard.writeText(text);
-  tell("Copied.");
+  try {
+    await navigator.clipboard.writeText(text);
+    return tell("Copied.");
+  } catch { /* over plain http, browsers have no clipboard for pages */ }
+  const before = document.activeElement;
+  const area = Object.assign(document.createElement("textarea"), { value: text, className: "sr-only" });
+  (one("dialog[open]") ?? document.body).append(area); // outside an open dialog nothing can be selected
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  before?.focus({ preventScroll: true });
+  tell(done ? "Copied." : `The browser lets no page copy here. By hand: ${text}`, done ? "ok" : "warn");
 }
 const quote = (text) => (/^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 function curl(target, body) {

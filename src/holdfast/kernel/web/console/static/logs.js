@@ -1,38 +1,72 @@
-// A log read by byte offset: follow, search. The address answers { text | lines, next_offset, ended }.
+// A log read by byte offset: follow, search, load what was before. The address answers { text, offset, next_offset, ended }.
 "use strict";
 
-const LONGEST = 2_000_000;
 class Log {
   constructor(element) {
     this.element = element;
     this.pre = element.querySelector("pre");
     this.follow = element.querySelector("[data-log-follow]");
     this.needle = element.querySelector("[data-log-search]");
+    this.earlier = element.querySelector("[data-log-earlier]");
     this.text = "";
-    this.offset = -65536;
+    this.next = -65536;
     this.needle.addEventListener("input", () => this.draw());
+    this.earlier.addEventListener("click", () => this.back());
+    this.wake = this.wake.bind(this);
+    document.addEventListener("holdfast:event", this.wake);
     this.read();
+  }
+  wake({ detail: event }) { // it may run again
+    if (!this.element.isConnected) document.removeEventListener("holdfast:event", this.wake);
+    else if (this.ended && this.element.dataset.log.includes(event.data.id)) {
+      this.ended = false;
+      this.read();
+    }
+  }
+  async ask(query) {
+    const answer = await fetch(`${this.element.dataset.log}?${query}`).catch(() => null); // the server restarts: try again
+    if (answer?.ok) return answer.json();
+    this.ended = answer !== null && answer.status < 500;
+    return null;
   }
   async read() {
     if (!this.element.isConnected) return;
-    try {
-      const answer = await fetch(`${this.element.dataset.log}?offset=${this.offset}`);
-      if (answer.ok) this.take(await answer.json());
-    } catch { /* the server restarts: try again */ }
+    if (document.hidden) return document.addEventListener("visibilitychange", () => this.read(), { once: true });
+    const chunk = await this.ask(`offset=${this.next}`);
+    if (chunk) this.take(chunk);
     if (!this.ended) setTimeout(() => this.read(), 1000);
   }
   take(chunk) {
-    this.offset = chunk.next_offset;
-    this.ended = chunk.ended === true;
-    const added = Array.isArray(chunk.lines) ? chunk.lines.map((line) => `${line}\n`).join("") : chunk.text;
-    if (!added) return;
-    this.text = (this.text + added).slice(-LONGEST);
+    if (this.next < 0) this.begin(chunk.offset);
+    this.next = chunk.next_offset;
+    this.ended = chunk.ended;
+    if (!chunk.text) return;
+    this.text += chunk.text;
+    if (this.needle.value) return this.draw();
+    this.pre.append(chunk.text);
+    this.scroll();
+  }
+  begin(offset) {
+    this.first = offset;
+    this.earlier.hidden = offset === 0;
+  }
+  async back() {
+    const chunk = await this.ask(`before=${this.first}`);
+    if (!chunk) return;
+    const below = this.pre.scrollHeight - this.pre.scrollTop;
+    this.begin(chunk.offset);
+    this.text = chunk.text + this.text;
+    this.follow.checked = false;
     this.draw();
+    this.pre.scrollTop = this.pre.scrollHeight - below;
   }
   draw() {
     const needle = this.needle.value.toLowerCase();
-    const lines = this.text.split("\n");
-    this.pre.textContent = (needle ? lines.filter((line) => line.toLowerCase().includes(needle)) : lines).join("\n");
+    this.pre.textContent = needle
+      ? this.text.split("\n").filter((line) => line.toLowerCase().includes(needle)).join("\n") : this.text;
+    this.scroll();
+  }
+  scroll() {
     if (this.follow.checked) this.pre.scrollTop = this.pre.scrollHeight;
   }
 }

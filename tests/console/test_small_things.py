@@ -1,0 +1,106 @@
+"""What the console's own script does by itself: copying, dialogs, colours, search, logs."""
+
+import asyncio
+import re
+from collections import Counter
+
+from playwright.async_api import Route, expect
+
+from holdfast.demo.fleet import Fleet
+from tests.console.browser import Console
+
+PAD_LINES = 20_000
+
+
+async def test_copying_works_without_the_clipboard_of_https(console: Console) -> None:
+    page = console.page
+    script = "Object.defineProperty(navigator, 'clipboard', { value: undefined })"
+    await page.add_init_script(script)
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await console.go("/web/pools/new")
+    await page.get_by_label("Name", exact=True).fill("copied")
+    await page.locator("form.form details.menu summary").click()
+    await page.get_by_role("button", name="Copy as CLI").click()
+    await expect(page.locator("#flash")).to_contain_text("Copied")
+    await page.get_by_label("Comment").focus()
+    await page.keyboard.press("Control+v")
+    await expect(page.get_by_label("Comment")).to_have_value(re.compile("^holdfast pool create"))
+    await page.evaluate("() => { document.execCommand = () => false; }")
+    await page.get_by_role("button", name="Copy as CLI").click()
+    await expect(page.locator("#flash")).to_contain_text("By hand: holdfast pool create")
+
+
+async def test_a_click_in_a_dialogs_margin_keeps_it_open(
+    console: Console, names: dict[str, str]
+) -> None:
+    page = console.page
+    await console.go(f"/web/pools/{names['off_pool']}")
+    await page.locator("main .page-head").get_by_role("button", name="Delete", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_be_visible()
+    await dialog.click(position={"x": 5, "y": 5})
+    await expect(dialog).to_be_visible()
+    await page.mouse.click(5, 400)
+    await expect(dialog).to_be_hidden()
+
+
+async def test_the_colours_go_back_to_the_systems(console: Console) -> None:
+    page, root = console.page, console.page.locator("html")
+    await console.go("/")
+    button = page.get_by_role("button", name="Change between dark and light")
+    for expected in ("dark", "light"):
+        await button.click()
+        await expect(root).to_have_attribute("data-theme", expected)
+    await button.click()
+    await expect(root).not_to_have_attribute("data-theme", re.compile("."))
+    assert not [c for c in await page.context.cookies() if c.get("name") == "holdfast_theme"]
+
+
+async def test_a_late_answer_does_not_replace_what_was_found_since(console: Console) -> None:
+    page, held = console.page, asyncio.Event()
+
+    async def hold_the_first(route: Route) -> None:
+        if route.request.url.endswith("q=mig"):
+            await held.wait()
+        await route.continue_()
+
+    await page.route(re.compile("/web/search"), hold_the_first)
+    await console.go("/")
+    await page.keyboard.press("Control+k")
+    field = page.get_by_role("combobox", name="Search everything")
+    async with page.expect_request(re.compile("q=mig$")):
+        await field.fill("mig")
+    async with page.expect_response(re.compile("q=nothing-like-that$")):
+        await field.fill("nothing-like-that")
+    await expect(page.locator("#palette-none")).to_contain_text("nothing-like-that")
+    async with page.expect_response(re.compile("q=mig$")):
+        held.set()
+    await console.faults()
+    await expect(page.locator("#palette-none")).to_contain_text("nothing-like-that")
+    await expect(page.get_by_role("option")).to_have_count(0)
+    await console.check()
+
+
+async def test_a_log_is_read_back_to_its_beginning_and_no_more_once_it_ended(
+    console: Console, names: dict[str, str], fleet: Fleet
+) -> None:
+    page, asked = console.page, Counter[str]()
+    async with fleet.api() as api:
+        move = (await api.get(f"/api/migrations/{names['moved']}")).json()
+    path = next(fleet.directory.rglob(f"{move['job_id']}.log"))
+    beginning = path.read_text()
+    path.write_text(beginning + "".join(f"line {at}\n" for at in range(PAD_LINES)))
+    page.on("request", lambda one: asked.update([one.url.rpartition("?")[2]]))
+    await console.go(f"/web/jobs/{move['job_id']}")
+    log, earlier = page.locator(".log pre"), page.get_by_role("button", name="Load earlier lines")
+    await expect(log).to_contain_text(f"line {PAD_LINES - 1}\n")
+    await console.check()
+    await earlier.click()
+    await expect(earlier).to_be_hidden()
+    read = await log.text_content()
+    assert read == path.read_text()
+    await page.get_by_label("Search the log").fill("line 19999")
+    await expect(log).to_have_text("line 19999")
+    path.write_text(beginning)
+    assert asked[f"before={len(read) - 65536}"] <= 1
+    assert sum(asked[one] for one in asked if one.startswith("offset=")) == 1
