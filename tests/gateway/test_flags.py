@@ -1,6 +1,5 @@
 """Routing flags on disk: read, written, never mistaken."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -90,9 +89,7 @@ def test_a_flag_is_read_back_and_listed(flags: RouteFlags) -> None:
 
 def test_a_thousand_flags_are_set_in_one_go(flags: RouteFlags) -> None:
     many = [("v", f"bucket{n}", static(1)) for n in range(1000)]
-    started = time.perf_counter()
     flags.set_many(many)
-    assert time.perf_counter() - started < 2
     assert list(flags.list()) == sorted(many)
     flags.set_many([])
 

@@ -7,7 +7,7 @@ import pytest
 from tests.migrations.site import Site
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
-QUICK_SECONDS = 5.0
+QUICK_SECONDS = 20.0
 """The start of a settled move takes half of it on a busy machine."""
 
 

@@ -1,6 +1,5 @@
 """Web of pools: the list, the forms with a try, one pool, deleting it."""
 
-import time
 from typing import Any
 
 import pytest
@@ -192,16 +191,12 @@ async def test_ten_thousand_pools_are_paged_with_few_statements(
         ]
         await connection.execute(insert(MemberRow), members)
     queries = ("", "?page=150", "?q=pool-07", "?q=h5:1", "?sort=-members", "?state=idle")
-    took = {}
     for query in queries:
         with web_of_each.statements() as sent:
-            began = time.perf_counter()
             shown = await web_of_each.get(f"/web/pools{query}")
-            took[query] = time.perf_counter() - began
         assert len([s for s in sent if "FROM pool" in s]) <= 3, sent
         assert len(sent) <= 16, sent
         assert shown.count("/web/pools/") < 80
-    assert max(took.values()) < 1.0, took  # a gross fault; the figure itself is a benchmark's
 
 
 async def test_the_overview_tells_of_pools_that_answer_nobody(web: Web, quick_room: Room) -> None:

@@ -1,6 +1,5 @@
 """Pages of a vhost's routes: the table, the forms, what is live at once, bulk changes."""
 
-import time
 from typing import Any
 
 import pytest
@@ -209,10 +208,8 @@ async def test_ten_thousand_routes_are_listed_with_a_few_statements(
             insert(RouteRow), [line | derived_columns(**line) for line in lines]
         )
     for query in ("", "page=150", "q=bucket-099", "sort=-pool", "kind=flag"):
-        began = time.perf_counter()
         with web.statements() as found:
             shown = await web.get(f"/web/vhosts/1?{query}")
         assert len([one for one in found if one.startswith("SELECT")]) < 25, found
         assert len(column(shown, 1)) == 50
-        assert time.perf_counter() - began < 1.5
     assert "of 10\u202f000" in await web.get("/web/vhosts/1")

@@ -1,7 +1,5 @@
 """Pages of vhosts: the list, one of them, on and off, deleting, search, what needs somebody."""
 
-import time
-
 import pytest
 from sqlalchemy import insert
 
@@ -98,12 +96,10 @@ async def test_ten_thousand_vhosts_are_listed_with_a_few_statements(
 ) -> None:
     await fill(quick_room, MANY)
     for query in ("", "page=150", "q=v099", "sort=-routes", "state=lost", "sort=pool"):
-        began = time.perf_counter()
         with web.statements() as found:
             shown = await web.get(f"/web/vhosts?{query}")
         assert len([one for one in found if one.startswith("SELECT")]) < 10, found
         assert len(column(shown, 1)) == 50
-        assert time.perf_counter() - began < 1.5
     assert column(await web.get("/web/vhosts?page=200"), 1)[-1] == "v09999.example"
 
 
