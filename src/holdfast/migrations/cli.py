@@ -18,7 +18,7 @@ ORPHANED = Verb(
         "orphaned_at",
     ),
     empty="No orphaned data found.",
-    help="List what migrations left on their source pools.",
+    help="List copies that migrations left behind and that nobody serves.",
 )
 MIGRATIONS = (
     Verb(
