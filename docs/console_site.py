@@ -43,6 +43,9 @@ async def furnish(fleet: Fleet) -> dict[str, str]:
         await _people(api)
         moving = await _call(api, "GET", f"/api/migrations/{moving['id']}")
         members = await _call(api, "GET", f"/api/pools/{pools[OLD]}/members")
+        routes = await _call(api, "GET", f"/api/vhosts/{vhosts[VHOST]}/routes")
+        generations = await _call(api, "GET", "/api/config/generations")
+        changes = await _call(api, "GET", "/api/audit?entity_type=pool")
         return {
             "pool": str(pools[OLD]),
             "member": str(members[0]["id"]),
@@ -57,6 +60,10 @@ async def furnish(fleet: Fleet) -> dict[str, str]:
             "moved": str(moved["id"]),
             "moving": str(moving["id"]),
             "job": str(moving["job_id"]),
+            "route": str(routes[0]["id"]),
+            "generation": str(generations[1]["number"]),
+            "file": f"pools/{OLD}.conf",
+            "change": str(changes[0]["id"]),
         }
 
 

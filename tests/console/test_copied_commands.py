@@ -120,6 +120,7 @@ async def test_the_edit_form_of_a_schedule_copies_a_change_not_a_new_one(
         made = {"name": "copied", "kind": "migrations.move", "cron": "0 3 * * 1", "enabled": False}
         assert (await api.post("/api/schedules", json=made)).is_success
         await console.go("/web/schedules/copied/edit")
+        await console.check_in_every_look()
         command, call = await console.page.evaluate(GATHER)
         assert command.startswith("holdfast schedule update copied --cron '0 3 * * 1'")
         assert call.startswith("curl -X PATCH")

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from holdfast.kernel.db import Base
+from holdfast.kernel.events import EventRow
 from holdfast.migrations.model import ACTIVE_PHASES, Phase
 
 
@@ -171,3 +172,26 @@ async def log_lines(
     """The newest lines of a migration's log, newest first."""
     query = select(MigrationLogRow).where(MigrationLogRow.migration_id == migration_id)
     return (await session.scalars(query.order_by(MigrationLogRow.id.desc()).limit(limit))).all()
+
+
+async def progress_told(
+    session: AsyncSession, row: MigrationRow, *, most: int
+) -> Sequence[tuple[datetime, str]]:
+    """When progress of a migration was told, and the events' data, oldest first.
+
+    Those of a long one are thinned out to about ``most``.
+    """
+    if row.started_at is None:
+        return ()
+    where = [
+        EventRow.topic == "migration",
+        EventRow.kind == "progress",
+        EventRow.created_at >= row.started_at,
+        EventRow.data.startswith(f'{{"id": {row.id},'),
+    ]
+    if row.finished_at is not None:
+        where.append(EventRow.created_at <= row.finished_at)
+    count = await session.scalar(select(func.count()).select_from(EventRow).where(*where)) or 0
+    thin = EventRow.id % max(1, count // most) == 0
+    query = select(EventRow.created_at, EventRow.data).where(*where, thin).order_by(EventRow.id)
+    return [(moment, data) for moment, data in await session.execute(query)]

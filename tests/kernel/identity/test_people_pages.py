@@ -164,3 +164,12 @@ async def test_the_search_finds_people_and_tokens_for_admins_alone(services: Ser
         hidden = (await operator.get("/web/search?q=ann", headers=PAGE)).text
         assert "/web/users/1" not in hidden
         assert "/web/tokens" not in hidden
+
+
+async def test_no_two_parts_of_a_users_page_have_the_same_id(services: Services) -> None:
+    async with logged_in(services, "ann", Role.ADMIN) as ann:
+        assert (await ann.post("/api/tokens", json={"name": "a", "user": "ann"})).is_success
+        shown = (await ann.get("/web/users/1", headers=PAGE)).text
+    ids = re.findall(r'\sid="([^"]+)"', shown)
+    assert {"token-rows", "session-rows"} <= set(ids)
+    assert len(ids) == len(set(ids))

@@ -83,6 +83,7 @@ async def move_page(request: Request, session: ReadDep, move_id: MoveId) -> Resp
         holds=holds,
         paused_seconds=sum(hold["seconds"] for hold in holds),
         is_active=row.phase in ACTIVE_PHASES,
+        points=await reading.throughput(session, row),
         elapsed=((row.finished_at or now()) - row.started_at).total_seconds()
         if row.started_at
         else None,

@@ -1,6 +1,7 @@
 """What a person may know of migrations."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -147,3 +148,17 @@ async def purge_source(
         async with services.database.write(actor) as work:
             await tables.forget_leftovers(work.session, row.bucket, row.orphaned_source_pool_id)
     return purge
+
+
+async def throughput(
+    session: AsyncSession, row: MigrationRow, *, most: int = 300
+) -> tuple[list[float], list[float]]:
+    """Moments (seconds since 1970) and the bytes a second that were copied then."""
+    seconds: list[float] = []
+    rates: list[float] = []
+    for moment, data in await tables.progress_told(session, row, most=most):
+        rate = json.loads(data).get("bytes_per_second")
+        if isinstance(rate, int | float):
+            seconds.append(round(moment.timestamp(), 1))
+            rates.append(round(rate))
+    return seconds, rates
