@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway.tables import BucketRow, PoolRow, RouteRow, VhostRow
+from holdfast.kernel.audit import AuditRow
 from holdfast.kernel.web.console.listing import Listing, like
 
 ESCAPE = "\\"
@@ -108,3 +109,11 @@ def _where(asked: Listing, vhost_id: int | None) -> list[ColumnElement[bool]]:
     if status := asked.others.get("status"):
         where.append(_status_now == status)
     return where
+
+
+async def bucket_changes(session: AsyncSession, bucket: str, *, limit: int) -> Sequence[AuditRow]:
+    """Who routed, unrouted, ignored or purged a bucket of this name, newest first."""
+    of_bucket = and_(AuditRow.entity_type == "bucket", AuditRow.entity_id == bucket)
+    of_route = and_(AuditRow.entity_type == "route", AuditRow.entity_id == f"/{bucket}/")
+    query = select(AuditRow).where(or_(of_bucket, of_route)).order_by(AuditRow.id.desc())
+    return (await session.scalars(query.limit(limit))).all()

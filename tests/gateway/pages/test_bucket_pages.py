@@ -12,7 +12,7 @@ from holdfast.gateway.tables import BucketRow
 from holdfast.kernel.identity.service import create_token
 from holdfast.kernel.work import SYSTEM, Role
 from tests.gateway.pages.console import Pages, pages_of, told, words
-from tests.gateway.room import Room
+from tests.gateway.room import HOST, Room
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server, nanio_server, two_servers
 
 pytestmark = pytest.mark.real
@@ -141,7 +141,12 @@ async def test_a_bucket_is_routed_moved_on_and_its_route_is_taken_away(scene: Sc
     assert f'<option value="{scene.new}" selected>' in form
     await scene.pages.post(f"{at}/unroute")
     assert scene.room.flags() == {}
-    assert "unrouted" in words(await scene.pages.get(at))
+    shown = words(await scene.pages.get(at))
+    assert "unrouted" in shown
+    timeline = shown.partition("Who changed it")[2]
+    assert f"route taken away vhost {HOST}, pool new" in timeline
+    assert f"routed vhost {HOST}, pool new" in timeline
+    assert timeline.index("route taken away") < timeline.index("routed vhost")
 
 
 async def test_an_ignored_bucket_is_no_need_any_more(scene: Scene) -> None:
@@ -169,6 +174,8 @@ async def test_orphans_are_purged_by_their_typed_name_alone(scene: Scene) -> Non
     assert "2 of 2 objects of full are deleted." in told(done)
     assert await count(scene.old_server, "full") == 0
     assert "No orphans" in await scene.pages.get(f"{scene.at}/orphans")
+    shown = words(await scene.pages.get(f"{scene.at}/buckets/full"))
+    assert "objects purged pool old, state ended, deleted 2" in shown
 
 
 async def test_a_live_copy_is_not_purged_from_the_page_of_its_pool(scene: Scene) -> None:

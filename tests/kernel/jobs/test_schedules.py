@@ -9,6 +9,7 @@ import pytest
 from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Conflict, Invalid, NotFound
+from holdfast.kernel.events import events_after
 from holdfast.kernel.jobs import service
 from holdfast.kernel.jobs.admission import admit
 from holdfast.kernel.jobs.model import JobState, next_fire
@@ -43,6 +44,17 @@ async def jobs_of(database: Database) -> list[service.JobView]:
     async with database.read() as session:
         jobs, _ = await service.list_jobs(session, schedule="ticking")
     return jobs
+
+
+async def test_what_is_done_to_a_schedule_is_told(database: Database, evidence: Evidence) -> None:
+    await create(database, ticking(evidence))
+    async with database.write(SYSTEM) as work:
+        await service.update_schedule(work, "ticking", enabled=False)
+    async with database.write(SYSTEM) as work:
+        await service.delete_schedule(work, "ticking")
+    async with database.read() as session:
+        kinds = [row.kind for row in await events_after(session, 0, topics=("job",))]
+    assert kinds == ["schedule.created", "schedule.updated", "schedule.deleted"]
 
 
 async def test_times_that_were_missed_are_made_up_for_once(

@@ -1,5 +1,6 @@
 """One bucket of a vhost: ``/web/vhosts/{vhost_id}/buckets/{bucket}``."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from holdfast.gateway.service import discovery, promotion
 from holdfast.gateway.service.bucket_sizes import count_buckets
 from holdfast.gateway.service.vhosts import get_vhost
 from holdfast.gateway.tables import BucketRow, PoolRow
+from holdfast.kernel.audit import AuditRow
 from holdfast.kernel.errors import AppError, BadRequest, NotFound
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.forms import Field, Form
@@ -26,6 +28,15 @@ from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
 
 router = APIRouter(prefix="/web/vhosts/{vhost_id}/buckets/{bucket}", include_in_schema=False)
 MOVES_SHOWN = 10
+CHANGES_SHOWN = 20
+_DONE = {
+    "promote_bucket": "routed",
+    "remove_bucket_route": "route taken away",
+    "ignore_bucket": "ignored",
+    "purge_orphan": "objects purged",
+    "pool_bucket_purge": "objects purged",
+}
+_TOLD = ("vhost", "pool", "state", "deleted", "migration_id")
 MOVE, LEAVE = "migrate", "orphan"
 """The buttons of the box that asks what becomes of objects on the default pool."""
 
@@ -97,7 +108,6 @@ async def ignore(request: Request, vhost_id: PathId, bucket: str) -> Response:
     """Leave it out of what needs attention."""
     async with gateway_work(request) as (work, _):
         await promotion.ignore(work, vhost_id, bucket)
-        work.emit("gateway", "bucket.ignored", {"vhost_id": vhost_id, "bucket": bucket})
     return see_other(f"/web/vhosts/{vhost_id}/buckets", told=f"{bucket} is ignored.")
 
 
@@ -160,7 +170,20 @@ async def _shown(
         "others": [one for one in routes if one.vhost_id != vhost_id],
         "moves": moves,
         "names": {number: pool.name for number, pool in named.items()},
+        "changes": [
+            _change(one)
+            for one in await bucket_page_queries.bucket_changes(
+                session, bucket, limit=CHANGES_SHOWN
+            )
+        ],
     }
+
+
+def _change(row: AuditRow) -> tuple[AuditRow, str, str]:
+    """One change of the audit, what was done, and what it says of it."""
+    told = json.loads(row.before_json or "{}") | json.loads(row.after_json or "{}")
+    details = [f"{name} {told[name]}" for name in _TOLD if told.get(name) is not None]
+    return row, _DONE.get(row.action, row.action.replace("_", " ")), ", ".join(details)
 
 
 def _state(row: BucketRow | None, route: BucketRoute | None) -> str:

@@ -61,6 +61,7 @@ async def absorb_file(work: Work, gateway: Gateway, given: str) -> Absorbed:
         spec = with_vhost(spec, gateway, name, await render_context(gateway))
     told = await take_over(work, gateway, spec, **{folder: [name]})
     work.audit("absorb_drift", "config", path, after={"differences": told})
+    work.emit("gateway", "config.absorbed", {"path": path})
     await work.settle()
     text = gateway.generations.read(path) or ""
     digest = sha256(text.encode()).hexdigest()
@@ -128,6 +129,7 @@ async def _absorb_flag(work: Work, gateway: Gateway, given: str, parts: list[str
     told = await take_flag(work, gateway, given, parts)
     path = drift.flag_path(parts[0], parts[1])
     work.audit("absorb_drift", "config", path, after={"differences": told})
+    work.emit("gateway", "config.absorbed", {"path": path})
     await work.settle()
     flag = gateway.flags.get(parts[0], parts[1])
     digest = sha256((flag.name if flag else "").encode()).hexdigest()

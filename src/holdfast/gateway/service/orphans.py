@@ -195,3 +195,4 @@ async def _journal(
 ) -> None:
     async with services.database.write(actor) as work:
         work.audit(action, "bucket", bucket, after=after)
+        work.emit("gateway", "bucket.purged", {"bucket": bucket, "state": after["state"]})

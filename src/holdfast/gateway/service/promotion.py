@@ -84,14 +84,16 @@ async def promote(
 
 async def ignore(work: Work, vhost_id: int, bucket: str) -> BucketRow:
     """Leave a bucket out of what needs attention. Raises ``NotFound`` and ``BadRequest``."""
-    await get_vhost(work.session, vhost_id)
+    vhost = await get_vhost(work.session, vhost_id)
     row = await _seen(work.session, vhost_id, bucket)
     known = await bucket_queries.bucket_routes(work.session, vhost_id=vhost_id, bucket=bucket)
     before = status_now(row, known[0] if known else None)
     if before in {"routed", "migrating"}:
         raise BadRequest(f"Bucket '{bucket}' is {before}", hint="take its route away first")
     row.status = "ignored"
-    work.audit("ignore_bucket", "bucket", bucket, before={"status": before})
+    after = {"status": row.status, "vhost": vhost.server_name}
+    work.audit("ignore_bucket", "bucket", bucket, before={"status": before}, after=after)
+    work.emit("gateway", "bucket.ignored", {"vhost_id": vhost_id, "bucket": bucket})
     return row
 
 
@@ -132,7 +134,7 @@ async def migrate_leftovers(services: Services, actor: Actor, vhost_id: int, buc
 
 async def unroute(work: Work, gateway: Gateway, vhost_id: int, bucket: str) -> None:
     """Take a bucket's own route away; the default pool answers from then on."""
-    await get_vhost(work.session, vhost_id)
+    vhost = await get_vhost(work.session, vhost_id)
     found = await bucket_queries.bucket_routes(work.session, vhost_id=vhost_id, bucket=bucket)
     if not found:
         raise NotFound(f"No route found for bucket '{bucket}'", hint="holdfast route list")
@@ -142,7 +144,8 @@ async def unroute(work: Work, gateway: Gateway, vhost_id: int, bucket: str) -> N
     row = await bucket_queries.seen_bucket(work.session, vhost_id, bucket)
     if row:
         row.status = "unrouted"
-    work.audit("remove_bucket_route", "bucket", bucket, before={"pool": found[0].pool_name})
+    gone = {"pool": found[0].pool_name, "vhost": vhost.server_name}
+    work.audit("remove_bucket_route", "bucket", bucket, before=gone)
 
 
 async def _wish(
@@ -180,7 +183,8 @@ async def _promote(
         work.session.add(row)
     row.status = status
     migration_id = await _start(work, gateway, wish) if migrate else None
-    after = {"bucket": bucket, "pool": wish.target.name, "migration_id": migration_id}
+    after: dict[str, object] = {"bucket": bucket, "pool": wish.target.name}
+    after |= {"migration_id": migration_id, "vhost": wish.vhost.server_name}
     work.audit("promote_bucket", "route", f"/{bucket}/", after=after)
     return Promotion(bucket, wish.target, output, migration_id)
 

@@ -61,6 +61,7 @@ async def sync(work: Work, gateway: Gateway) -> Synced:
     if any(item.path == MAIN for item in found):
         result.warnings.append(f"{MAIN} follows from the rest: rewrite it")
     work.audit("sync", "config", None, after=dataclasses.asdict(result))
+    work.emit("gateway", "config.synced", {"files": result.files_synced})
     return result
 
 

@@ -236,6 +236,7 @@ async def create_schedule(work: Work, new: NewSchedule) -> ScheduleView:
     )
     work.session.add(row)
     work.audit("create", "schedule", row.name, after=_audited(row))
+    work.emit("job", "schedule.created", {"name": row.name})
     return _schedule_view(row)
 
 
@@ -263,6 +264,7 @@ async def update_schedule(
     row.enabled = enabled if enabled is not None else row.enabled
     row.next_run_at = next_fire(row.cron, row.timezone, after=now())
     work.audit("update", "schedule", name, before=before, after=_audited(row))
+    work.emit("job", "schedule.updated", {"name": name})
     return _schedule_view(row)
 
 
@@ -278,6 +280,7 @@ async def delete_schedule(work: Work, name: str) -> None:
     """Delete a schedule; its jobs stay. Raises ``NotFound``."""
     row = await _schedule(work.session, name)
     work.audit("delete", "schedule", name, before=_audited(row))
+    work.emit("job", "schedule.deleted", {"name": name})
     await work.session.delete(row)
 
 

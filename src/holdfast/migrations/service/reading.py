@@ -147,6 +147,7 @@ async def purge_source(
     if not dry_run and not purge.errors:
         async with services.database.write(actor) as work:
             await tables.forget_leftovers(work.session, row.bucket, row.orphaned_source_pool_id)
+            work.emit("migration", "purged", {"id": row.id, "bucket": row.bucket})
     return purge
 
 
