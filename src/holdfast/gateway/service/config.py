@@ -80,6 +80,7 @@ async def reload(work: Work, gateway: Gateway) -> tuple[bool, str]:
     published.last_output = output
     published.reload_pending = published.reload_pending and not ok
     work.audit("manual_reload", "config", None)
+    work.emit("gateway", "config.reloaded", {"ok": ok})
     for row in work.audits:
         row.nginx_reload_ok, row.nginx_reload_output = ok, output
     return ok, output
@@ -110,6 +111,7 @@ async def rebuild(work: Work, gateway: Gateway) -> Rebuilt:
         return result
 
     work.audit("rebuild", "config", None)
+    work.emit("gateway", "config.rebuilt", {})
     await work.settle()
     if gateway.flags.lost:
         await asyncio.to_thread(gateway.flags.make_ready)
@@ -127,7 +129,7 @@ async def rewrite_file(work: Work, gateway: Gateway, given: str) -> tuple[str, b
     if path == MAIN:
         if not work.dry_run:
             await asyncio.to_thread(_restore_main, gateway)
-        work.audit("rewrite_file", "config", path)
+        _tell_restored(work, path)
         return path, False
     if kind == drift.ROUTES and len(rest.split("/")) == len(("vhost", "bucket", "cur")):
         vhost, bucket, _ = rest.split("/")
@@ -145,8 +147,13 @@ async def rewrite_file(work: Work, gateway: Gateway, given: str) -> tuple[str, b
         raise NotFound(f"{given} is no pool's or vhost's file", hint="GET /api/config/status")
     if not known and gateway.generations.read(path) is None and kind != drift.ROUTES:
         raise NotFound(f"{given} is no pool's or vhost's file", hint="GET /api/config/status")
-    work.audit("rewrite_file", "config", path)
+    _tell_restored(work, path)
     return path, not known
+
+
+def _tell_restored(work: Work, path: str) -> None:
+    work.audit("rewrite_file", "config", path)
+    work.emit("gateway", "config.restored", {"path": path})
 
 
 async def history(gateway: Gateway) -> list[Generation]:
