@@ -1,8 +1,9 @@
 """What the frame does on every page: theme, times, the way back, errors, a login that ended."""
 
+import asyncio
 import re
 
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.console.browser import Console
 from tests.console.conftest import OpenConsole
@@ -62,6 +63,26 @@ async def test_back_and_forward_after_links_show_the_page_they_name(console: Con
     await page.go_forward()
     await expect(page.get_by_role("heading", level=1, name="Jobs")).to_be_focused()
     await console.check()
+
+
+async def test_the_last_of_two_quick_clicks_is_where_one_goes(console: Console) -> None:
+    page, held = console.page, asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await page.route(re.compile("/web/audit$"), hold)
+    await console.go("/web/pools")
+    menu = page.get_by_role("navigation", name="Main")
+    await menu.get_by_role("link", name="Audit").click()
+    await menu.get_by_role("link", name="Jobs").click()
+    await expect(page.get_by_role("heading", level=1, name="Jobs")).to_be_focused()
+    async with page.expect_event("requestfinished", lambda one: one.url.endswith("/web/audit")):
+        held.set()
+    await console.faults()
+    await expect(page.get_by_role("heading", level=1, name="Jobs")).to_be_visible()
+    await expect(page).to_have_url(f"{console.url}/web/jobs")
 
 
 async def test_what_was_refused_is_said_at_the_field_in_every_look(console: Console) -> None:

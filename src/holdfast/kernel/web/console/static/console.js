@@ -31,12 +31,18 @@ function load(address) {
 document.addEventListener("DOMContentLoaded", () => prepare(document));
 document.addEventListener("htmx:load", (event) => prepare(event.detail.elt));
 
+// ---- of two quick clicks the last one counts, whichever answer comes last
+let wanted;
+document.addEventListener("htmx:beforeSend", ({ detail }) => { if (detail.boosted) wanted = detail.xhr; });
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (detail.boosted && detail.xhr !== wanted) detail.shouldSwap = false;
+});
+
 // ---- after a navigation: the menu closes, the heading has the focus, as on a new page
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target && event.detail.target.id !== "main") return; // the way back has no target: all is new
   showNav(false);
-  const wanted = one("[autofocus]") ?? one("main h1");
-  wanted?.focus({ preventScroll: true });
+  (one("[autofocus]") ?? one("main h1"))?.focus({ preventScroll: true });
 });
 document.addEventListener("htmx:sendError", (event) => "waits" in event.detail.elt.dataset ||
   tell("The server does not answer. What you typed is still here; try again in a moment.", "bad"));
