@@ -111,6 +111,8 @@ async def _publish(work: Work, change: Change) -> None:
     await hold_lock(work, change.gateway)
     published = await queries.published(work.session)
     await _refuse_without_rows(change.gateway, published)
+    if change.waiting is not Waiting.REPLACED:
+        await refuse_without_files(change.gateway, published)
     files = await changed_files(work.session, change.gateway, change.pools, change.vhosts)
     flags = await FlagChange.plan(work.session, change.gateway, change.flags, change.flags_of)
     if not (files or flags or change.waiting is Waiting.LOADED):
@@ -199,6 +201,27 @@ async def _refuse_without_rows(gateway: Gateway, published: PublishedRow) -> Non
             "nothing was changed",
             hint="read them: holdfast rebuild; to begin anew, use another nginx folder",
         )
+
+
+async def refuse_without_files(gateway: Gateway, published: PublishedRow) -> None:
+    """Raises ``Conflict`` where nothing lies of what the database publishes.
+
+    A change would write its own files alone, and nginx would lose all others.
+    """
+    if await never_published(gateway, published):
+        raise Conflict(
+            f"{gateway.settings.nginx_root} has nothing of what the database publishes; nothing "
+            "was changed",
+            hint="is it the folder that nginx reads? Then write all of it: holdfast config rebuild",
+        )
+
+
+async def never_published(gateway: Gateway, published: PublishedRow) -> bool:
+    """Whether the disk has only its first, empty generation, and the database knows another."""
+    generations = gateway.generations
+    if not published.generation or generations.current() in {None, published.generation}:
+        return False
+    return (await asyncio.to_thread(generations.record)).parent is None
 
 
 async def hold_lock(work: Work, gateway: Gateway) -> None:

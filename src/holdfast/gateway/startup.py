@@ -15,7 +15,7 @@ from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.file_change import render_context
 from holdfast.gateway.parse import parse_files
-from holdfast.gateway.publish import hold_lock
+from holdfast.gateway.publish import hold_lock, never_published
 from holdfast.gateway.render_main import http_conf
 from holdfast.gateway.service.adopt import adopt, adopt_plain_descriptions, drop_pools
 from holdfast.gateway.service.follow import follow_flags
@@ -46,14 +46,13 @@ async def start(services: Services) -> None:
     async with services.database.write(SYSTEM) as work:
         await queries.lock_gateway(work.session)
         await hold_lock(work, gateway)
-        was_bare = gateway.generations.current() is None
         number = await asyncio.to_thread(gateway.generations.ensure)
         await asyncio.to_thread(gateway.flags.ensure)
         published = await queries.published(work.session)
         if await _is_new(work, published):
             told.texts = await _begin(work, gateway, published, number)
-        elif was_bare:
-            told.texts = _keep_rows(gateway, published, number)
+        elif await never_published(gateway, published):
+            told.texts = [_rows_kept(gateway)]
         else:
             told.texts = await _agree(work, gateway, published, number)
             await _forget_folders(work, gateway)
@@ -85,14 +84,12 @@ async def _begin(work: Work, gateway: Gateway, published: PublishedRow, number: 
     return []
 
 
-def _keep_rows(gateway: Gateway, published: PublishedRow, number: int) -> list[str]:
-    """A disk that never had a generation says nothing: it was lost or moved, not emptied by us."""
-    published.generation = number
-    published.reload_pending = True
-    root = gateway.settings.nginx_root
-    return [
-        f"{root} had no generation: the database is kept; write it with holdfast config rebuild"
-    ]
+def _rows_kept(gateway: Gateway) -> str:
+    """A disk that never had a change says nothing: it was lost or moved, or is a worker's own."""
+    return (
+        f"{gateway.settings.nginx_root} had no generation: the database is kept; where nginx reads "
+        "it, write it with holdfast config rebuild"
+    )
 
 
 async def _empty_generation(gateway: Gateway) -> Candidate:
@@ -113,9 +110,9 @@ async def _agree(work: Work, gateway: Gateway, published: PublishedRow, number: 
     told = []
     if published.generation != number:
         told.append(f"generation {number} is on disk, the database knew {published.generation}")
-        told += await _adopt_files(work, gateway)
         published.generation = number
-        await _reload(gateway, published, number)
+        await _reload(gateway, published, number)  # no flag is ahead of what nginx has loaded
+        told += await _adopt_files(work, gateway)
     else:
         told += await follow_flags(work, gateway)
     if told:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.publish import Waiting, mark_changed
+from holdfast.gateway.publish import Waiting, mark_changed, refuse_without_files
 from holdfast.gateway.service import drift
 from holdfast.gateway.tables import PoolRow, PublishedRow, VhostRow
 from holdfast.kernel.clock import now
@@ -73,9 +73,10 @@ async def validate(gateway: Gateway) -> tuple[bool, str]:
 
 async def reload(work: Work, gateway: Gateway) -> tuple[bool, str]:
     """Test what is on disk and make nginx run with it; gives nginx's words."""
+    published = await queries.published(work.session)
+    await refuse_without_files(gateway, published)
     async with change_lock(gateway.settings.nginx_root):
         ok, output = await _reload(gateway)
-    published = await queries.published(work.session)
     published.last_reload_ok, published.last_reload_at = ok, now()
     published.last_output = output
     published.reload_pending = published.reload_pending and not ok
