@@ -66,3 +66,15 @@ async def test_a_move_that_is_looked_at_later_has_its_curve_from_the_beginning(
     assert seconds == sorted(seconds)
     assert len(seconds) == len(rates)
     assert max(rates) > 0
+
+
+async def test_the_overview_tells_requests_and_throughput_at_the_first_look(
+    fleet: Fleet, names: dict[str, str]
+) -> None:
+    async with reader(fleet) as client, asyncio.timeout(PATIENCE_SECONDS):
+        shown = (await client.get("/")).text
+        assert re.search(r"Requests through nginx</dt><dd>[\d.]+/s", shown), shown
+        bound = f'data-bind="migration/{names["moving"]}:bytes_per_second" data-format="size">'
+        while not re.search(rf"{bound}[1-9]", shown):
+            await asyncio.sleep(0.2)
+            shown = (await client.get("/")).text

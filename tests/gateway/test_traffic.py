@@ -23,7 +23,9 @@ async def test_the_control_server_tells_connections_and_a_rate(quick_room: Room)
     await quick_room.pool("one", "127.0.0.1:9")
     first = await meter.look(gateway)
     assert first is not None
-    assert (first.connections >= 1, first.requests_per_second) == (True, None)
+    assert first.connections >= 1
+    assert first.requests_per_second is not None
+    assert first.requests_per_second < 100
     status, _ = await control_status(gateway.nginx.control_port, "/status")
     assert status == 200
 

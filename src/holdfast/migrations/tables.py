@@ -195,3 +195,11 @@ async def progress_told(
     thin = EventRow.id % max(1, count // most) == 0
     query = select(EventRow.created_at, EventRow.data).where(*where, thin).order_by(EventRow.id)
     return [(moment, data) for moment, data in await session.execute(query)]
+
+
+async def newest_progress(session: AsyncSession, after: datetime) -> Sequence[str]:
+    """The data of what all migrations told of their progress since then, oldest first."""
+    query = select(EventRow.data).where(
+        EventRow.topic == "migration", EventRow.kind == "progress", EventRow.created_at >= after
+    )
+    return (await session.scalars(query.order_by(EventRow.id))).all()

@@ -87,11 +87,28 @@ async def _figures(_: Services, session: AsyncSession) -> Sequence[Figure]:
     counts = await tables.phase_counts(session)
     done = counts.pop(Phase.DONE, 0)
     ended = counts.pop(Phase.ERROR, 0), counts.pop(Phase.CANCELLED, 0)
-    return [
+    moving = sum(counts.values())
+    figures = [
         Figure(
             title="Buckets moving",
-            value=str(sum(counts.values())),
+            value=str(moving),
             href="/web/migrations",
             detail=f"{done} moved, {ended[0]} failed, {ended[1]} cancelled",
         )
     ]
+    return [*figures, await _throughput(session)] if moving else figures
+
+
+async def _throughput(session: AsyncSession) -> Figure:
+    """What moves copy now, all of them together; one alone fills the figure by its own events."""
+    rates = await reading.rates_now(session)
+    numbers = list(rates)
+    return Figure(
+        title="Copied by moves",
+        value=size(sum(rates.values())),
+        unit="/s",
+        href="/web/migrations",
+        detail="now",
+        bind=f"migration/{numbers[0]}:bytes_per_second" if len(numbers) == 1 else "",
+        format="size",
+    )

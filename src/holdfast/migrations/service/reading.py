@@ -4,11 +4,13 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway.service.orphans import Purge, purge_copy
 from holdfast.gateway.service.routing import entrances, served_copies
+from holdfast.kernel.clock import now
 from holdfast.kernel.errors import AppError, BadRequest, NotFound, Unavailable
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.s3.client import S3Client
@@ -16,6 +18,9 @@ from holdfast.kernel.work import Actor
 from holdfast.migrations import tables
 from holdfast.migrations.service.wish import LOOK_SECONDS, client_for
 from holdfast.migrations.tables import MigrationLogRow, MigrationRow
+
+QUIET_SECONDS = 10
+"""A move that copies tells so every second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +168,13 @@ async def throughput(
             seconds.append(round(moment.timestamp(), 1))
             rates.append(round(rate))
     return seconds, rates
+
+
+async def rates_now(session: AsyncSession) -> dict[int, float]:
+    """Bytes a second that each unfinished migration copies, as it told last; 0 when it is quiet."""
+    rates = {row.id: 0.0 for row in await tables.active_migrations(session)}
+    for data in await tables.newest_progress(session, now() - timedelta(seconds=QUIET_SECONDS)):
+        told = json.loads(data)
+        if told["id"] in rates:
+            rates[told["id"]] = told.get("bytes_per_second") or 0.0
+    return rates

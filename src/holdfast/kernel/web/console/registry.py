@@ -59,6 +59,12 @@ class Figure:
     value: str
     href: str = ""
     detail: str = ""
+    unit: str = ""
+    """What follows the value: ``/s``."""
+    bind: str = ""
+    """Key and field of progress events that fill it, as ``migration/7:bytes_per_second``."""
+    format: str = "count"
+    """How they are shown: ``size``, ``count`` or ``duration``."""
 
 
 Searcher = Callable[[Services, AsyncSession, str], Awaitable[Sequence[Hit]]]
