@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway.tables import MemberRow, PoolRow, SilentMemberRow
+from holdfast.gateway.tables import MemberRow, PoolRow, RouteRow, SilentMemberRow, VhostRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,12 @@ async def silent_in(
     return found
 
 
-async def enabled_in(session: AsyncSession, pool_ids: Sequence[int]) -> dict[int, int]:
-    """How many enabled members each of these pools has."""
-    query = (
-        select(MemberRow.pool_id, func.count())
-        .where(MemberRow.pool_id.in_(pool_ids), MemberRow.enabled)
-        .group_by(MemberRow.pool_id)
-    )
-    return {row[0]: row[1] for row in await session.execute(query)}
+async def enabled_in(session: AsyncSession, pool_ids: Sequence[int]) -> dict[int, tuple[int, bool]]:
+    """How many enabled members each of these pools has, and whether clients are sent to it."""
+    members = select(func.count()).where(MemberRow.pool_id == PoolRow.id, MemberRow.enabled)
+    routed = exists().where(RouteRow.pool_id == PoolRow.id, RouteRow.enabled)
+    is_default = exists().where(VhostRow.default_pool_id == PoolRow.id)
+    query = select(
+        PoolRow.id, members.correlate(PoolRow).scalar_subquery(), or_(routed, is_default)
+    ).where(PoolRow.id.in_(pool_ids))
+    return {row[0]: (row[1], bool(row[2])) for row in await session.execute(query)}

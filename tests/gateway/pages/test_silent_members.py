@@ -47,6 +47,10 @@ async def test_a_member_that_goes_and_comes_back_is_named_until_it_is_back(
     await server.wait_closed()
     await silence.watch(quick_room.services)
     (need,) = await needs(quick_room)
+    assert need.level == "warn"
+    assert need.detail.endswith("no vhost uses the pool.")
+    await quick_room.vhost(1)
+    (need,) = await needs(quick_room)
     assert need.level == "bad"
     assert (need.href, need.action) == ("/web/pools/1?check=true#members", "Open the pool")
 

@@ -15,6 +15,7 @@ NEEDS_SHOWN = 5
 NAMED = 3
 SILENT_READ = 1000
 _NONE_LEFT = "No other member is enabled: clients of this pool get errors."
+_UNUSED = "No other member is enabled, and no vhost uses the pool."
 
 
 def contribute(services: Services) -> None:
@@ -89,7 +90,7 @@ async def _silent(session: AsyncSession) -> list[Need]:
     for member in await silence_queries.silent_members(session, limit=SILENT_READ):
         by_pool.setdefault(member.pool_id, []).append(member)
     enabled = await silence_queries.enabled_in(session, list(by_pool))
-    needs = [_need_of(found, enabled[number]) for number, found in by_pool.items()]
+    needs = [_need_of(found, *enabled[number]) for number, found in by_pool.items()]
     needs.sort(key=lambda need: need.level)
     if len(needs) <= NEEDS_SHOWN:
         return needs
@@ -103,19 +104,20 @@ async def _silent(session: AsyncSession) -> list[Need]:
     return [*needs[:NEEDS_SHOWN], more]
 
 
-def _need_of(found: list[SilentMember], enabled: int) -> Need:
+def _need_of(found: list[SilentMember], enabled: int, used: bool) -> Need:  # noqa: FBT001 - a row
     """What one pool's silent members ask for."""
     first, left = found[0], enabled - len(found)
     names = ", ".join(member.address for member in found[:NAMED])
     names += f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    others = f"{left} other{'s get' if left > 1 else ' gets'} the requests."
     verb = "does not answer" if len(found) == 1 else "do not answer"
     return Need(
         title=f"Pool {first.pool}: {names} {verb}",
         detail=f"{first.problem}, since {first.since:%Y-%m-%d %H:%M:%S} UTC. "
-        + (f"{left} other{'s get' if left > 1 else ' gets'} the requests." if left else _NONE_LEFT),
+        + (others if left else _NONE_LEFT if used else _UNUSED),
         href=f"/web/pools/{first.pool_id}?check=true#members",
         action="Open the pool",
-        level="warn" if left else "bad",
+        level="bad" if used and not left else "warn",
         topic="gateway",
     )
 

@@ -38,9 +38,11 @@ async def check_unchanged(
         return
     form.version = there
     last, _ = await audit_page(session, limit=1, offset=0, entity_type=kind, entity_id=str(number))
-    by = f" by {last[0].actor} at {last[0].created_at:%Y-%m-%d %H:%M:%S} UTC" if last else ""
+    what = "this was changed"
+    if last:
+        what = f"{last[0].actor} changed this, at {last[0].created_at:%Y-%m-%d %H:%M:%S} UTC"
     raise Conflict(
-        f"This was changed while the form was open{by}",
+        f"While the form was open, {what}",
         hint="Nothing was saved, and what you typed is still here. Save again to put it in place "
         "of what is kept now, or open the form anew to begin from that.",
         details="\n".join(_differing(form, values)) or None,
