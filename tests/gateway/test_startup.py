@@ -48,13 +48,16 @@ async def test_after_a_lost_folder_a_rebuild_writes_everything_from_the_database
     assert room.live("pools/one.conf") == before
 
 
+@pytest.mark.parametrize("is_first", [True, False])
 async def test_a_worker_with_a_folder_of_its_own_leaves_the_gateways_state_alone(
-    quick_room: Room, echo_one: str, tmp_path: Path
+    quick_room: Room, echo_one: str, tmp_path: Path, *, is_first: bool
 ) -> None:
     room = quick_room
+    worker = build_services(str(room.services.database.engine.url), tmp_path / "w", ["nginx"])
+    if is_first:
+        await start(worker)
     pool = await room.pool("one", echo_one)
     vhost = await room.vhost(pool)
-    worker = build_services(str(room.services.database.engine.url), tmp_path / "w", ["nginx"])
     before = await rows_digest(room.services.database)
     await start(worker)
     assert await rows_digest(room.services.database) == before
@@ -75,6 +78,7 @@ async def test_where_the_folder_was_lost_only_a_rebuild_writes(
 ) -> None:
     room = quick_room
     pool = await room.pool("one", echo_one)
+    await room.vhost(pool)
     port = (room.root / "control.json").read_bytes()
     shutil.rmtree(room.root)
     for _ in range(2):

@@ -45,6 +45,21 @@ async def test_a_bucket_moves_and_the_answer_tells_how(site: Site) -> None:
     assert " " in found["created_at"]
 
 
+async def test_a_destination_that_waits_for_a_reload_is_loaded_before_the_move(site: Site) -> None:
+    members = f"/api/pools/{site.ids[NEW]}/members"
+    (member,) = (await site.api.get(members)).json()
+    await site.fill("waited")
+    path = f"{members}/{member['id']}?reload=false"
+    assert (await site.api.put(path, json={"weight": 7})).status_code == 200
+    assert (await site.api.get("/api/config/status")).json()["reload_pending"] is True
+    begun = await site.post("waited")
+    assert begun.status_code == 201, begun.text
+    status = (await site.api.get("/api/config/status")).json()
+    assert status["reload_pending"] is False
+    assert status["loaded_generation"] == status["generation"]
+    assert (await site.wait(begun.json()["id"]))["phase"] == "done"
+
+
 async def test_the_route_of_a_moved_bucket_names_the_new_pool(site: Site) -> None:
     await site.moved("routed")
     routes = (await site.api.get("/api/vhosts/1/routes")).json()

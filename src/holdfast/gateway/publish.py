@@ -14,12 +14,15 @@ only: no generation, no test, no reload.
 
 import asyncio
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
 from weakref import WeakKeyDictionary, WeakSet
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import file_queries, queries, render
 from holdfast.gateway.context import Gateway
@@ -27,12 +30,12 @@ from holdfast.gateway.file_change import Files, changed_files, render_context
 from holdfast.gateway.flag_change import FlagChange
 from holdfast.gateway.handover import Handover, plan_handover
 from holdfast.gateway.render_main import http_conf
-from holdfast.gateway.tables import PublishedRow
+from holdfast.gateway.tables import PoolRow, PublishedRow, VhostRow
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import Conflict, NginxRefused, Unavailable
 from holdfast.kernel.logging import get_logger
 from holdfast.kernel.nginx import Candidate, Outcome, change_lock, go_live, take_back
-from holdfast.kernel.nginx.generations import MAIN
+from holdfast.kernel.nginx.generations import FIRST, MAIN
 from holdfast.kernel.nginx.program import TestResult
 from holdfast.kernel.work import Work
 
@@ -112,7 +115,7 @@ async def _publish(work: Work, change: Change) -> None:
     published = await queries.published(work.session)
     await _refuse_without_rows(change.gateway, published)
     if change.waiting is not Waiting.REPLACED:
-        await refuse_without_files(change.gateway, published)
+        await refuse_without_files(work.session, change.gateway, change.pools | change.vhosts)
     files = await changed_files(work.session, change.gateway, change.pools, change.vhosts)
     flags = await FlagChange.plan(work.session, change.gateway, change.flags, change.flags_of)
     if not (files or flags or change.waiting is Waiting.LOADED):
@@ -203,12 +206,18 @@ async def _refuse_without_rows(gateway: Gateway, published: PublishedRow) -> Non
         )
 
 
-async def refuse_without_files(gateway: Gateway, published: PublishedRow) -> None:
+async def refuse_without_files(
+    session: AsyncSession, gateway: Gateway, changed: Collection[str] = ()
+) -> None:
     """Raises ``Conflict`` where nothing lies of what the database publishes.
 
-    A change would write its own files alone, and nginx would lose all others.
+    A change would write the ``changed`` files alone, and nginx would lose all others.
     """
-    if await never_published(gateway, published):
+    if not await never_published(gateway, await queries.published(session)):
+        return
+    names = {*await session.scalars(select(PoolRow.name))}
+    names |= {*await session.scalars(select(VhostRow.server_name))}
+    if names - set(changed):
         raise Conflict(
             f"{gateway.settings.nginx_root} has nothing of what the database publishes; nothing "
             "was changed",
@@ -221,7 +230,7 @@ async def never_published(gateway: Gateway, published: PublishedRow) -> bool:
     generations = gateway.generations
     if not published.generation or generations.current() in {None, published.generation}:
         return False
-    return (await asyncio.to_thread(generations.record)).parent is None
+    return (await asyncio.to_thread(generations.record)).reason == FIRST
 
 
 async def hold_lock(work: Work, gateway: Gateway) -> None:

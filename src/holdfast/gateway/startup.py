@@ -26,6 +26,7 @@ from holdfast.kernel.clock import now
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.logging import get_logger
 from holdfast.kernel.nginx import Candidate, go_live, take_back
+from holdfast.kernel.nginx.generations import FIRST
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM, Work
 
@@ -49,9 +50,10 @@ async def start(services: Services) -> None:
         number = await asyncio.to_thread(gateway.generations.ensure)
         await asyncio.to_thread(gateway.flags.ensure)
         published = await queries.published(work.session)
-        if await _is_new(work, published):
+        is_bare = await never_published(gateway, published)
+        if (is_bare or not published.generation) and await _is_empty(work):
             told.texts = await _begin(work, gateway, published, number)
-        elif await never_published(gateway, published):
+        elif is_bare:
             told.texts = [_rows_kept(gateway)]
         else:
             told.texts = await _agree(work, gateway, published, number)
@@ -60,11 +62,11 @@ async def start(services: Services) -> None:
         log.warning("database and disk differed", difference=text)
 
 
-async def _is_new(work: Work, published: PublishedRow) -> bool:
-    """Whether the database has never published anything."""
+async def _is_empty(work: Work) -> bool:
+    """Whether the database has nothing to publish."""
     _, pools = await queries.pool_page(work.session, limit=1, offset=0)
     _, vhosts = await queries.vhost_page(work.session, limit=1, offset=0)
-    return not (published.generation or pools or vhosts)
+    return not (pools or vhosts)
 
 
 async def _begin(work: Work, gateway: Gateway, published: PublishedRow, number: int) -> list[str]:
@@ -101,9 +103,7 @@ async def _empty_generation(gateway: Gateway) -> Candidate:
         directory=str(generations.directory(number)),
         pools=(),
     )
-    return await asyncio.to_thread(
-        generations.prepare, main, author="holdfast", reason="first start"
-    )
+    return await asyncio.to_thread(generations.prepare, main, author="holdfast", reason=FIRST)
 
 
 async def _agree(work: Work, gateway: Gateway, published: PublishedRow, number: int) -> list[str]:

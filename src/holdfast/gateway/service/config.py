@@ -73,10 +73,10 @@ async def validate(gateway: Gateway) -> tuple[bool, str]:
 
 async def reload(work: Work, gateway: Gateway) -> tuple[bool, str]:
     """Test what is on disk and make nginx run with it; gives nginx's words."""
-    published = await queries.published(work.session)
-    await refuse_without_files(gateway, published)
+    await refuse_without_files(work.session, gateway)
     async with change_lock(gateway.settings.nginx_root):
         ok, output = await _reload(gateway)
+    published = await queries.published(work.session)
     published.last_reload_ok, published.last_reload_at = ok, now()
     published.last_output = output
     published.reload_pending = published.reload_pending and not ok

@@ -23,6 +23,8 @@ from holdfast.kernel.errors import Conflict, Invalid, NotFound
 from holdfast.kernel.nginx import disk
 
 MAIN = "http.conf"
+FIRST = "first start"
+"""The reason of generations that hold no change yet."""
 _RECORD = "generation.json"
 _CANDIDATE = ".candidate"
 _EMPTY = "# managed by holdfast: nothing is configured yet\n"
@@ -94,7 +96,7 @@ class Generations:
         self.recover()
         current = self.current()
         if current is None:
-            first = self.prepare({MAIN: _EMPTY}, author="holdfast", reason="first start")
+            first = self.prepare({MAIN: _EMPTY}, author="holdfast", reason=FIRST)
             self.switch(first)
             current = first.number
         return current
