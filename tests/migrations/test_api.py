@@ -49,6 +49,10 @@ async def test_a_destination_that_waits_for_a_reload_is_loaded_before_the_move(s
     members = f"/api/pools/{site.ids[NEW]}/members"
     (member,) = (await site.api.get(members)).json()
     await site.fill("waited")
+    (vhost,) = (await site.api.get("/api/vhosts")).json()
+    route = {"path_prefix": "/waited/", "pool_id": site.ids[OLD]}
+    answer = await site.api.post(f"/api/vhosts/{vhost['id']}/routes", json=route)
+    assert answer.status_code == 201, answer.text
     path = f"{members}/{member['id']}?reload=false"
     assert (await site.api.put(path, json={"weight": 7})).status_code == 200
     assert (await site.api.get("/api/config/status")).json()["reload_pending"] is True
