@@ -18,7 +18,7 @@ class Log {
   }
   wake({ detail: event }) { // it may run again
     if (!this.element.isConnected) document.removeEventListener("holdfast:event", this.wake);
-    else if (this.ended && this.element.dataset.log.includes(event.data.id)) {
+    else if (this.ended && event.topic === "job" && this.element.dataset.log.includes(`/${event.data.id}/`)) {
       this.ended = false;
       this.read();
     }
