@@ -20,7 +20,7 @@ TOGETHER = ("tests/console/", "tests/cli/test_over_http.py", "tests/test_every_r
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.real)]
 
 
-class Grouped(LoadScopeScheduling):  # type: ignore[misc] - xdist has no types
+class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Each test goes to any worker, but for groups (xdist_group has no effect in pytest 9.2)."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -45,14 +45,14 @@ LIMIT_SECONDS = 30.0
 class Door:
     """A running server and the routes that it says it has."""
 
-    url: str
+    http: httpx.Client
     routes: list[tuple[str, str]]
 
     def status(self, method: str, path: str, token: str | None) -> int:
         """What a call without a body is answered."""
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
-        address = self.url + re.sub(r"\{\w+\}", "1", path)
-        with httpx.stream(method, address, headers=headers, timeout=LIMIT_SECONDS) as answer:
+        address = re.sub(r"\{\w+\}", "1", path)
+        with self.http.stream(method, address, headers=headers) as answer:
             return answer.status_code
 
     def wrongly_answered(
@@ -70,7 +70,7 @@ class Door:
         """A token made over the API."""
         body = {"name": "sweep", **fields}
         headers = {"Authorization": f"Bearer {API_KEY}"}
-        answer = httpx.post(f"{self.url}/api/tokens", json=body, headers=headers)
+        answer = self.http.post("/api/tokens", json=body, headers=headers)
         made: dict[str, Any] = answer.raise_for_status().json()
         return made
 
@@ -78,11 +78,14 @@ class Door:
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     machine = Machine(tmp_path_factory.mktemp("door"))
-    with machine.serving("--no-worker"):
-        paths = httpx.get(f"{machine.url}/api/openapi.json").json()["paths"]
+    with (
+        machine.serving("--no-worker"),
+        httpx.Client(base_url=machine.url, timeout=LIMIT_SECONDS) as client,
+    ):
+        paths = client.get("/api/openapi.json").json()["paths"]
         routes = [(m.upper(), path) for path, methods in paths.items() for m in methods]
         assert len(routes) >= LEAST_ROUTES
-        yield Door(machine.url, routes)
+        yield Door(client, routes)
 
 
 def test_without_a_token_every_route_answers_401(door: Door) -> None:
@@ -146,8 +149,8 @@ def test_a_path_that_does_not_exist_tells_nothing_without_a_token(door: Door) ->
 
 def test_the_older_tools_header_carries_the_same_token(door: Door) -> None:
     headers = {"X-Orchestrator-Key": API_KEY}
-    assert httpx.get(f"{door.url}/api/pools", headers=headers).status_code == 200
-    refused = httpx.get(f"{door.url}/api/pools", headers={"X-Orchestrator-Key": "no"})
+    assert door.http.get("/api/pools", headers=headers).status_code == 200
+    refused = door.http.get("/api/pools", headers={"X-Orchestrator-Key": "no"})
     assert refused.status_code == 401
     assert refused.json()["detail"] == "Invalid or missing X-Orchestrator-Key"
 

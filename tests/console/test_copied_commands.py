@@ -70,8 +70,6 @@ def check_curl(text: str) -> None:
     """A copied call of curl."""
     words = shlex.split(text)
     body = json.loads(words[words.index("-d") + 1]) if "-d" in words else None
-    if isinstance(body, dict) and isinstance(body.get("args"), str):
-        body["args"] = json.loads(body["args"])  # data-json: the script copies it as a text still
     check_call(words[words.index("-X") + 1], words[-1], body)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from holdfast.demo.fleet import NO_TLS
 from holdfast.kernel.ports import free_port
 
 API_KEY = "a key of the tests, long enough"
@@ -95,7 +96,7 @@ class Machine:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/api/ready").status_code == 200:
+                if httpx.get(f"{self.url}/api/ready", verify=NO_TLS).status_code == 200:
                     return
             time.sleep(0.05)
         raise RuntimeError("holdfast does not answer:\n" + (self.directory / "out").read_text())

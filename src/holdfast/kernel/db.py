@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -66,6 +67,8 @@ class Database:
         self.engine = create_async_engine(url, pool_pre_ping=not self.is_sqlite)
         self.after_write: set[Callable[[], None]] = set()
         """Called whenever this process has kept a unit of work."""
+        self.beside: set[asyncio.Task[None]] = set()
+        """Writes that nobody waits for, but `close`."""
         # SQLite has one writer; a fair queue in the process beats its polling busy handler.
         self._writer = asyncio.Lock() if self.is_sqlite else contextlib.nullcontext()
         if self.is_sqlite:
@@ -98,8 +101,15 @@ class Database:
         async with self.engine.begin() as connection:
             await connection.run_sync(_upgrade, self.url)
 
+    def spawn(self, writing: Coroutine[Any, Any, None]) -> None:
+        """Write beside whatever is done now; ``writing`` handles its own failures."""
+        task = asyncio.get_running_loop().create_task(writing)
+        self.beside.add(task)
+        task.add_done_callback(self.beside.discard)
+
     async def close(self) -> None:
-        """Give all connections back."""
+        """Give all connections back, once what is written beside has ended."""
+        await asyncio.gather(*self.beside, return_exceptions=True)
         await self.engine.dispose()
 
 

@@ -1,6 +1,5 @@
 """When a token was last used: kept to the minute, written beside the request and never in it."""
 
-import asyncio
 import time
 from datetime import datetime, timedelta
 
@@ -22,7 +21,6 @@ class TokenUses:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._noted: dict[int, float] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def note(self, token_id: int, known: datetime | None) -> None:
         """A request came with this token; ``known``: what its row says."""
@@ -32,14 +30,7 @@ class TokenUses:
         if clock - self._noted.get(token_id, float("-inf")) < INTERVAL_SECONDS:
             return
         self._noted[token_id] = clock
-        task = asyncio.create_task(self._write(token_id, moment))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    @property
-    def pending(self) -> int:
-        """How many writes are under way."""
-        return len(self._tasks)
+        self._database.spawn(self._write(token_id, moment))
 
     async def _write(self, token_id: int, moment: datetime) -> None:
         statement = update(TokenRow).where(TokenRow.id == token_id).values(last_used_at=moment)

@@ -185,12 +185,15 @@ function curl(target, body) {
   if (body) words.push("-H", "'Content-Type: application/json'", "-d", quote(JSON.stringify(body)));
   return [...words, quote(location.origin + path)].join(" ");
 }
+const wasFilled = (field) => field.defaultValue || [...field.options ?? []].some((one) => one.defaultSelected && one.value);
 const givenFields = (form) => [...form.elements].filter((field) =>
-  field.name && field.name !== "do" && (field.type === "checkbox" || field.value !== ""));
+  field.name && field.name !== "do" && (field.type === "checkbox" || field.value !== "" || wasFilled(field)));
 function typed(field) {
   if (field.type === "checkbox") return field.checked;
   if (field.type === "password") return `<${field.name}>`;
   if ("lines" in field.dataset) return field.value.split(/[\s,]+/).filter(Boolean);
+  if ("json" in field.dataset) return JSON.parse(field.value || "null");
+  if (field.value === "" && (field.options || field.type === "number")) return null;
   return field.type === "number" ? Number(field.value) : field.value;
 }
 function bodyOf(fields) { // "blocks.0.zone" is a part of the list "blocks"
