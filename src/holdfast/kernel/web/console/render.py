@@ -112,19 +112,12 @@ def asset(name: str) -> str:
 
 
 def _environment(services: Services) -> Environment:
-    found = services.find(_Templates)
-    if found is None:
-        found = services.add(_Templates(_make_environment(console_parts(services))))
-    return found.environment
+    return _templates_of(tuple(sorted(console_parts(services).templates.items())))
 
 
-class _Templates:
-    def __init__(self, environment: Environment) -> None:
-        self.environment = environment
-
-
-def _make_environment(parts: ConsoleParts) -> Environment:
-    packages = {"console": "holdfast.kernel.web.console", **parts.templates}
+@cache  # templates are compiled once, whatever number of applications a process has
+def _templates_of(slices: tuple[tuple[str, str], ...]) -> Environment:
+    packages = {"console": "holdfast.kernel.web.console", **dict(slices)}
     environment = Environment(
         loader=PrefixLoader({prefix: PackageLoader(name) for prefix, name in packages.items()}),
         autoescape=select_autoescape(default=True, default_for_string=True),
