@@ -15,16 +15,20 @@ from holdfast.kernel.db import Database
 from tests.servers import postgres
 from tests.servers.leaks import left_behind
 
-TOGETHER = ("tests/console/", "tests/cli/test_over_http.py", "tests/test_every_route.py")
-"""Tests that share a browser, a fleet or a server: one worker runs all of a group."""
+TOGETHER = "tests/console/"
+"""They share a browser and a fleet."""
+APART = ("tests/journeys/", "tests/migrations/", "tests/test_schemathesis.py", "tests/test_docs.py")
+"""Long tests that share nothing: each goes to any worker."""
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.real)]
 
 
 class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Each test goes to any worker, but for groups (xdist_group has no effect in pytest 9.2)."""
+    """A file's tests go to one worker, as they share what the file sets up."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((group for group in TOGETHER if nodeid.startswith(group)), nodeid)
+        if nodeid.startswith(TOGETHER):
+            return TOGETHER
+        return nodeid if nodeid.startswith(APART) else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped:
