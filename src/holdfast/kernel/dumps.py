@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ JOBS_SCHEMA = "holdfast_dbos"
 DUMP_SECONDS = 3600.0
 BUSY_SECONDS = 30.0
 SQLITE_SUFFIXES = ("", "-wal", "-shm")
+CLOSING_SECONDS = 2.0
+"""So long PostgreSQL may show a connection that was just closed."""
 IN_USE_HINT = "stop holdfast serve and holdfast worker first"
 _DROP_TABLES = """
 DO $$ DECLARE t record; BEGIN
@@ -97,13 +100,20 @@ async def check_unused(url: str) -> None:
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
     )
+    deadline = time.monotonic() + CLOSING_SECONDS
     try:
-        async with database.read() as session:
-            others = await session.scalar(text(query))
+        while others := await _count(database, query):
+            if time.monotonic() > deadline:
+                words = f"{others} connections to the database are open"
+                raise Conflict(words, hint=IN_USE_HINT)
+            await asyncio.sleep(0.1)
     finally:
         await database.close()
-    if others:
-        raise Conflict(f"{others} connections to the database are open", hint=IN_USE_HINT)
+
+
+async def _count(database: Database, query: str) -> int:
+    async with database.read() as session:
+        return await session.scalar(text(query)) or 0
 
 
 def libpq_environment(url: URL) -> dict[str, str]:
