@@ -13,6 +13,7 @@ from holdfast.kernel.identity.service import create_token
 from holdfast.kernel.work import SYSTEM, Role
 from tests.gateway.pages.console import Pages, pages_of, told, words
 from tests.gateway.room import HOST, Room
+from tests.gateway.scene import fill, keys
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server, nanio_server, two_servers
 
 pytestmark = pytest.mark.real
@@ -38,18 +39,6 @@ class Scene:
 
     async def sync(self) -> None:
         await self.pages.post(f"{self.at}/sync-buckets")
-
-
-async def fill(server: S3Server, bucket: str, objects: int = 2) -> None:
-    async with server.client() as client:
-        await client.create_bucket(bucket)
-        for number in range(objects):
-            await client.put(bucket, f"folder/{number}", b"content")
-
-
-async def count(server: S3Server, bucket: str) -> int:
-    async with server.client() as client:
-        return (await client.totals(bucket)).objects
 
 
 @pytest.fixture
@@ -169,10 +158,10 @@ async def test_orphans_are_purged_by_their_typed_name_alone(scene: Scene) -> Non
     assert "full 2 14 B" in shown
     for path in (f"{scene.at}/orphans/full/purge", f"/web/pools/{scene.old}/buckets/full/purge"):
         await scene.pages.post(path, 422, confirm="ful")
-    assert await count(scene.old_server, "full") == 2
+    assert await keys(scene.old_server, "full") == 2
     done = await scene.pages.post(f"{scene.at}/orphans/full/purge", confirm="full")
     assert "2 of 2 objects of full are deleted." in told(done)
-    assert await count(scene.old_server, "full") == 0
+    assert await keys(scene.old_server, "full") == 0
     assert "No orphans" in await scene.pages.get(f"{scene.at}/orphans")
     shown = words(await scene.pages.get(f"{scene.at}/buckets/full"))
     assert "objects purged pool old, state ended, deleted 2" in shown
@@ -185,7 +174,7 @@ async def test_a_live_copy_is_not_purged_from_the_page_of_its_pool(scene: Scene)
         f"/web/pools/{scene.old}/buckets/alpha/purge", 409, confirm="alpha"
     )
     assert "is live" in refused.text
-    assert await count(scene.old_server, "alpha") == 2
+    assert await keys(scene.old_server, "alpha") == 2
 
 
 async def test_the_buckets_of_a_pool_are_shown_with_who_is_sent_there(scene: Scene) -> None:
