@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from holdfast.kernel import ports
 from holdfast.kernel.db import Database
@@ -19,6 +21,11 @@ TOGETHER = "tests/console/"
 """They share a browser and a fleet."""
 APART = ("tests/journeys/", "tests/migrations/", "tests/test_schemathesis.py", "tests/test_docs.py")
 """Long tests that share nothing: each goes to any worker."""
+LONGEST_FIRST = (TOGETHER, *APART)
+"""What is long begins early, or the run ends with one worker at work."""
+structlog.configure(
+    processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+)  # by default a traceback is drawn with all local variables, which takes ten seconds
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.real)]
 
 
@@ -29,6 +36,15 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         if nodeid.startswith(TOGETHER):
             return TOGETHER
         return nodeid if nodeid.startswith(APART) else nodeid.partition("::")[0]
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        self.workqueue.move_to_end(min(self.workqueue, key=_turn), last=False)
+        super()._assign_work_unit(node)
+
+
+def _turn(scope: str) -> int:
+    starts = (turn for turn, start in enumerate(LONGEST_FIRST) if scope.startswith(start))
+    return next(starts, len(LONGEST_FIRST))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped:

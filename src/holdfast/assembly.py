@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter
-
 import holdfast.gateway.api
 import holdfast.gateway.context
 import holdfast.gateway.pages
@@ -31,18 +29,19 @@ from holdfast.kernel.jobs.engine import JobEngine
 from holdfast.kernel.logging import configure, get_logger
 from holdfast.kernel.services import Services, build_services
 from holdfast.kernel.timers import Timer, run_timers
+from holdfast.kernel.web.router import Router
 
 log = get_logger(__name__)
 HOUR_SECONDS = 3600.0
 
 
-def routers() -> list[APIRouter]:
+def routers() -> list[Router]:
     """The routers of kernel and slices."""
     return [
         holdfast.kernel.web.system_api.router,
         holdfast.kernel.identity.api.router,
         holdfast.kernel.identity.session_api.router,
-        holdfast.kernel.identity.pages.router,
+        *holdfast.kernel.identity.pages.routers,
         holdfast.kernel.jobs.api.router,
         holdfast.kernel.jobs.pages.router,
         *holdfast.gateway.api.routers,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from holdfast.kernel.config import LoadedSettings, Settings
@@ -17,6 +17,7 @@ from holdfast.kernel.secrets import Sealer
 from holdfast.kernel.services import Services
 from holdfast.kernel.web import system_api
 from holdfast.kernel.web.app import build_app
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import SYSTEM, Role
 
 API_KEY = "the operator's own key"
@@ -37,7 +38,7 @@ def services_for(database: Database, data_dir: Path, **settings: object) -> Serv
     return Services(loaded, database, Sealer("a secret for tests"))
 
 
-def app_of(services: Services, *more: APIRouter) -> FastAPI:
+def app_of(services: Services, *more: Router) -> FastAPI:
     """The application with the kernel's routers."""
 
     @contextlib.asynccontextmanager
@@ -45,12 +46,12 @@ def app_of(services: Services, *more: APIRouter) -> FastAPI:
         yield
 
     identity_pages.contribute(services)
-    own = (identity_api, session_api, identity_pages)
-    routers = [system_api.router, *(room.router for room in own), *more]
+    own = (identity_api.router, session_api.router, *identity_pages.routers)
+    routers = [system_api.router, *own, *more]
     return build_app(services, routers, lifespan)
 
 
-def client_of(services: Services, token: str = API_KEY, *more: APIRouter) -> httpx.AsyncClient:
+def client_of(services: Services, token: str = API_KEY, *more: Router) -> httpx.AsyncClient:
     """A client with a token; ``""``: without one."""
     transport = httpx.ASGITransport(app_of(services, *more), raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {token}"} if token else {}

@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter
 
 from holdfast.kernel.db import Database
 from holdfast.kernel.services import Services
@@ -17,10 +16,11 @@ from holdfast.kernel.web import live
 from holdfast.kernel.web.assets import Assets
 from holdfast.kernel.web.body import LARGEST_BODY_BYTES
 from holdfast.kernel.web.headers import OTHER_POLICY, PAGE_POLICY, SAFE_HEADERS
+from holdfast.kernel.web.router import Router
 from tests.kernel.api import client_of, services_for
 
 TEXT = "one and the same words, " * 100
-trial = APIRouter()
+trial = Router()
 
 
 @trial.get("/api/long")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from holdfast.kernel.config import load_settings
 from holdfast.kernel.services import build_services
 from holdfast.kernel.web.app import build_app
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.web.system_api import router
 
 
@@ -26,7 +27,7 @@ async def test_the_page_names_every_call_and_loads_nothing(
 ) -> None:
     monkeypatch.setenv("HOLDFAST_DATA_DIR", str(tmp_path))
     services = build_services(load_settings())
-    odd = APIRouter()
+    odd = Router()
 
     @odd.get("/api/odd", description="<script>alert(1)</script>")
     async def call() -> None: ...

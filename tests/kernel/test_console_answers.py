@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import pytest
-from fastapi import APIRouter
 
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Conflict
 from holdfast.kernel.services import Services
+from holdfast.kernel.web.router import Router
 from tests.kernel.api import API_KEY, client_of, services_for
 
 FROM_HTMX = {"Accept": "*/*", "HX-Request": "true", "Referer": "http://holdfast/web/pools?q=a"}
-trial = APIRouter()
+trial = Router()
 
 
 @trial.post("/web/trial/refused")

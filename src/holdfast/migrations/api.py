@@ -3,12 +3,13 @@
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query, Response
 from pydantic import BeforeValidator
 
 from holdfast.gateway.service.orphans import Confirmation
 from holdfast.kernel.clock import iso_time, row_time
 from holdfast.kernel.web.deps import ActorDep, PageDep, ReadDep, ServicesDep, WorkDep
+from holdfast.kernel.web.router import Router
 from holdfast.migrations import tables
 from holdfast.migrations.model import Options, Phase
 from holdfast.migrations.schemas import MigrationIn, wish_of
@@ -16,7 +17,7 @@ from holdfast.migrations.service import planning, reading, starting
 from holdfast.migrations.service.planning import Plan
 from holdfast.migrations.tables import MigrationLogRow, MigrationRow
 
-router = APIRouter(prefix="/api/migrations", tags=["migrations"])
+router = Router(prefix="/api/migrations", tags=["migrations"])
 routers = [router]
 RowId = Annotated[int, Path(ge=-(2**31), le=2**31 - 1)]
 InPhase = Annotated[

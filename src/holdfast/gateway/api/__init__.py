@@ -1,10 +1,9 @@
 """The gateway over HTTP: requests in, one service call each, answers out."""
 
-from fastapi import APIRouter
-
 from holdfast.gateway.api import batch, buckets, config, pool_buckets, pools, routes, vhosts
+from holdfast.kernel.web.router import Router
 
-routers: list[APIRouter] = [
+routers: list[Router] = [
     pools.router,
     pool_buckets.router,
     vhosts.router,

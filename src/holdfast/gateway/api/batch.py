@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,8 +24,9 @@ from holdfast.gateway.api.schemas import (
 from holdfast.gateway.service import batch, moves
 from holdfast.gateway.service.batch import Kind, Operation, Verb
 from holdfast.kernel.web.deps import ServicesDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(prefix="/api/config", tags=["batch"], route_class=GatewayRoute)
+router = Router(prefix="/api/config", tags=["batch"], route_class=GatewayRoute)
 
 MOST_OPERATIONS = 10_000
 Ref = Annotated[int, Field(ge=1, le=2**31 - 1)] | Annotated[str, Field(max_length=253)] | None

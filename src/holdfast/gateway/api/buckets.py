@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
 from holdfast.gateway.api.deps import BucketPath
@@ -11,8 +11,9 @@ from holdfast.gateway.service import discovery, http_buckets, orphans, promotion
 from holdfast.gateway.service.discovery import SeenBucket
 from holdfast.kernel.clock import iso_time
 from holdfast.kernel.web.deps import ActorDep, ReadDep, ServicesDep, WorkDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(prefix="/api/vhosts/{vhost_id}", tags=["buckets"])
+router = Router(prefix="/api/vhosts/{vhost_id}", tags=["buckets"])
 RowId = Annotated[int, Path(ge=0, le=2**31 - 1)]
 Confirm = Annotated[str, Query(description="the bucket's name, when the body does not give it")]
 DryRun = Annotated[bool, Query(description="true: tell what would be deleted, delete nothing")]

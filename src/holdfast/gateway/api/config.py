@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Path, Query
+from fastapi import BackgroundTasks, Path, Query
 from pydantic import BaseModel, Field
 
 from holdfast.gateway.api.deps import GatewayDep, GatewayRoute, GatewayWork, PathId
@@ -18,8 +18,9 @@ from holdfast.kernel.errors import AppError, Invalid, Unavailable
 from holdfast.kernel.restart import Restarter
 from holdfast.kernel.settings_change import change_setting, waiting_settings
 from holdfast.kernel.web.deps import ADMIN, ReadDep, ServicesDep, WorkDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(prefix="/api/config", tags=["config"], route_class=GatewayRoute)
+router = Router(prefix="/api/config", tags=["config"], route_class=GatewayRoute)
 Force = Annotated[bool, Query(description="true: also when the database has data")]
 GenerationNumber = Annotated[int, Query(ge=1, le=2**31 - 1)]
 

@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from holdfast.gateway.api.buckets import Confirm, DryRun, RowId
 from holdfast.gateway.api.deps import BucketPath
 from holdfast.gateway.service import orphans, pool_buckets
 from holdfast.gateway.service.pool_buckets import PoolBucket
 from holdfast.gateway.tables import VhostRow
 from holdfast.kernel.web.deps import ActorDep, ServicesDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(prefix="/api/pools/{pool_id}/buckets", tags=["buckets"])
+router = Router(prefix="/api/pools/{pool_id}/buckets", tags=["buckets"])
 
 
 @router.get("/status")

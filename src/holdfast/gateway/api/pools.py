@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from holdfast.gateway import queries
 from holdfast.gateway.api.deps import GatewayDep, GatewayRoute, GatewayWork, PathId
@@ -26,8 +26,9 @@ from holdfast.gateway.service import credentials, members, nodeconfig, pools
 from holdfast.kernel.clock import row_time
 from holdfast.kernel.errors import BadRequest
 from holdfast.kernel.web.deps import OPERATOR, PageDep, ReadDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(prefix="/api/pools", tags=["pools"], route_class=GatewayRoute)
+router = Router(prefix="/api/pools", tags=["pools"], route_class=GatewayRoute)
 NODE_TYPES = ("nanio-only", "nginx-only", "nginx-nanio")
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 
 from holdfast.gateway import queries
 from holdfast.gateway.api.deps import GatewayDep, GatewayRoute, GatewayWork, PathId
@@ -16,10 +16,9 @@ from holdfast.gateway.api.schemas import (
 from holdfast.gateway.service import moves, routes
 from holdfast.gateway.service.vhosts import get_vhost, pool_or_refuse
 from holdfast.kernel.web.deps import PageDep, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(
-    prefix="/api/vhosts/{vhost_id}/routes", tags=["routes"], route_class=GatewayRoute
-)
+router = Router(prefix="/api/vhosts/{vhost_id}/routes", tags=["routes"], route_class=GatewayRoute)
 
 
 @router.get("")

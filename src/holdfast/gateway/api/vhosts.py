@@ -1,6 +1,6 @@
 """Vhosts: ``/api/vhosts``."""
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from holdfast.gateway import queries
 from holdfast.gateway.api.deps import GatewayDep, GatewayRoute, GatewayWork, PathId
@@ -14,8 +14,9 @@ from holdfast.gateway.api.schemas import (
 )
 from holdfast.gateway.service import preview, vhosts
 from holdfast.kernel.web.deps import PageDep, ReadDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(prefix="/api/vhosts", tags=["vhosts"], route_class=GatewayRoute)
+router = Router(prefix="/api/vhosts", tags=["vhosts"], route_class=GatewayRoute)
 
 
 @router.get("")

@@ -4,8 +4,6 @@ What all of them share is in ``edge.py``: the transaction of the gateway's only 
 can be tried before it is saved, and the choice of a pool.
 """
 
-from fastapi import APIRouter
-
 from holdfast.gateway.pages import (
     bucket,
     bucket_parts,
@@ -30,8 +28,9 @@ from holdfast.gateway.pages import (
 )
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.registry import console_parts
+from holdfast.kernel.web.router import Router
 
-routers: list[APIRouter] = [
+routers: list[Router] = [
     vhost_forms.router,
     vhosts.router,
     routes.router,

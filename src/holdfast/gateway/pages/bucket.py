@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import bucket_page_queries, bucket_queries
@@ -25,8 +25,9 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(prefix="/web/vhosts/{vhost_id}/buckets/{bucket}", include_in_schema=False)
+router = Router(prefix="/web/vhosts/{vhost_id}/buckets/{bucket}", include_in_schema=False)
 MOVES_SHOWN = 10
 CHANGES_SHOWN = 20
 _DONE = {

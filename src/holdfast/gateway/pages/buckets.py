@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import bucket_page_queries, bucket_queries
@@ -20,8 +20,9 @@ from holdfast.kernel.web.console.forms import typed_name
 from holdfast.kernel.web.console.listing import Listing, listing
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(include_in_schema=False)
+router = Router(include_in_schema=False)
 WARNINGS_TOLD = 5
 
 

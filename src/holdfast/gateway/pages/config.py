@@ -2,7 +2,7 @@
 
 import asyncio
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.pages.edge import gateway_work
@@ -16,8 +16,9 @@ from holdfast.kernel.web.console.forms import sent_form
 from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(prefix="/web/config", include_in_schema=False)
+router = Router(prefix="/web/config", include_in_schema=False)
 DIFFERENCES_SHOWN = 20
 IGNORED_SHOWN = 50
 TOLD = 5

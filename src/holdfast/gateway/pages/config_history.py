@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.pages.edge import gateway_work
@@ -16,8 +16,9 @@ from holdfast.kernel.web.console.diffs import FileDiff, diff_files
 from holdfast.kernel.web.console.forms import sent_form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ServicesDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(prefix="/web/config", include_in_schema=False)
+router = Router(prefix="/web/config", include_in_schema=False)
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 FILES_SHOWN = 30
 LINES_SHOWN = 2000

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, SecretStr
 from pydantic import Field as Rule
 
@@ -16,9 +16,10 @@ from holdfast.kernel.errors import Invalid
 from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import ADMIN, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Work
 
-router = APIRouter(prefix="/web/config/import", include_in_schema=False)
+router = Router(prefix="/web/config/import", include_in_schema=False)
 
 
 class ImportIn(BaseModel):

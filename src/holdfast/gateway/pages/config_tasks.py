@@ -7,7 +7,7 @@ tried first.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.pages.edge import gateway_work
@@ -17,8 +17,9 @@ from holdfast.kernel.errors import AppError, Invalid
 from holdfast.kernel.web.console.forms import sent_form
 from holdfast.kernel.web.console.render import page
 from holdfast.kernel.web.deps import ADMIN, OPERATOR, services_of
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(prefix="/web/config", include_in_schema=False)
+router = Router(prefix="/web/config", include_in_schema=False)
 BOTH = ["GET", "POST"]
 SHOWN = 200
 

@@ -1,6 +1,6 @@
 """Bucket routes over an http pool: ``/web/vhosts/{vhost_id}/http-buckets``."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from holdfast.gateway.api.deps import PathId
 from holdfast.gateway.pages.edge import gateway_work
@@ -9,8 +9,9 @@ from holdfast.gateway.service import http_buckets
 from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ReadDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(prefix="/web/vhosts/{vhost_id}/http-buckets", include_in_schema=False)
+router = Router(prefix="/web/vhosts/{vhost_id}/http-buckets", include_in_schema=False)
 
 
 @router.get("")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from holdfast.gateway.api.deps import PathId
 from holdfast.gateway.api.schemas import MemberCreate, MemberUpdate
@@ -18,9 +18,10 @@ from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.console.versions import check_unchanged, version_of
 from holdfast.kernel.web.deps import OPERATOR, ReadDep
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Work
 
-router = APIRouter(prefix="/web/pools/{pool_id}/members", include_in_schema=False)
+router = Router(prefix="/web/pools/{pool_id}/members", include_in_schema=False)
 BOTH = ["GET", "POST"]
 ROLES = (("primary", "primary"), ("replica", "replica: only when no primary answers"))
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from holdfast.gateway import page_queries
 from holdfast.gateway.api.deps import PathId
@@ -19,9 +19,10 @@ from holdfast.gateway.tables import NodeConfigRow
 from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page
 from holdfast.kernel.web.deps import OPERATOR, ReadDep
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Work
 
-router = APIRouter(prefix="/web/pools/{pool_id}/members", include_in_schema=False)
+router = Router(prefix="/web/pools/{pool_id}/members", include_in_schema=False)
 HISTORY = 10
 TYPES = (
     ("nanio-only", "nanio: an S3 server"),

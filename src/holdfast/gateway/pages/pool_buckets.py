@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from holdfast.gateway.api.deps import PathId
 from holdfast.gateway.pages.buckets import purge_words
@@ -16,8 +16,9 @@ from holdfast.kernel.web.console.forms import typed_name
 from holdfast.kernel.web.console.listing import Listing, listing
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(prefix="/web/pools/{pool_id}/buckets", include_in_schema=False)
+router = Router(prefix="/web/pools/{pool_id}/buckets", include_in_schema=False)
 SORTS: dict[str, Callable[[PoolBucket], Any]] = {
     "status": lambda bucket: (ORDER.index(bucket.status), bucket.name),
     "name": lambda bucket: bucket.name,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway.api.deps import PathId
@@ -17,9 +17,10 @@ from holdfast.kernel.secrets import CannotUnseal
 from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Work
 
-router = APIRouter(prefix="/web/pools/{pool_id}/keys", include_in_schema=False)
+router = Router(prefix="/web/pools/{pool_id}/keys", include_in_schema=False)
 SECRET = {"autocomplete": "off", "spellcheck": "false", "maxlength": "1024"}
 
 

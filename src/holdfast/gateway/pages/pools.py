@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import page_queries, silence_queries
@@ -23,9 +23,10 @@ from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.console.versions import check_unchanged, version_of
 from holdfast.kernel.web.deps import OPERATOR, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Work
 
-router = APIRouter(include_in_schema=False)
+router = Router(include_in_schema=False)
 BOTH = ["GET", "POST"]
 USES_SHOWN = 20
 TYPES = (("nanio", "nanio: any S3 server"), ("http", "http: plain web servers"))

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway.api.deps import PathId
@@ -22,9 +22,10 @@ from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.console.versions import check_unchanged, version_of
 from holdfast.kernel.web.deps import OPERATOR, ReadDep, services_of
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Work
 
-router = APIRouter(
+router = Router(
     include_in_schema=False, prefix="/web/vhosts/{vhost_id}/routes", dependencies=[OPERATOR]
 )
 BOTH = ["GET", "POST"]

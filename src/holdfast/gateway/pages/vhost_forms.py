@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import field_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,9 +23,10 @@ from holdfast.kernel.web.console.forms import Field, Form, sent_form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.console.versions import check_unchanged, version_of
 from holdfast.kernel.web.deps import OPERATOR, ReadDep
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Work
 
-router = APIRouter(include_in_schema=False, prefix="/web/vhosts", dependencies=[OPERATOR])
+router = Router(include_in_schema=False, prefix="/web/vhosts", dependencies=[OPERATOR])
 BOTH = ["GET", "POST"]
 MORE = "more"
 MOST_BLOCKS = 100

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import render, vhost_page_queries
@@ -19,8 +19,9 @@ from holdfast.kernel.web.console.forms import check_typed, typed_name
 from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(include_in_schema=False, prefix="/web/vhosts")
+router = Router(include_in_schema=False, prefix="/web/vhosts")
 LIST = "/web/vhosts"
 FileState = Literal["as written", "changed", "missing", "extra", ""]
 

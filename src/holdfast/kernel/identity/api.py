@@ -3,16 +3,17 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from holdfast.kernel.clock import iso_time, now
 from holdfast.kernel.identity import invitations, service, tables
 from holdfast.kernel.identity.tables import InvitationRow, TokenRow, UserRow
 from holdfast.kernel.web.deps import ADMIN, ActorDep, CallerDep, PageDep, ReadDep, WorkDep
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Role
 
-router = APIRouter(prefix="/api", tags=["identity"])
+router = Router(prefix="/api", tags=["identity"])
 LONGEST_LIFE_SECONDS = 100 * 365 * 86400
 LARGEST_ID = 2**31 - 1
 TokenId = Annotated[int, Path(ge=1, le=LARGEST_ID)]

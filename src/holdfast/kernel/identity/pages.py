@@ -1,6 +1,6 @@
 """Pages to log in, to set a password by a link, and for one's own account."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, SecretStr, model_validator
 
@@ -16,6 +16,7 @@ from holdfast.kernel.web.console.forms import Field, Form, sent_form
 from holdfast.kernel.web.console.registry import Hit, console_parts
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import CallerDep, ServicesDep
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.web.security import (
     forget_session_cookies,
     is_htmx,
@@ -23,9 +24,8 @@ from holdfast.kernel.web.security import (
     visit_of,
 )
 
-router = APIRouter(include_in_schema=False)
-router.include_router(people_pages.router)
-router.include_router(token_pages.router)
+router = Router(include_in_schema=False)
+routers = (router, people_pages.router, token_pages.router)
 ACCOUNT = "/web/account"
 _NEW = {"autocomplete": "new-password", "minlength": "10", "maxlength": "1024"}
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,9 +17,10 @@ from holdfast.kernel.web.console.listing import like, listing
 from holdfast.kernel.web.console.registry import Hit, NavItem, console_parts
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import ADMIN, CallerDep, ReadDep, ServicesDep, WorkDep, actor_of
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Role, Work
 
-router = APIRouter(include_in_schema=False, dependencies=[ADMIN])
+router = Router(include_in_schema=False, dependencies=[ADMIN])
 BOTH = ["GET", "POST"]
 FOUND = 6
 UserId = Annotated[int, Path(ge=1, le=LARGEST_ID)]

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import Path, Query, Request
 from pydantic import BaseModel, SecretStr
 
 from holdfast.kernel.clock import iso_time
@@ -11,9 +11,10 @@ from holdfast.kernel.identity import logins, sessions
 from holdfast.kernel.identity.caller import Caller
 from holdfast.kernel.identity.tables import SessionRow
 from holdfast.kernel.web.deps import ADMIN, CallerDep, PageDep, ReadDep, ServicesDep, WorkDep
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.web.security import visit_of
 
-router = APIRouter(prefix="/api", tags=["identity"])
+router = Router(prefix="/api", tags=["identity"])
 SessionId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,9 +18,10 @@ from holdfast.kernel.web.console.listing import like, listing
 from holdfast.kernel.web.console.registry import Hit, Need, console_parts
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import ADMIN, ReadDep, ServicesDep, actor_of
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Role, Work
 
-router = APIRouter(include_in_schema=False, dependencies=[ADMIN])
+router = Router(include_in_schema=False, dependencies=[ADMIN])
 FOUND = 6
 DAY = 86400
 LIVES = (

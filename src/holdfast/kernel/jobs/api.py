@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.kernel.jobs import service
@@ -11,8 +11,9 @@ from holdfast.kernel.jobs.model import DEFAULT_PRIORITY, JobState
 from holdfast.kernel.jobs.registry import registered_kinds
 from holdfast.kernel.jobs.service import JobView, NewSchedule, ScheduleView
 from holdfast.kernel.web.deps import ADMIN, OPERATOR, PageDep, ReadDep, ServicesDep, WorkDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(prefix="/api", tags=["jobs"])
+router = Router(prefix="/api", tags=["jobs"])
 
 LONGEST_TEXT = 200
 Words = Annotated[str, Field(max_length=LONGEST_TEXT)]

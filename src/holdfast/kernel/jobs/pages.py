@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, Json
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -21,9 +21,10 @@ from holdfast.kernel.web.console.registry import Figure, Hit, NavItem, Need, con
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.console.versions import check_unchanged, version_of
 from holdfast.kernel.web.deps import ADMIN, OPERATOR, ActorDep, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Role, Work
 
-router = APIRouter(include_in_schema=False)
+router = Router(include_in_schema=False)
 FAILED_SHOWN = 5
 FOUND = 6
 

@@ -3,13 +3,14 @@
 import json
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from holdfast.kernel.web.console.render import asset
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(include_in_schema=False)
+router = Router(include_in_schema=False)
 _templates = Environment(
     loader=PackageLoader("holdfast.kernel.web"),
     autoescape=select_autoescape(default=True, default_for_string=True),

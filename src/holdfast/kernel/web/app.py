@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DataError
@@ -20,9 +20,9 @@ from holdfast.kernel.web.assets import Assets
 from holdfast.kernel.web.body import LimitBody
 from holdfast.kernel.web.console import pages as console_pages
 from holdfast.kernel.web.console.render import STATIC, error_page, wants_page
-from holdfast.kernel.web.deps import refuse_unstorable
 from holdfast.kernel.web.headers import SafeHeaders, add_safe_headers
 from holdfast.kernel.web.metrics import CountRequests
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.web.security import TokenDoor, error_response
 
 log = get_logger(__name__)
@@ -31,7 +31,7 @@ FAST = 4
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def build_app(services: Services, routers: Iterable[APIRouter], lifespan: Lifespan) -> FastAPI:
+def build_app(services: Services, routers: Iterable[Router], lifespan: Lifespan) -> FastAPI:
     """An application with these routers; ``lifespan`` starts and stops what runs beside it."""
     app = FastAPI(
         title="Holdfast",
@@ -41,7 +41,6 @@ def build_app(services: Services, routers: Iterable[APIRouter], lifespan: Lifesp
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        dependencies=[Depends(refuse_unstorable)],
     )
     app.state.services = services
     console_pages.contribute(services)
@@ -52,8 +51,8 @@ def build_app(services: Services, routers: Iterable[APIRouter], lifespan: Lifesp
     app.add_middleware(CountRequests)
     app.add_middleware(GZipMiddleware, minimum_size=500, compresslevel=FAST)
     app.add_middleware(SafeHeaders)
-    for router in (api_page.router, console_pages.router, *routers):
-        app.include_router(router)
+    for router in (api_page.router, *console_pages.routers, *routers):
+        app.router.routes.extend(router.routes)
     app.add_exception_handler(AppError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(DataError, _unfit)

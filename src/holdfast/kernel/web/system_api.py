@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from alembic.script import ScriptDirectory
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,9 +20,10 @@ from holdfast.kernel.errors import AppError, Invalid, Unavailable
 from holdfast.kernel.services import Services
 from holdfast.kernel.web import live, metrics
 from holdfast.kernel.web.deps import ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.web.security import caller_of
 
-router = APIRouter(tags=["system"])
+router = Router(tags=["system"])
 DATABASE_SECONDS = 5.0
 """How long health and readiness wait for the database."""
 LARGEST_PAGE = 200

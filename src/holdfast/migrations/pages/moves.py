@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from holdfast.gateway.service.routing import pool_names
 from holdfast.kernel.clock import now
@@ -14,12 +14,13 @@ from holdfast.kernel.web.console.forms import typed_name
 from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 from holdfast.migrations import tables
 from holdfast.migrations.model import ACTIVE_PHASES, Options, Phase
 from holdfast.migrations.service import reading, starting
 from holdfast.migrations.tables import MigrationRow
 
-router = APIRouter(include_in_schema=False, prefix="/web/migrations")
+router = Router(include_in_schema=False, prefix="/web/migrations")
 MoveId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 LINES = 1000
 _STEPS = (

@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from holdfast.gateway.service.routing import pool_names
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 from holdfast.migrations.model import Mode, Verify
 from holdfast.migrations.schemas import MigrationIn, wish_of
 from holdfast.migrations.service import planning, starting
 
-router = APIRouter(include_in_schema=False, prefix="/web/migrations", dependencies=[OPERATOR])
+router = Router(include_in_schema=False, prefix="/web/migrations", dependencies=[OPERATOR])
 START = "start"
 
 

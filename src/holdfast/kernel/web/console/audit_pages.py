@@ -4,7 +4,7 @@ import difflib
 import json
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from holdfast.kernel.audit import AuditRow, audit_page, audited_kinds
 from holdfast.kernel.errors import NotFound
@@ -13,8 +13,9 @@ from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.registry import NavItem, console_parts
 from holdfast.kernel.web.console.render import page
 from holdfast.kernel.web.deps import ReadDep
+from holdfast.kernel.web.router import Router
 
-router = APIRouter(include_in_schema=False)
+router = Router(include_in_schema=False)
 LARGEST_ID = 2**31 - 1
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,9 +20,10 @@ from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.registry import Figure, Hit, NavItem, Need, console_parts
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import ADMIN, ServicesDep, actor_of
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Role
 
-router = APIRouter(include_in_schema=False)
+router = Router(include_in_schema=False)
 PATH = "/web/backups"
 STALE = timedelta(days=2)
 ROUNDS = 3

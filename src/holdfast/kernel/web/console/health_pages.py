@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast import __version__
@@ -20,10 +20,11 @@ from holdfast.kernel.web.console.registry import Figure, Hit, NavItem, Need, con
 from holdfast.kernel.web.console.render import page
 from holdfast.kernel.web.deps import OPERATOR, ServicesDep
 from holdfast.kernel.web.metrics import RequestFigures
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.web.system_api import readiness
 from holdfast.kernel.work import Role
 
-router = APIRouter(include_in_schema=False)
+router = Router(include_in_schema=False)
 PATH = "/web/health"
 WORST_FIRST = (Verdict.FAIL, Verdict.WARN, Verdict.OK)
 TITLES = {Verdict.FAIL: "Broken", Verdict.WARN: "Needs a look", Verdict.OK: "In order"}

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console import (
@@ -15,12 +15,12 @@ from holdfast.kernel.web.console import (
 from holdfast.kernel.web.console.registry import Hit, NavItem, console_parts
 from holdfast.kernel.web.console.render import page
 from holdfast.kernel.web.deps import ActorDep, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Actor
 
-router = APIRouter(include_in_schema=False)
+router = Router(include_in_schema=False)
 ROOMS = (audit_pages, settings_pages, backup_pages, health_pages)
-for room in ROOMS:
-    router.include_router(room.router)
+routers = (router, *(room.router for room in ROOMS))
 MOST_OF_A_KIND = 8
 """Hits shown of each kind, so that many of one do not hide the others."""
 

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
-from fastapi import APIRouter, BackgroundTasks, Request, Response
+from fastapi import BackgroundTasks, Request, Response
 from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,9 +20,10 @@ from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.registry import Hit, NavItem, Need, console_parts
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import ADMIN, ServicesDep, WorkDep, actor_of
+from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Role, Work
 
-router = APIRouter(include_in_schema=False, dependencies=[ADMIN])
+router = Router(include_in_schema=False, dependencies=[ADMIN])
 PATH = "/web/settings"
 FOUND = 6
 DANGERS = {
