@@ -30,6 +30,7 @@ GATHER = """() => {
   for (const button of document.querySelectorAll("main [data-copy-form]")) button.click();
   return copied;
 }"""
+GATHER_CHOSEN = GATHER.replace("[data-copy-form]", "[data-copy-chosen]")
 ROUTES = [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
 BUTTON = re.compile(
     r'<button[^>]*?data-copy="(?P<cli>holdfast [^"]*)"'
@@ -125,3 +126,22 @@ async def test_the_edit_form_of_a_schedule_copies_a_change_not_a_new_one(
         parse_command(command)
         check_curl(call)
         assert (await api.delete("/api/schedules/copied")).is_success
+
+
+@pytest.mark.parametrize("name", ["pool", "vhost", "vhosts"])
+async def test_what_is_done_with_chosen_rows_copies_a_batch(
+    console: Console, fleet: Fleet, names: dict[str, str], name: str
+) -> None:
+    await console.go(PAGES[name].format(**names))
+    await console.page.get_by_label("Select all shown").check()
+    copied = await console.page.evaluate(GATHER_CHOSEN)
+    assert [text.split()[0] for text in copied] == ["holdfast", "curl"] * 2
+    for text in copied:
+        if text.startswith("curl"):
+            check_curl(text)
+            body = json.loads(shlex.split(text)[shlex.split(text).index("-d") + 1])
+            async with fleet.api() as api:
+                tried = await api.post("/api/config/batch?dry_run=true", json=body)
+            assert tried.status_code in {200, 409}, tried.text  # 409: its bucket is moving
+        else:
+            parse_command(text)

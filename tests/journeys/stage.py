@@ -72,20 +72,27 @@ class Stage:
         return [line["message"] for line in answer.json()]
 
     async def wait(
-        self, identifier: int, reached: Callable[[dict[str, Any]], bool]
+        self,
+        identifier: int,
+        reached: Callable[[dict[str, Any]], bool],
+        *,
+        every_seconds: float = 0.02,
     ) -> dict[str, Any]:
-        """Poll until the migration is as wished, or over; the server may be away meanwhile."""
+        """Poll until the migration is as wished, or over; the server may be away meanwhile.
+
+        A phase may be short; but who only waits for the end need not ask often.
+        """
         async with asyncio.timeout(LIMIT_SECONDS):
             while True:
                 with contextlib.suppress(httpx.TransportError):
                     found = await self.migration(identifier)
                     if reached(found) or found["phase"] in TERMINAL:
                         return found
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(every_seconds)
 
     async def wait_over(self, identifier: int) -> dict[str, Any]:
         """Poll until the migration is over."""
-        return await self.wait(identifier, lambda _: False)
+        return await self.wait(identifier, lambda _: False, every_seconds=0.25)
 
     async def objects(self, pool: str) -> dict[str, str]:
         """Keys and ETags that a pool itself has."""
@@ -109,7 +116,7 @@ class Stage:
         """Poll until the bucket's flag is in this state."""
         async with asyncio.timeout(LIMIT_SECONDS):
             while not (await self.flag()).startswith(f"{state}."):
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.002)
 
 
 @contextlib.asynccontextmanager

@@ -70,6 +70,7 @@ const clicks = {
   "[data-copy-from]": (button) => copy(one("pre", button.closest("figure")).textContent),
   "[data-copy-curl]": (button) => copy(curl(button.dataset.copyCurl, JSON.parse(button.dataset.body ?? "null"))),
   "[data-copy-form]": copyForm,
+  "[data-copy-chosen]": copyChosen,
 };
 document.addEventListener("click", (event) => {
   for (const [selector, act] of Object.entries(clicks)) {
@@ -205,6 +206,13 @@ function bodyOf(fields) { // "blocks.0.zone" is a part of the list "blocks"
   }
   for (const [name, lines] of Object.entries(lists)) body[name] = Object.values(lines);
   return body;
+}
+function copyChosen({ form, dataset }) {
+  const ticks = all(`input[name="chosen"][form="${form.id}"]:checked`);
+  if (!ticks.length) return tell("Nothing is chosen: tick some first.", "warn");
+  const operations = ticks.map((tick) => ({ ...JSON.parse(dataset.change), id: Number(tick.value) }));
+  return copy(dataset.copyChosen === "curl" ? curl(`POST ${dataset.api}`, { operations })
+    : `holdfast ${dataset.cli} ${quote(JSON.stringify(operations))}`);
 }
 function copyForm(button) {
   const form = button.closest("form");
