@@ -5,8 +5,10 @@ import holdfast.kernel.audit
 import holdfast.kernel.events
 import holdfast.kernel.identity.tables
 import holdfast.kernel.jobs.tables
+import holdfast.kernel.stores.tables
 import holdfast.kernel.timers
-import holdfast.migrations.tables  # noqa: F401
+import holdfast.migrations.tables
+import holdfast.tiers.tables  # noqa: F401
 from holdfast.kernel.db import Base
 
 metadata = Base.metadata

@@ -1,0 +1,179 @@
+"""Values and rules of tiers: what is cold, what may leave, what stays and why. No I/O."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+DAY_SECONDS = 86_400
+QUARANTINE = ".holdfast-quarantine"
+"""Folder at the root of a tier where frozen files wait for the end of the undo window."""
+PARTIAL_SUFFIX = ".holdfast-part"
+"""End of the names under which pulled content lies until it is whole."""
+
+
+class Action(StrEnum):
+    """What a job of a tier does."""
+
+    PULL = "pull"
+    FREEZE = "freeze"
+    UNDO = "undo"
+    VERIFY = "verify"
+    REPORT = "report"
+
+
+class Skip(StrEnum):
+    """Why a file was left as it is."""
+
+    READ_RECENTLY = "read recently"
+    TOO_SMALL = "smaller than the minimum"
+    EXCLUDED = "excluded"
+    PINNED = "pinned"
+    PULLED_RECENTLY = "pulled recently"
+    NOT_A_FILE = "not a regular file"
+    LINKED = "has links outside what is frozen"
+    MISSING_ON_STORE = "not on the store"
+    OTHER_SIZE = "another size on the store"
+    OTHER_CONTENT = "another content on the store"
+    NOT_PROVABLE = "its content on the store cannot be proven"
+    CHANGED = "changed meanwhile"
+    IN_USE = "open in another program"
+    GONE = "no longer there"
+    NOT_PERMITTED = "not permitted"
+    FAILED = "could not be read or moved"
+    EXISTS = "exists already"
+    DIFFERS = "differs from the store and is kept"
+
+
+class Proof(StrEnum):
+    """How it is proven that a store holds the same bytes."""
+
+    HASH = "hash"
+    """By a hash that both sides know; a file without one on the store stays."""
+    COMPARE = "compare"
+    """By a hash where the store has one, else by reading its content and comparing."""
+
+
+class FileState(StrEnum):
+    """Where a file is on its way out; the last three are final."""
+
+    INTENT = "intent"
+    """About to be moved to quarantine; it may be in either place."""
+    QUARANTINED = "quarantined"
+    LEAVING = "leaving"
+    """Proven again, about to be unlinked; it may be gone."""
+    FROZEN = "frozen"
+    RESTORED = "restored"
+    """Moved back, by an undo or because it changed in quarantine."""
+    STAYED = "stayed"
+    """The move was not carried out."""
+
+
+class Policy(StrEnum):
+    """What a rule says of the paths that it matches."""
+
+    PIN = "pin"
+    """They never leave."""
+    FREEZE_AFTER = "freeze_after"
+    """They leave after another age than the tier's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathRule:
+    """A rule for paths; of a tier's rules the first that matches counts."""
+
+    pattern: str
+    """As in rclone's filters, relative to the tier's root."""
+    policy: Policy
+    age_days: int | None = None
+    """For `Policy.FREEZE_AFTER`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A cold local file, as the scan saw it. ``path``: relative to the tier's root."""
+
+    path: bytes
+    size_bytes: int
+    device: int
+    inode: int
+    links: int
+    mtime_ns: int
+    ctime_ns: int
+    atime_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierOptions:
+    """How a tier is kept. Ages and windows in their units' names; 0 or None: none."""
+
+    filters: tuple[str, ...] = ()
+    """rclone's filter rules (``- *.tmp``), in their order; the same for pull and freeze."""
+    freezable: bool = False
+    age_days: int = 180
+    min_size_bytes: int = 0
+    rules: tuple[PathRule, ...] = ()
+    uid: int | None = None
+    gid: int | None = None
+    bandwidth: str = ""
+    grace_hours: float = 24.0
+    """What was pulled stays so long, read or not."""
+    undo_hours: float = 24.0
+    proof: Proof = Proof.HASH
+    max_files_percent: float = 50.0
+    """A run that would freeze a larger share of the tier's files stops, unless confirmed."""
+    max_bytes_percent: float = 50.0
+    allow_noatime: bool = False
+    """Freeze although the file system keeps no times of reading."""
+    space_high_percent: float | None = None
+    """From this use of the file system on, the oldest files are frozen ..."""
+    space_low_percent: float | None = None
+    """... until its use is below this."""
+
+
+def inside(path: bytes, folder: bytes) -> bool:
+    """Whether a relative path is ``folder`` or lies in it, by whole components; b"" is the root."""
+    return not folder or path == folder or path.startswith(folder + b"/")
+
+
+def relative_to(root: bytes, asked: bytes) -> bytes | None:
+    """An absolute, normalised path as seen from a tier's root; None when it is not below it."""
+    if asked == root:
+        return b""
+    start = root.rstrip(b"/") + b"/"
+    return asked[len(start) :] if asked.startswith(start) else None
+
+
+def nearest_root(roots: Iterable[bytes], asked: bytes) -> bytes | None:
+    """The root that ``asked`` lies below."""
+    found = [root for root in roots if relative_to(root, asked) is not None]
+    return max(found, key=len, default=None)
+
+
+def over_limit(
+    options: TierOptions, *, files: int, of_files: int, size: int, of_size: int
+) -> str | None:
+    """Why a run would remove more than the tier allows, in words; None when it does not."""
+    if of_files and files * 100 > options.max_files_percent * of_files:
+        return f"{files} of {of_files} files, more than {options.max_files_percent:g} %"
+    if of_size and size * 100 > options.max_bytes_percent * of_size:
+        return f"{size} of {of_size} bytes, more than {options.max_bytes_percent:g} %"
+    return None
+
+
+def is_final(state: FileState) -> bool:
+    """Whether nothing more happens to a file of this state."""
+    match state:
+        case FileState.INTENT | FileState.QUARANTINED | FileState.LEAVING:
+            return False
+        case FileState.FROZEN | FileState.RESTORED | FileState.STAYED:
+            return True
+        case _:
+            assert_never(state)
+
+
+def longest_age(options: TierOptions) -> Sequence[int]:
+    """All ages in days that decide in this tier, shortest first."""
+    return sorted(
+        {options.age_days, *(r.age_days for r in options.rules if r.age_days is not None)}
+    )
