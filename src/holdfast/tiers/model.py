@@ -1,9 +1,10 @@
 """Values and rules of tiers: what is cold, what may leave, what stays and why. No I/O."""
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import assert_never
+from typing import Any, Self, assert_never
 
 DAY_SECONDS = 86_400
 QUARANTINE = ".holdfast-quarantine"
@@ -129,6 +130,39 @@ class TierOptions:
     """From this use of the file system on, the oldest files are frozen ..."""
     space_low_percent: float | None = None
     """... until its use is below this."""
+    auto_freeze_cron: str = ""
+    """When the whole tier is frozen by itself; empty: never."""
+    auto_freeze_timezone: str = "UTC"
+
+    def to_json(self) -> str:
+        """As kept in a row."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote, or the defaults for what it did not know."""
+        kept: dict[str, Any] = json.loads(text)
+        rules = tuple(
+            PathRule(**{**rule, "policy": Policy(rule["policy"])}) for rule in kept.pop("rules", ())
+        )
+        filters = tuple(kept.pop("filters", ()))
+        proof = Proof(kept.pop("proof", Proof.HASH))
+        return cls(**kept, rules=rules, filters=filters, proof=proof)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """A local tree and the stores that have all of it, as jobs and plans take it."""
+
+    id: int
+    name: str
+    root: bytes
+    """Absolute and without symlinks."""
+    store_id: int
+    prefix: str = ""
+    second_store_id: int | None = None
+    second_prefix: str = ""
+    options: TierOptions
 
 
 def inside(path: bytes, folder: bytes) -> bool:

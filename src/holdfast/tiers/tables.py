@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from holdfast.kernel.db import Base
+from holdfast.tiers.model import Tier, TierOptions
 
 _COUNTED = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts nothing else by itself
 
@@ -29,6 +30,19 @@ class TierRow(Base, kw_only=True):
     description: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+    def tier(self) -> Tier:
+        """As jobs and plans take it."""
+        return Tier(
+            id=self.id,
+            name=self.name,
+            root=self.root,
+            store_id=self.store_id,
+            prefix=self.prefix,
+            second_store_id=self.second_store_id,
+            second_prefix=self.second_prefix,
+            options=TierOptions.from_json(self.options),
+        )
 
 
 class TierRunRow(Base, kw_only=True):
