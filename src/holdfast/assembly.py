@@ -30,6 +30,7 @@ from holdfast.kernel.identity.logins import forget_old_logins
 from holdfast.kernel.jobs.engine import JobEngine
 from holdfast.kernel.logging import configure, get_logger
 from holdfast.kernel.services import Services, build_services
+from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.timers import Timer, run_timers
 
 log = get_logger(__name__)
@@ -58,6 +59,7 @@ def assemble(loaded: LoadedSettings) -> Services:
     as_json = {"auto": None, "json": True, "console": False}[settings.log_format]
     configure(settings.log_level, as_json=as_json)
     services = build_services(loaded)
+    build_hub(services)
     holdfast.gateway.context.build_gateway(services)
     holdfast.gateway.service.health.contribute(services)
     holdfast.gateway.pages.contribute(services)
@@ -80,6 +82,7 @@ async def running(services: Services, *, with_worker: bool) -> AsyncIterator[Non
         else:
             yield
     finally:
+        await services.get(RcloneHub).stop()
         await services.database.close()
 
 

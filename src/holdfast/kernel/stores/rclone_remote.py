@@ -10,6 +10,9 @@ from holdfast.kernel.errors import Invalid
 _RUNS_PROGRAMS = ("ssh", "command")
 """Ends of the names of options whose value rclone would run as a program."""
 
+_OTHER_REMOTES = frozenset({"remote", "upstreams"})
+"""Options of remotes that stand on another; that one's options come in their value."""
+
 _SECRET_NAME = re.compile(r"pass|secret|token|credentials|key(?!_file)")
 SHORTEST_SECRET = 4
 """What is shorter would take half of every message with it."""
@@ -29,13 +32,22 @@ class Remote:
     option may hold a program to run: ``Invalid``.
     """
 
-    def __init__(self, kind: str, options: Mapping[str, str], root: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        options: Mapping[str, str],
+        root: str,
+        *,
+        secret: frozenset[str] = frozenset(),
+    ) -> None:
+        """``secret``: names of options nobody should see, besides those that say so themselves."""
         self.kind = kind
         self.root = root
         self.name = f"hf-{secrets.token_hex(8)}"
         self.obscured: dict[str, str] = {}
         """The options as rclone takes them; empty before `prepare`."""
         self._options = dict(options)
+        self._secret = secret
         if kind == "sftp" and options.get("known_hosts_file", "none") == "none":
             raise Invalid(
                 "an sftp remote needs the keys of its host",
@@ -44,6 +56,11 @@ class Remote:
         for name in options:
             if name.endswith(_RUNS_PROGRAMS):
                 raise Invalid(f"the option {name!r} would run a program, and is not accepted")
+            if name in _OTHER_REMOTES:
+                raise Invalid(
+                    f"the option {name!r} names another remote, whose options nobody checks",
+                    hint="use the store that it stands on",
+                )
 
     def __repr__(self) -> str:
         return f"Remote({self.kind!r}, root={self.root!r})"
@@ -78,6 +95,7 @@ class Remote:
         """A text without the values of this remote that nobody should see."""
         for given in (self._options, self.obscured):
             for name, value in given.items():
-                if len(value) >= SHORTEST_SECRET and _SECRET_NAME.search(name):
+                is_secret = name in self._secret or _SECRET_NAME.search(name)
+                if is_secret and len(value) >= SHORTEST_SECRET:
                     text = text.replace(value, "***")
         return text
