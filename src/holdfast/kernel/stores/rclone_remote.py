@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.kernel.errors import Invalid
@@ -20,9 +21,27 @@ SHORTEST_SECRET = 4
 Obscure = Callable[[str], Awaitable[str]]
 
 
-def options_of(provider: Mapping[str, Any]) -> dict[str, bool]:
-    """Names of a provider's options, and whether each is a password."""
-    return {option["Name"]: bool(option["IsPassword"]) for option in provider["Options"]}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteOption:
+    """An option of a kind of remote, as rclone tells it."""
+
+    name: str
+    is_password: bool
+    """rclone takes it obscured."""
+    is_sensitive: bool
+    """rclone would not show it; some of these are no secrets, such as a host."""
+
+
+def options_of(provider: Mapping[str, Any]) -> dict[str, RemoteOption]:
+    """A provider's options by name."""
+    return {
+        option["Name"]: RemoteOption(
+            name=option["Name"],
+            is_password=bool(option["IsPassword"]),
+            is_sensitive=bool(option.get("Sensitive")),
+        )
+        for option in provider["Options"]
+    }
 
 
 class Remote:
@@ -76,13 +95,13 @@ class Remote:
         anchor = f"{self.name}:/" if self.root.startswith("/") else f"{self.name}:"
         return anchor, f"{root}/{path}" if root else path
 
-    async def prepare(self, known: Mapping[str, bool], obscure: Obscure) -> None:
+    async def prepare(self, known: Mapping[str, RemoteOption], obscure: Obscure) -> None:
         """Check the options' names, and obscure the passwords among their values."""
         unknown = sorted(set(self._options) - set(known))
         if unknown:
             raise Invalid(f"rclone's {self.kind} has no option {', '.join(unknown)}")
         self.obscured = {
-            name: await obscure(value) if known[name] and value else value
+            name: await obscure(value) if known[name].is_password and value else value
             for name, value in self._options.items()
         }
 
