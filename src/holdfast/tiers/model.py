@@ -211,3 +211,119 @@ def longest_age(options: TierOptions) -> Sequence[int]:
     return sorted(
         {options.age_days, *(r.age_days for r in options.rules if r.age_days is not None)}
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a run was asked to do: two of one tier that are equal and unfinished are one run."""
+
+    action: Action
+    paths: tuple[str, ...] = ("",)
+    """Relative to the root, in the text form of ``names.py``; "" is the whole tier."""
+    dry_run: bool = False
+    confirm: bool = False
+    """Go on although it would remove more than the tier allows."""
+    until_bytes: int | None = None
+    """Of a freeze: the oldest files, until so many bytes are gone."""
+    undoes: str = ""
+    """Of an undo: the job whose files come back."""
+
+    def to_json(self) -> str:
+        """As kept in a row."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote."""
+        kept: dict[str, Any] = json.loads(text)
+        action, paths = Action(kept.pop("action")), tuple(kept.pop("paths"))
+        return cls(**kept, action=action, paths=paths)
+
+    @property
+    def changes_files(self) -> bool:
+        """Whether files of the tier come or go."""
+        match self.action:
+            case Action.PULL | Action.FREEZE | Action.UNDO:
+                return not self.dry_run
+            case Action.VERIFY | Action.REPORT:
+                return False
+            case _:
+                assert_never(self.action)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A run of a tier that has not ended."""
+
+    job_id: str
+    asked: Asked
+
+
+def outermost(paths: Iterable[str]) -> tuple[str, ...]:
+    """Paths in text form, sorted, less those that lie in another of them."""
+    kept: list[str] = []
+    for path in sorted(set(paths), key=lambda path: (path.count("/"), path)):
+        if not any(_text_inside(path, folder) for folder in kept):
+            kept.append(path)
+    return tuple(sorted(kept))
+
+
+def covers(folders: Iterable[str], paths: Iterable[str]) -> bool:
+    """Whether each of these paths is one of the folders, or lies in one."""
+    known = tuple(folders)
+    return all(any(_text_inside(path, folder) for folder in known) for path in paths)
+
+
+def overlap(some: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether a path of the one set is, holds or lies in one of the other."""
+    known = tuple(others)
+    return any(_text_inside(a, b) or _text_inside(b, a) for a in some for b in known)
+
+
+def _text_inside(path: str, folder: str) -> bool:
+    return inside(path.encode(), folder.encode())
+
+
+def job_to_join(asked: Asked, standing: Iterable[Standing]) -> str | None:
+    """The unfinished run (given oldest first) that does what is asked; None: a new one is needed.
+
+    A pull joins one that covers it. What was asked in between and moves the same files otherwise
+    comes first: nobody joins a run that stands before it.
+    """
+    found: str | None = None
+    for run in standing:
+        if run.asked == asked:
+            found = run.job_id
+        elif _is_wider_pull(run.asked, asked):
+            found = found or run.job_id
+        elif _comes_between(run.asked, asked):
+            found = None
+    return found
+
+
+def _is_wider_pull(wider: Asked, asked: Asked) -> bool:
+    if asked.action is not Action.PULL or wider.action is not Action.PULL:
+        return False
+    return wider.dry_run == asked.dry_run and covers(wider.paths, asked.paths)
+
+
+def _comes_between(other: Asked, asked: Asked) -> bool:
+    differs = other.action is not asked.action and other.changes_files
+    return differs and overlap(other.paths, asked.paths)
+
+
+def locks_of(tier_id: int, asked: Asked) -> list[str]:
+    """What a run keeps to itself; nothing when it changes nothing, and nothing need stand still."""
+    if not asked.changes_files and asked.action is not Action.VERIFY:
+        return []
+    undoing = (QUARANTINE,) if asked.action is Action.UNDO else ()
+    return [f"tiers/{tier_id}/{path}".rstrip("/") for path in (*asked.paths, *undoing)]
+
+
+def bytes_over(options: TierOptions, *, used: int, available: int) -> int:
+    """How many bytes must leave for the use to be below the low mark; 0 below the high one."""
+    high, low = options.space_high_percent, options.space_low_percent
+    whole = used + available
+    if high is None or low is None or not whole or 100.0 * used / whole < high:
+        return 0
+    return max(1, used - int(whole * low / 100.0))

@@ -71,6 +71,7 @@ class TierFileRow(Base, kw_only=True):
     __table_args__ = (
         Index("ix_tier_file_tier_id_state", "tier_id", "state"),
         Index("ix_tier_file_job_id_state", "job_id", "state"),
+        Index("ix_tier_file_path", "path", postgresql_using="hash"),  # paths outgrow a tree's page
     )
 
     id: Mapped[int] = mapped_column(_COUNTED, primary_key=True, init=False)
@@ -82,6 +83,10 @@ class TierFileRow(Base, kw_only=True):
     device: Mapped[int] = mapped_column(BigInteger)
     inode: Mapped[int] = mapped_column(BigInteger)
     mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    ctime_ns: Mapped[int] = mapped_column(BigInteger, default=0)
+    """As it was in quarantine right after the move; 0 before."""
+    held_by: Mapped[str | None] = mapped_column(default=None)
+    """The job that is moving it just now."""
     proof: Mapped[str] = mapped_column(Text)
     """JSON: what proved it, a store each: kind, hash, the store's own version mark."""
     moved_at: Mapped[datetime | None] = mapped_column(default=None)

@@ -77,8 +77,9 @@ def _runs_and_files() -> None:
         sa.Column("state", sa.String(), nullable=False),
         *(
             sa.Column(name, sa.BigInteger(), nullable=False)
-            for name in ("size_bytes", "device", "inode", "mtime_ns")
+            for name in ("size_bytes", "device", "inode", "mtime_ns", "ctime_ns")
         ),
+        sa.Column("held_by", sa.String(), nullable=True),
         sa.Column("proof", sa.Text(), nullable=False),
         sa.Column("moved_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
@@ -89,6 +90,7 @@ def _runs_and_files() -> None:
     op.create_index("ix_tier_file_tier_id_state", "tier_file", ["tier_id", "state"])
     op.create_index("ix_tier_file_job_id_state", "tier_file", ["job_id", "state"])
     op.create_index(op.f("ix_tier_file_due_at"), "tier_file", ["due_at"])
+    op.create_index("ix_tier_file_path", "tier_file", ["path"], postgresql_using="hash")
 
 
 def _proofs_and_pulls() -> None:

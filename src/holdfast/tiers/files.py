@@ -1,0 +1,39 @@
+"""Where the files of a run lie in the data directory.
+
+``tiers/<job id>.jsonl`` tells what became of each file, a JSON object a line: ``path`` (relative to
+the tier's root, in text form), ``bytes``, ``what`` and ``reason``. ``tiers/work/<job id>/`` has the
+listings of a run while it runs.
+"""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+FOLDER = "tiers"
+
+
+def details_path(data_dir: Path, job_id: str) -> Path:
+    """What became of each file of a run; its folder is made."""
+    folder = data_dir / FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / f"{job_id}.jsonl"
+
+
+def work_dir(data_dir: Path, job_id: str) -> Path:
+    """A folder for the listings of a run, made; `clear_work_dir` when it has ended."""
+    folder = data_dir / FOLDER / "work" / job_id
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def clear_work_dir(data_dir: Path, job_id: str) -> None:
+    """Forget the listings of a run."""
+    shutil.rmtree(data_dir / FOLDER / "work" / job_id, ignore_errors=True)
+
+
+def forget_old_details(data_dir: Path, kept: Iterable[str]) -> None:
+    """Remove the details of all runs but these."""
+    known = set(kept)
+    for path in (data_dir / FOLDER).glob("*.jsonl"):
+        if path.stem not in known:
+            path.unlink(missing_ok=True)
