@@ -17,6 +17,8 @@ import holdfast.kernel.identity.pages
 import holdfast.kernel.identity.session_api
 import holdfast.kernel.jobs.api
 import holdfast.kernel.jobs.pages
+import holdfast.kernel.stores.api
+import holdfast.kernel.stores.doctor
 import holdfast.kernel.web.system_api
 import holdfast.migrations.api
 import holdfast.migrations.pages
@@ -46,6 +48,7 @@ def routers() -> list[APIRouter]:
         holdfast.kernel.identity.pages.router,
         holdfast.kernel.jobs.api.router,
         holdfast.kernel.jobs.pages.router,
+        holdfast.kernel.stores.api.router,
         *holdfast.gateway.api.routers,
         *holdfast.gateway.pages.routers,
         *holdfast.migrations.api.routers,
@@ -60,6 +63,7 @@ def assemble(loaded: LoadedSettings) -> Services:
     configure(settings.log_level, as_json=as_json)
     services = build_services(loaded)
     build_hub(services)
+    holdfast.kernel.stores.doctor.contribute(services)
     holdfast.gateway.context.build_gateway(services)
     holdfast.gateway.service.health.contribute(services)
     holdfast.gateway.pages.contribute(services)

@@ -11,6 +11,7 @@ import holdfast.commands.context
 import holdfast.commands.identity
 import holdfast.commands.processes
 import holdfast.commands.settings
+import holdfast.commands.stores
 import holdfast.commands.system
 import holdfast.gateway.cli.files
 import holdfast.gateway.cli.importing
@@ -57,6 +58,7 @@ def _build() -> None:
     for slice_nouns in (
         holdfast.gateway.cli.nouns.nouns(),
         holdfast.migrations.cli.nouns(),
+        holdfast.commands.stores.nouns(),
         holdfast.commands.system.nouns(),
     ):
         for noun in slice_nouns:

@@ -48,11 +48,11 @@ class SftpServer:
 
 
 @asynccontextmanager
-async def sftp_server(directory: Path) -> AsyncIterator[SftpServer]:
-    """``rclone serve sftp`` of a folder below ``directory``."""
+async def sftp_server(directory: Path, *, port: int | None = None) -> AsyncIterator[SftpServer]:
+    """``rclone serve sftp`` of a folder below ``directory``, with a host key made for it."""
     files = directory / "data" / "files"
     files.mkdir(parents=True)
-    port, password = free_port(), secrets.token_hex(12)
+    port, password = port or free_port(), secrets.token_hex(12)
     key, known_hosts = directory / "host_key", directory / "known_hosts"
     known_hosts.write_text(f"[127.0.0.1]:{port} {_host_key(key)}\n")
     words = [str(RCLONE), "serve", "sftp", str(files.parent), "--addr", f"127.0.0.1:{port}"]

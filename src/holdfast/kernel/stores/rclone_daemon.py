@@ -34,6 +34,8 @@ LONGEST_SOCKET_PATH = 100
 NO_LIMIT = "8760h"
 """rclone's limits count a whole transfer, which may take as long as it takes."""
 _JSON = "application/json"
+_KINDS: dict[str, dict[str, dict[str, RemoteOption]]] = {}
+"""Of each program: the kinds of remotes that it has, and their options."""
 _OTHER_HOST_KEY = ("knownhosts: key", "no common algorithm for host key")
 
 Progress = Callable[[int], None]
@@ -79,7 +81,6 @@ class RcloneDaemon:
         self._session: aiohttp.ClientSession | None = None
         self._starting = asyncio.Lock()
         self._told: set[str] = set()
-        self._providers: dict[str, dict[str, RemoteOption]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -130,7 +131,7 @@ class RcloneDaemon:
         session = await self._ready()
         await self._tell(remote)
         anchor, inner = remote.anchored(path)
-        place = f"/{quote(f'[{anchor}]', safe='')}/{quote(inner)}"
+        place = f"/{quote(f'[{anchor}]', safe='')}/{quote(inner, errors='surrogateescape')}"
         with self._dying():
             async with session.get(_url(place), headers=headers) as answer:
                 yield answer
@@ -175,14 +176,16 @@ class RcloneDaemon:
             await self._quietly("core/stats-delete", {"group": group})
 
     async def options(self, kind: str) -> dict[str, RemoteOption]:
-        """The options of a kind of remote."""
-        if not self._providers:
+        """The options of a kind of remote; rclone is asked once in a process."""
+        known = _KINDS.setdefault(find_rclone(), {})
+        if not known:
             answer = await self.call("config/providers", {})
-            for provider in answer["providers"]:
-                self._providers[provider["Name"]] = options_of(provider)
-        if kind not in self._providers:
-            raise Invalid(f"rclone has no kind of remote named {kind!r}")
-        return self._providers[kind]
+            known |= {each["Name"]: options_of(each) for each in answer["providers"]}
+        if kind not in known:
+            raise Invalid(
+                f"rclone has no kind of remote named {kind!r}", hint="for example sftp, s3, local"
+            )
+        return known[kind]
 
     async def _until_finished(
         self, begun: Mapping[str, Any], group: str, on_progress: Progress | None

@@ -14,6 +14,8 @@ _RUNS_PROGRAMS = ("ssh", "command")
 _OTHER_REMOTES = frozenset({"remote", "upstreams"})
 """Options of remotes that stand on another; that one's options come in their value."""
 
+_ADDRESS = frozenset({"host", "port", "user", "url", "endpoint"})
+
 _SECRET_NAME = re.compile(r"pass|secret|token|credentials|key(?!_file)")
 SHORTEST_SECRET = 4
 """What is shorter would take half of every message with it."""
@@ -83,6 +85,11 @@ class Remote:
 
     def __repr__(self) -> str:
         return f"Remote({self.kind!r}, root={self.root!r})"
+
+    @property
+    def address(self) -> dict[str, str]:
+        """The options that say where it is and as whom it is entered. Not to be shown as it is."""
+        return {name: value for name, value in self._options.items() if name in _ADDRESS}
 
     @property
     def fs(self) -> str:
