@@ -7,6 +7,7 @@ listings of a run while it runs.
 
 import shutil
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 FOLDER = "tiers"
@@ -31,9 +32,9 @@ def clear_work_dir(data_dir: Path, job_id: str) -> None:
     shutil.rmtree(data_dir / FOLDER / "work" / job_id, ignore_errors=True)
 
 
-def forget_old_details(data_dir: Path, kept: Iterable[str]) -> None:
-    """Remove the details of all runs but these."""
-    known = set(kept)
+def forget_old_details(data_dir: Path, kept: Iterable[str], before: datetime) -> None:
+    """Remove the details of all runs but these, and but those written since."""
+    known, oldest = set(kept), before.timestamp()
     for path in (data_dir / FOLDER).glob("*.jsonl"):
-        if path.stem not in known:
+        if path.stem not in known and path.stat().st_mtime < oldest:
             path.unlink(missing_ok=True)

@@ -11,6 +11,8 @@ QUARANTINE = ".holdfast-quarantine"
 """Folder at the root of a tier where frozen files wait for the end of the undo window."""
 PARTIAL_SUFFIX = ".holdfast-part"
 """End of the names under which pulled content lies until it is whole."""
+EMPTY = "tiers.empty"
+"""The kind of job that removes what was frozen, once its undo window has ended."""
 
 
 class Action(StrEnum):

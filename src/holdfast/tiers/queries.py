@@ -1,14 +1,15 @@
 """Named queries over tiers, their runs and their files."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.jobs.model import UNFINISHED, JobState
 from holdfast.kernel.jobs.tables import JobRow
-from holdfast.tiers.model import Asked, FileState, Standing
+from holdfast.tiers.model import EMPTY, Action, Asked, FileState, Standing
 from holdfast.tiers.tables import TierFileRow, TierRow, TierRunRow
 
 JOINABLE = (JobState.WAITING, JobState.RUNNING)
@@ -163,3 +164,40 @@ async def left_below(
         )
         found.update((await session.scalars(query)).all())
     return found
+
+
+async def is_emptied(session: AsyncSession, tier_id: int, failed_after: datetime) -> bool:
+    """Whether a job that empties this tier's quarantine has not ended, or just failed."""
+    failed = (JobRow.state == JobState.FAILED) & (JobRow.finished_at > failed_after)
+    query = select(JobRow.args).where(JobRow.kind == EMPTY, JobRow.state.in_(UNFINISHED) | failed)
+    return any(json.loads(args)["tier_id"] == tier_id for args in await session.scalars(query))
+
+
+async def makes_room(session: AsyncSession, tier_id: int, begun_after: datetime) -> bool:
+    """Whether a freeze that makes room in this tier has not ended, or just began."""
+    query = (
+        select(TierRunRow.asked)
+        .outerjoin(JobRow, JobRow.id == TierRunRow.job_id)
+        .where(
+            TierRunRow.tier_id == tier_id,
+            TierRunRow.action == Action.FREEZE,
+            JobRow.state.in_(UNFINISHED) | (TierRunRow.created_at > begun_after),
+        )
+    )
+    runs = [Asked.from_json(asked) for asked in await session.scalars(query)]
+    return any(asked.until_bytes is not None for asked in runs)
+
+
+async def forget_runs(session: AsyncSession, before: datetime) -> None:
+    """Forget runs that ended before a moment, but those whose files can still come back."""
+    waiting = select(TierFileRow.job_id).where(TierFileRow.state.in_(WAITING_FILES))
+    await session.execute(
+        delete(TierRunRow)
+        .where(TierRunRow.ended_at < before, TierRunRow.job_id.not_in(waiting))
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def run_ids(session: AsyncSession) -> Sequence[str]:
+    """The jobs of all runs that are kept."""
+    return (await session.scalars(select(TierRunRow.job_id))).all()
