@@ -1,15 +1,16 @@
-"""Both sides of a tier, side by side: sorted files of records, joined in memory of one size.
+"""Both sides of a tier, side by side: sorted files, joined in memory of one size.
 
-A record is ``path//size//:rest`` and a NUL; no path has two slashes in a row, so records sort by
-path, and by path and size. A joined record has a NUL between its parts, and one ``rest`` a side.
-The joining itself is done by sets and dictionaries, a block at a time: Python touches no record.
+A side is a file of keys, ``path//size`` and a NUL, sorted by their bytes; no path has two slashes
+in a row, so they are sorted by path, and by size. What else is known of a file stands beside it, in
+`rests_of` that file, in the same order. Keys are joined by sets, a block at a time: Python touches
+only what differs.
 """
 
+import os
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -18,11 +19,10 @@ from holdfast.tiers.names import remote_name
 
 SIZE_MARK = b"//"
 REST_MARK = b"//:"
-BLOCK_BYTES = 2 * 1024 * 1024
+"""Between a key and the rest, while both are in one file to be sorted."""
+BLOCK_BYTES = 128 * 1024
 _PARTIAL_END = PARTIAL_SUFFIX.encode() + SIZE_MARK
-
-Columns = list[list[bytes]]
-"""Keys (``path//size``) of consecutive records, and then each of their further parts."""
+_GONE = b"0 0 0 0 0 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,89 +57,117 @@ class JoinTotals:
     matched: Count = field(default_factory=Count)
     skipped: dict[Skip, Count] = field(default_factory=dict)
 
-    def skip(self, reason: Skip, keys: Sequence[bytes]) -> None:
-        """Count files that stay."""
-        if keys:
-            self.skipped[reason] = self.skipped.get(reason, Count()) + _count(keys)
+
+def rests_of(path: Path) -> Path:
+    """Where the rest of what is known of a file's keys stands."""
+    return path.with_name(f"{path.name}.rest")
 
 
-def join(
-    candidates: Path, listing: Path, *, matched: Path, skipped: Path, width: int = 2
-) -> JoinTotals:
-    """Find the candidates that are in a listing with the same size.
-
-    They are written to ``matched`` with what the listing says of them, which is a file to be joined
-    with a second listing (``width``: parts of a record; 3 then). The others are added to
-    ``skipped``: see `read_skipped`.
-    """
-    totals = JoinTotals()
-    ours, theirs = _Side(candidates, width), _Side(listing, 2)
-    with matched.open("wb") as found, skipped.open("ab") as left:
-        while ours.filled():
-            end = min(ours.end(), theirs.end()) if theirs.filled() else ours.end()
-            columns, known = ours.take(end), dict(zip(*theirs.take(end), strict=True))
-            here = [key in known for key in columns[0]]
-            if not all(here):
-                _leave([key for key in columns[0] if key not in known], known, totals, left)
-            if any(here):
-                chosen = [_chosen(column, here) for column in columns]
-                chosen.append(list(map(known.__getitem__, chosen[0])))
-                totals.matched += _count(chosen[0])
-                write_joined(found, chosen)
-    return totals
+def split_records(given: Path, to: Path) -> set[bytes]:
+    """Make a side of a sorted file of ``path//size//:rest``; gives the paths that come again."""
+    repeated: set[bytes] = set()
+    last = b""
+    with to.open("wb") as keys_file, rests_of(to).open("wb") as rests_file:
+        for block in lists(given):
+            parts = b"\0".join(block).replace(REST_MARK, b"\0").split(b"\0")
+            keys, rests = parts[::2], parts[1::2]
+            if len(keys) != len(block) or len(rests) != len(block):
+                raise ValueError(f"{given.name} has a record that is not whole")
+            write_list(keys_file, keys)
+            write_list(rests_file, rests)
+            paths = [last, *map(_path, keys)]
+            last = paths[-1]
+            if len(set(paths)) != len(paths):
+                repeated.update(name for name, times in Counter(paths).items() if times > 1)
+    return repeated
 
 
-def write_joined(file: IO[bytes], columns: Columns) -> None:
-    """Append records to a file of joined ones."""
-    if columns[0]:
-        file.write(b"\0".join(chain.from_iterable(zip(*columns, strict=True))) + b"\0")
-
-
-def blocks(path: Path, width: int = 2) -> Iterator[Columns]:
-    """A file of records in columns, a block at a time; what a pull left unfinished is not in it."""
+def lists(path: Path) -> Iterator[list[bytes]]:
+    """What stands between the NULs of a file, a block at a time."""
     rest = b""
     with path.open("rb", buffering=0) as file:
         while read := file.read(BLOCK_BYTES):
-            block = rest + read
-            parts = block.replace(REST_MARK, b"\0").split(b"\0")
-            whole = (len(parts) - 1) // width * width
-            rest = b"\0".join(parts[whole:])
-            del parts[whole:]
-            columns = [parts[number::width] for number in range(width)]
-            if _PARTIAL_END in block:
-                here = [_PARTIAL_END not in key for key in columns[0]]
-                columns = [_chosen(column, here) for column in columns]
-            if columns[0]:
-                yield columns
+            *whole, rest = (rest + read).split(b"\0")
+            if whole:
+                yield whole
     if rest:
         raise ValueError(f"{path.name} ends within a record")
 
 
-def read_candidates(path: Path) -> Iterator[Candidate]:
-    """The records of a scan."""
-    for keys, rests in blocks(path):
-        yield from map(_candidate, keys, rests)
+def write_list(file: IO[bytes], items: Sequence[bytes]) -> None:
+    """Append items, each with a NUL behind it."""
+    if items:
+        file.write(b"\0".join(items) + b"\0")
+
+
+def join(candidates: Path, listing: Path, *, of: Count, matched: Path, skipped: Path) -> JoinTotals:
+    """Find the candidates that are in a listing with the same size.
+
+    ``of``: how many candidates there are. The found ones are written to ``matched``, a file of keys
+    that can be joined with a second listing; the others are added to ``skipped``: `read_skipped`.
+    """
+    totals = JoinTotals()
+    files = 0
+    ours, theirs = _Side(candidates), _Side(listing)
+    with matched.open("wb") as found, skipped.open("ab") as left:
+        while ours.filled():
+            end = min(ours.end(), theirs.end()) if theirs.filled() else ours.end()
+            keys, known = ours.take(end), theirs.take(end)
+            both = set(keys).intersection(known)
+            if len(both) < len(keys):
+                _leave([key for key in keys if key not in both], known, totals, left)
+                keys = [key for key in keys if key in both]
+            if keys and _PARTIAL_END in b"\0".join(keys):
+                _skip(Skip.EXCLUDED, list(filter(_is_partial, keys)), totals, left)
+                keys = [key for key in keys if not _is_partial(key)]
+            write_list(found, keys)
+            files += len(keys)
+    left_bytes = sum(count.size_bytes for count in totals.skipped.values())
+    totals.matched = Count(files, of.size_bytes - left_bytes)
+    return totals
+
+
+def read_candidates(path: Path, root: bytes) -> Iterator[Candidate]:
+    """The files of a scan; where it kept no more than keys, each is looked at now.
+
+    One that went away meanwhile has inode 0.
+    """
+    rests = _Rests(path) if rests_of(path).exists() else None
+    for keys in lists(path):
+        told = rests.take(len(keys)) if rests else [_look(root, key) for key in keys]
+        for key, rest in zip(keys, told, strict=True):
+            if not _is_partial(key):
+                yield _candidate(key, rest)
 
 
 def read_listing(path: Path) -> Iterator[Listed]:
-    """The records of a listing."""
-    for keys, rests in blocks(path):
-        yield from map(_listed, keys, rests)
+    """The files of a listing."""
+    rests = _Rests(path)
+    for keys in lists(path):
+        yield from map(_listed, keys, rests.take(len(keys)))
 
 
-def read_matched(path: Path, listings: int = 1) -> Iterator[tuple[Candidate, tuple[Listed, ...]]]:
-    """What `join` found: each candidate, and what each of the joined listings says of it."""
-    for keys, seen, *told in blocks(path, listings + 2):
-        for key, rest, *others in zip(keys, seen, *told, strict=True):
-            yield _candidate(key, rest), tuple(_listed(key, other) for other in others)
+def read_matched(
+    path: Path, root: bytes, listings: Sequence[Path]
+) -> Iterator[tuple[Candidate, tuple[Listed, ...]]]:
+    """What `join` found, each looked at now, and what the joined listings say of it.
+
+    A file that went away meanwhile has inode 0; its size is always the one that was compared.
+    """
+    sides = [_Side(listing, rests=True) for listing in listings]
+    for keys in lists(path):
+        told = [side.look_up(keys) for side in sides]
+        for number, key in enumerate(keys):
+            listed = tuple(_listed(key, rests[number]) for rests in told)
+            yield _candidate(key, _look(root, key)), listed
 
 
 def read_skipped(path: Path) -> Iterator[tuple[bytes, int, Skip]]:
     """What `join` left: path, size and reason."""
-    for keys, reasons in blocks(path):
-        for key, reason in zip(keys, reasons, strict=True):
-            name, _, size = key.rpartition(SIZE_MARK)
-            yield name, int(size), Skip[reason.decode()]
+    for block in lists(path):
+        for record in block:
+            key, _, reason = record.rpartition(REST_MARK)
+            yield _path(key), size_of(key), Skip[reason.decode()]
 
 
 def outer_join(
@@ -156,67 +184,103 @@ def outer_join(
         two = next(theirs, None) if other else two
 
 
-def repeated_paths(path: Path) -> set[bytes]:
-    """Paths that more than one record of a sorted file has."""
-    found: set[bytes] = set()
-    last = b""
-    for keys, _ in blocks(path):
-        paths = [last, *map(_path, keys)]
-        last = paths[-1]
-        if len(set(paths)) != len(paths):
-            found.update(name for name, times in Counter(paths).items() if times > 1)
-    return found
+def size_of(key: bytes) -> int:
+    """The size in a key."""
+    return int(key.rpartition(SIZE_MARK)[2])
 
 
-class _Side:
-    """A sorted file of records, taken piece by piece; no path comes twice."""
+class _Rests:
+    """What stands beside keys, taken as they are."""
 
-    def __init__(self, path: Path, width: int) -> None:
-        self._blocks = blocks(path, width)
-        self._columns: Columns = [[] for _ in range(width)]
+    def __init__(self, path: Path) -> None:
+        self._lists = lists(rests_of(path))
+        self._items: list[bytes] = []
 
-    def filled(self) -> bool:
-        """Whether there is more; looks for it when nothing is at hand."""
-        if not self._columns[0]:
-            self._columns = next(self._blocks, self._columns)
-        return bool(self._columns[0])
-
-    def end(self) -> bytes:
-        """What is right behind the last record at hand."""
-        return _path(self._columns[0][-1]) + REST_MARK
-
-    def take(self, end: bytes) -> Columns:
-        """The records at hand that lie before ``end``."""
-        cut = bisect_left(self._columns[0], end)
-        taken = [column[:cut] for column in self._columns]
-        self._columns = [column[cut:] for column in self._columns]
+    def take(self, count: int) -> list[bytes]:
+        """The next ones."""
+        while len(self._items) < count:
+            self._items += next(self._lists)
+        taken, self._items = self._items[:count], self._items[count:]
         return taken
 
 
-def _leave(
-    missing: list[bytes], known: dict[bytes, bytes], totals: JoinTotals, left: IO[bytes]
-) -> None:
+class _Side:
+    """A side, taken piece by piece; no path comes twice."""
+
+    def __init__(self, path: Path, *, rests: bool = False) -> None:
+        self._lists = lists(path)
+        self._keys: list[bytes] = []
+        self._rests = _Rests(path) if rests else None
+
+    def filled(self) -> bool:
+        """Whether there is more; looks for it when nothing is at hand."""
+        if not self._keys:
+            self._keys = next(self._lists, [])
+        return bool(self._keys)
+
+    def end(self) -> bytes:
+        """What is right behind the last path at hand."""
+        return _path(self._keys[-1]) + REST_MARK
+
+    def take(self, end: bytes) -> list[bytes]:
+        """The keys at hand that lie before ``end``."""
+        cut = bisect_left(self._keys, end)
+        taken, self._keys = self._keys[:cut], self._keys[cut:]
+        return taken
+
+    def look_up(self, keys: list[bytes]) -> list[bytes]:
+        """The rests of keys that are here, and behind those looked up before."""
+        known: dict[bytes, bytes] = {}
+        wanted = set(keys)
+        end = _path(keys[-1]) + REST_MARK
+        while self._rests is not None and self.filled():
+            taken = self.take(end)
+            pairs = zip(taken, self._rests.take(len(taken)), strict=True)
+            known.update(pair for pair in pairs if pair[0] in wanted)
+            if self._keys:
+                break
+        return [known[key] for key in keys]
+
+
+def _leave(missing: list[bytes], known: list[bytes], totals: JoinTotals, left: IO[bytes]) -> None:
     paths = set(map(_path, known))
-    for reason, there in ((Skip.OTHER_SIZE, True), (Skip.MISSING_ON_STORE, False)):
-        keys = [key for key in missing if (_path(key) in paths) is there]
-        totals.skip(reason, keys)
-        write_joined(left, [keys, [reason.name.encode()] * len(keys)])
+    here = [key for key in missing if _path(key) in paths]
+    _skip(Skip.OTHER_SIZE, here, totals, left)
+    _skip(Skip.MISSING_ON_STORE, [key for key in missing if _path(key) not in paths], totals, left)
 
 
-def _chosen(column: list[bytes], here: list[bool]) -> list[bytes]:
-    return [item for item, is_here in zip(column, here, strict=True) if is_here]
+def _skip(reason: Skip, keys: list[bytes], totals: JoinTotals, left: IO[bytes]) -> None:
+    if keys:
+        count = Count(len(keys), sum(map(size_of, keys)))
+        totals.skipped[reason] = totals.skipped.get(reason, Count()) + count
+        end = REST_MARK + reason.name.encode()
+        write_list(left, [key + end for key in keys])
 
 
 def _path(key: bytes) -> bytes:
     return key.rpartition(SIZE_MARK)[0]
 
 
-def _count(keys: Sequence[bytes]) -> Count:
-    return Count(len(keys), sum([int(key.rpartition(SIZE_MARK)[2]) for key in keys]))
+def _is_partial(key: bytes) -> bool:
+    return _PARTIAL_END in key
 
 
 def _order(item: Candidate | Listed) -> bytes:
     return item.path + SIZE_MARK
+
+
+def rest_of(info: os.stat_result) -> bytes:
+    """What a scan keeps of a file besides its path and size."""
+    moments = (info.st_mtime_ns, info.st_ctime_ns, info.st_atime_ns)
+    times = [b"%d.%09d" % divmod(moment, 1_000_000_000) for moment in moments]
+    return b" ".join([b"%d %d %d" % (info.st_dev, info.st_ino, info.st_nlink), *times])
+
+
+def _look(root: bytes, key: bytes) -> bytes:
+    try:
+        return rest_of(os.lstat(root.rstrip(b"/") + b"/" + _path(key)))
+    except OSError:
+        return _GONE
 
 
 def _candidate(key: bytes, rest: bytes) -> Candidate:
@@ -237,8 +301,7 @@ def _candidate(key: bytes, rest: bytes) -> Candidate:
 def _nanoseconds(seconds: bytes) -> int:
     """Of seconds with a point and at least nine digits behind it."""
     whole, _, fraction = seconds.partition(b".")
-    nanoseconds = int(fraction[:9] or b"0")
-    return int(whole) * 1_000_000_000 + nanoseconds
+    return int(whole) * 1_000_000_000 + int(fraction[:9] or b"0")
 
 
 def _listed(key: bytes, rest: bytes) -> Listed:
