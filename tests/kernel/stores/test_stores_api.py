@@ -1,5 +1,6 @@
 """Stores over HTTP: made, shown without secrets, changed, refused, deleted, brought back."""
 
+import asyncio
 import dataclasses
 import json
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.backup import create_backup
 from holdfast.kernel.backup_restore import restore_backup
+from holdfast.kernel.clock import now
 from holdfast.kernel.contributors import Verdict, contributors
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Conflict, Invalid, NotFound
@@ -22,6 +24,7 @@ from holdfast.kernel.stores.doctor import check_stores
 from holdfast.kernel.stores.place import open_place
 from holdfast.kernel.stores.service import StoreChanges
 from holdfast.kernel.work import SYSTEM, Role
+from holdfast.tiers.tables import TierRow
 from tests.kernel.api import a_token
 from tests.kernel.stores.stores_kit import (
     PASSWORD,
@@ -36,6 +39,7 @@ from tests.kernel.stores.stores_kit import (
 )
 
 pytestmark = pytest.mark.real
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
@@ -141,8 +145,35 @@ async def test_a_store_is_deleted_only_when_nothing_uses_it(
     assert (await admin.get("/api/stores/disk")).status_code == 200
     assert (await admin.delete("/api/stores/disk")).status_code == 204
     assert (await admin.get("/api/stores/disk")).status_code == 404
-    assert (await admin.delete("/api/stores/99999999999")).status_code == 404
+    for nobody in ("99999999999", "9" * 5000):
+        assert (await admin.delete(f"/api/stores/{nobody}")).status_code == 404
     assert (tmp_path / "kept").exists()
+
+
+async def test_of_two_who_want_the_same_name_one_gets_it(
+    services: Services, admin: httpx.AsyncClient
+) -> None:
+    both = await asyncio.gather(*(admin.post("/api/stores", json=an_s3_store()) for _ in range(2)))
+    assert sorted(answer.status_code for answer in both) == [201, 409]
+
+
+async def test_a_store_that_another_row_needs_stays(
+    services: Services, admin: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    made = (await admin.post("/api/stores", json=a_local_store(tmp_path))).json()
+    async with services.database.write(SYSTEM) as work:
+        moment = now()
+        work.session.add(
+            TierRow(
+                name="photos",
+                root=b"/photos",
+                store_id=made["id"],
+                created_at=moment,
+                updated_at=moment,
+            )
+        )
+    refused = await admin.delete("/api/stores/disk")
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
 
 
 async def test_a_dry_run_checks_and_keeps_nothing(
@@ -189,6 +220,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a folder in the endpoint": ({"options": {"endpoint": "http://h/x"}}, "endpoint"),
     "options as a text": ({"options": f"pass={PASSWORD}"}, "options must be"),
     "a list": ({"options": {"region": [PASSWORD]}}, "must be a text"),
+    "half a character": ({"options": {"region": "\ud800"}}, "surrogate"),
+    "half a character as a name": ({"options": {"\udfff": "x"}}, "surrogate"),
     "a long description": ({"description": "x" * 1001}, "description"),
     "another store": ({"kind": "crypt", "options": {"remote": "x:y"}}, "another remote"),
     "a program": ({"kind": "sftp", "options": {"ssh": "touch x"}}, "run a program"),
@@ -227,7 +260,8 @@ async def test_what_cannot_be_a_store_is_refused_with_the_reason(
     services: Services, admin: httpx.AsyncClient
 ) -> None:
     for what, (changes, reason) in BAD.items():
-        answer = await admin.post("/api/stores", json=a_bad_body(changes))
+        body = json.dumps(a_bad_body(changes))
+        answer = await admin.post("/api/stores", content=body, headers=JSON)
         assert answer.status_code == 422, what
         assert reason in answer.json()["detail"], (what, answer.json())
         assert PASSWORD not in answer.text

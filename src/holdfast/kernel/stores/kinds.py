@@ -69,6 +69,7 @@ def as_text(given: object, what: str = "options") -> dict[str, str | None]:
                 found[name] = str(value)
             case _:
                 raise Invalid(f"the option {name!r} must be a text, a number, true or false")
+        _check_text(f"{name}={found[name]}")
     return found
 
 
@@ -105,6 +106,15 @@ def secret_names(options: Mapping[str, str], known: KnownOptions) -> frozenset[s
 def masked(name: str, value: str) -> str:
     """What is shown of a sealed value; of a key's name, how it begins."""
     return mask(value) if name == _KEY_NAME else HIDDEN
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Invalid("an option has half a surrogate pair in it, which is no character") from None
+    if "\0" in text:
+        raise Invalid("an option has a NUL character in it")
 
 
 def _check_words(draft: StoreDraft) -> None:

@@ -183,7 +183,8 @@ class RcloneDaemon:
             known |= {each["Name"]: options_of(each) for each in answer["providers"]}
         if kind not in known:
             raise Invalid(
-                f"rclone has no kind of remote named {kind!r}", hint="for example sftp, s3, local"
+                f"rclone has no kind of remote named {kind[:64]!r}",
+                hint="for example sftp, s3, local",
             )
         return known[kind]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
@@ -30,6 +31,7 @@ from holdfast.kernel.work import Actor, Work
 
 log = get_logger(__name__)
 LARGEST_ID = 2**31 - 1
+LONGEST_ID = 20
 ENTITY = "store"
 USERS_NAMED = 10
 
@@ -82,7 +84,8 @@ async def get_store(session: AsyncSession, reference: int | str) -> StoreRow:
     """The store of this id or name. Raises ``NotFound``."""
     text = str(reference)
     if text.isascii() and text.isdigit():
-        row = await session.get(StoreRow, int(text)) if int(text) <= LARGEST_ID else None
+        store_id = int(text[:LONGEST_ID])
+        row = await session.get(StoreRow, store_id) if store_id <= LARGEST_ID else None
     else:
         row = await tables.store_named(session, text)
     if row is None:
@@ -131,7 +134,7 @@ async def add_store(work: Work, services: Services, prepared: Prepared) -> Store
     )
     _put_options(services, row, prepared)
     work.session.add(row)
-    await work.session.flush()
+    await _flush(work, _taken(draft.name))
     work.audit("create", ENTITY, row.id, after=audited(services, row))
     work.emit(ENTITY, "created", {"id": row.id, "name": row.name})
     return row
@@ -189,7 +192,7 @@ async def delete_store(work: Work, services: Services, reference: int | str) -> 
     work.audit("delete", ENTITY, row.id, before=audited(services, row))
     work.emit(ENTITY, "deleted", {"id": row.id, "name": row.name})
     await work.session.delete(row)
-    await work.session.flush()
+    await _flush(work, Conflict(f"store {row.name!r} came into use just now", hint="look again"))
 
 
 async def used_by(session: AsyncSession, services: Services, store_id: int) -> list[str]:
@@ -268,7 +271,7 @@ async def _replace(work: Work, services: Services, seen: StoreRow, prepared: Pre
     after = {**audited(services, row), **({"changed_secrets": names} if names else {})}
     work.audit("update", ENTITY, row.id, before=before, after=after)
     work.emit(ENTITY, "updated", {"id": row.id, "name": row.name})
-    await work.session.flush()
+    await _flush(work, _taken(draft.name))
     return row
 
 
@@ -324,4 +327,16 @@ def _advice(store: ShownStore, prepared: Prepared) -> str:
 
 async def _check_name_free(session: AsyncSession, name: str) -> None:
     if await tables.store_named(session, name) is not None:
-        raise Conflict(f"there is a store {name!r} already", hint="choose another name")
+        raise _taken(name)
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(f"there is a store {name!r} already", hint="choose another name")
+
+
+async def _flush(work: Work, conflict: Conflict) -> None:
+    """Write it down; ``conflict`` is what it means when somebody else was quicker."""
+    try:
+        await work.session.flush()
+    except IntegrityError:
+        raise conflict from None
