@@ -63,8 +63,12 @@ def rests_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.rest")
 
 
-def split_records(given: Path, to: Path) -> set[bytes]:
-    """Make a side of a sorted file of ``path//size//:rest``; gives the paths that come again."""
+def split_records(given: Path, to: Path) -> tuple[Count, set[bytes]]:
+    """Make a side of a sorted file of ``path//size//:rest``.
+
+    Gives what is in it, and the paths that come more than once.
+    """
+    files = size_bytes = 0
     repeated: set[bytes] = set()
     last = b""
     with to.open("wb") as keys_file, rests_of(to).open("wb") as rests_file:
@@ -75,11 +79,13 @@ def split_records(given: Path, to: Path) -> set[bytes]:
                 raise ValueError(f"{given.name} has a record that is not whole")
             write_list(keys_file, keys)
             write_list(rests_file, rests)
-            paths = [last, *map(_path, keys)]
+            files += len(keys)
+            size_bytes += sum(map(size_of, keys))
+            paths = [last, *map(path_of, keys)]
             last = paths[-1]
             if len(set(paths)) != len(paths):
                 repeated.update(name for name, times in Counter(paths).items() if times > 1)
-    return repeated
+    return Count(files, size_bytes), repeated
 
 
 def lists(path: Path) -> Iterator[list[bytes]]:
@@ -167,7 +173,7 @@ def read_skipped(path: Path) -> Iterator[tuple[bytes, int, Skip]]:
     for block in lists(path):
         for record in block:
             key, _, reason = record.rpartition(REST_MARK)
-            yield _path(key), size_of(key), Skip[reason.decode()]
+            yield path_of(key), size_of(key), Skip[reason.decode()]
 
 
 def outer_join(
@@ -182,6 +188,11 @@ def outer_join(
         yield (one if mine else None), (two if other else None)
         one = next(ours, None) if mine else one
         two = next(theirs, None) if other else two
+
+
+def path_of(key: bytes) -> bytes:
+    """The path in a key."""
+    return key.rpartition(SIZE_MARK)[0]
 
 
 def size_of(key: bytes) -> int:
@@ -220,7 +231,7 @@ class _Side:
 
     def end(self) -> bytes:
         """What is right behind the last path at hand."""
-        return _path(self._keys[-1]) + REST_MARK
+        return path_of(self._keys[-1]) + REST_MARK
 
     def take(self, end: bytes) -> list[bytes]:
         """The keys at hand that lie before ``end``."""
@@ -232,7 +243,7 @@ class _Side:
         """The rests of keys that are here, and behind those looked up before."""
         known: dict[bytes, bytes] = {}
         wanted = set(keys)
-        end = _path(keys[-1]) + REST_MARK
+        end = path_of(keys[-1]) + REST_MARK
         while self._rests is not None and self.filled():
             taken = self.take(end)
             pairs = zip(taken, self._rests.take(len(taken)), strict=True)
@@ -243,10 +254,12 @@ class _Side:
 
 
 def _leave(missing: list[bytes], known: list[bytes], totals: JoinTotals, left: IO[bytes]) -> None:
-    paths = set(map(_path, known))
-    here = [key for key in missing if _path(key) in paths]
+    paths = set(map(path_of, known))
+    here = [key for key in missing if path_of(key) in paths]
     _skip(Skip.OTHER_SIZE, here, totals, left)
-    _skip(Skip.MISSING_ON_STORE, [key for key in missing if _path(key) not in paths], totals, left)
+    _skip(
+        Skip.MISSING_ON_STORE, [key for key in missing if path_of(key) not in paths], totals, left
+    )
 
 
 def _skip(reason: Skip, keys: list[bytes], totals: JoinTotals, left: IO[bytes]) -> None:
@@ -255,10 +268,6 @@ def _skip(reason: Skip, keys: list[bytes], totals: JoinTotals, left: IO[bytes]) 
         totals.skipped[reason] = totals.skipped.get(reason, Count()) + count
         end = REST_MARK + reason.name.encode()
         write_list(left, [key + end for key in keys])
-
-
-def _path(key: bytes) -> bytes:
-    return key.rpartition(SIZE_MARK)[0]
 
 
 def _is_partial(key: bytes) -> bool:
@@ -278,7 +287,7 @@ def rest_of(info: os.stat_result) -> bytes:
 
 def _look(root: bytes, key: bytes) -> bytes:
     try:
-        return rest_of(os.lstat(root.rstrip(b"/") + b"/" + _path(key)))
+        return rest_of(os.lstat(root.rstrip(b"/") + b"/" + path_of(key)))
     except OSError:
         return _GONE
 

@@ -18,6 +18,7 @@ _SLASH = {"/": "／"}  # noqa: RUF001 - rclone's stand-in for a slash in a name
 _NUL = {"\0": "␀"}
 _DOT, _DOTS = "．", "．．"  # noqa: RUF001 - rclone's stand-ins for . and ..
 _DOT_NAMES = {".": _DOT, "..": _DOTS, _DOT: QUOTE + _DOT, _DOTS: (QUOTE + _DOT) * 2}
+_INVALID = re.compile("[\udc80-\udcff]")
 _PLAIN = re.compile(rb"[ -~/]*")
 Recode = Callable[[str], str]
 
@@ -60,6 +61,14 @@ def remote_name(path: bytes) -> bytes | None:
     text = path.decode("utf-8", "surrogateescape")
     named = _each_name(_local_to_standard, text).encode("utf-8", "surrogateescape")
     return named if from_remote_listing(named) == path else None
+
+
+def as_filtered(path: bytes) -> str:
+    """A path as rclone's filters see it; bytes that are not UTF-8 are all alike to them."""
+    if _PLAIN.fullmatch(path) is not None:
+        return path.decode()
+    named = _each_name(_local_to_standard, path.decode("utf-8", "surrogateescape"))
+    return _INVALID.sub("\ufffd", named)
 
 
 def from_s3_key(key: str) -> bytes | None:
