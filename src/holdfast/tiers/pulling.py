@@ -1,0 +1,360 @@
+"""Pull: bring in what a store has and a tree has not, and leave everything else as it is.
+
+A pull that was ended at any point goes on from its plans: what had arrived is checked, owned and
+stamped by the next run of it, and what a killed rclone left unfinished is removed.
+"""
+
+import json
+import os
+import shutil
+import time
+from asyncio import to_thread
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.kernel.errors import Conflict, NotFound
+from holdfast.tiers.arrivals import DETAILS, LEFT, settle
+from holdfast.tiers.filters import Filters
+from holdfast.tiers.listing import list_place
+from holdfast.tiers.merge import Count
+from holdfast.tiers.model import Action, Skip
+from holdfast.tiers.names import remote_name, to_text
+from holdfast.tiers.present import LINK_SUFFIX, at_home, list_present
+from holdfast.tiers.pull_plan import FETCH, Plan, Planner, read_wanted
+from holdfast.tiers.pull_process import (
+    Choice,
+    Ended,
+    bytes_a_second,
+    failed,
+    fetch,
+    filter_lines,
+    lasting,
+    no_room,
+    sweep,
+    together,
+)
+from holdfast.tiers.running import Outcome, Run, Stop, Tally, in_threads, tallying
+from holdfast.tiers.tables import TierRunRow
+
+TRIES = 3
+NAMES_AT_ONCE = 100_000
+"""rclone keeps the names that it is given in memory."""
+WHOLE_FROM = 3
+"""On S3 each name costs a request, in a listing a thousandth of one: it is listed again when one
+file in so many is to be fetched."""
+LEAST_WHOLE = 100
+RESERVE_SHARE = 0.01
+"""Of the file system: a pull does not begin that would leave less."""
+EARLIER_RUNS = 10
+STAYED = "stayed.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullOutcome(Outcome):
+    """What a pull brought in; of a dry run, what it would."""
+
+    listed_files: int = 0
+    """On the store, below the asked paths."""
+    listed_bytes: int = 0
+    present_files: int = 0
+    """Here already, and not seen to differ."""
+    present_bytes: int = 0
+    seconds: float = 0.0
+    """How long bytes were on their way."""
+    estimate_seconds: float | None = None
+    """How long it may take at the rate of earlier pulls of the tier; None: there were none."""
+    free_bytes: int = 0
+    """On the tier's disk, before."""
+    needed_bytes: int = 0
+    """What the files to fetch take there."""
+
+
+async def pull(run: Run, paths: Sequence[bytes], *, dry_run: bool = False) -> PullOutcome:
+    """Bring in what is missing at or below these paths of the run's tier.
+
+    Raises ``NotFound`` for a path that the store has nothing of, ``Conflict`` when the disk has no
+    room, and what the store or rclone failed with; what arrived by then is kept and stamped.
+    """
+    if not dry_run:
+        await _mend(run, paths)
+    one_try = _Try(run, paths, dry_run=dry_run)
+    try:
+        await one_try.carry_out()
+    finally:
+        done = await to_thread(_write_report, run, dry_run=dry_run)
+    return one_try.outcome(done)
+
+
+async def _mend(run: Run, paths: Sequence[bytes]) -> None:
+    """Finish what an earlier try of this run had begun, and remove what any killed one left."""
+    for folder in _plans(run.work):
+        if (folder / FETCH).exists():
+            await settle(run, folder)
+        else:
+            await to_thread(shutil.rmtree, folder)
+    for path in paths:
+        await sweep(run.tier.root, path)
+
+
+def _plans(work: Path) -> list[Path]:
+    return sorted(work.glob("plan-*"), key=lambda folder: int(folder.name.partition("-")[2]))
+
+
+class _Try:
+    """One plan, and its transfers."""
+
+    def __init__(self, run: Run, paths: Sequence[bytes], *, dry_run: bool) -> None:
+        self._run = run
+        self._place = run.places[0]
+        self._paths = paths
+        self._dry_run = dry_run
+        self._filters = Filters(run.tier.options.filters)
+        self._folder = run.work / f"plan-{len(_plans(run.work)) + 1}"
+        self._folder.mkdir()
+        self._plan = Plan()
+        self._skipped: dict[Skip, tuple[int, int]] = {}
+        self._estimate: float | None = None
+        self._free_bytes = 0
+        self._seconds = 0.0
+
+    async def carry_out(self) -> None:
+        """Plan, and bring in what the plan says."""
+        with tallying(self._folder / STAYED) as tally:
+            await self._make_plan(tally)
+            self._skipped = dict(tally.outcome().skipped)
+            async with self._run.ctx.read() as session:
+                size = self._plan.fetch.size_bytes
+                self._estimate = await estimate_seconds(session, self._run.tier.id, size)
+            self._check_room()
+            if not self._dry_run and self._plan.fetch.files:
+                await self._bring_in(tally)
+                self._skipped = dict(tally.outcome().skipped)
+
+    def outcome(self, done: Count) -> PullOutcome:
+        """How it went."""
+        return PullOutcome(
+            files=done.files,
+            size_bytes=done.size_bytes,
+            skipped=self._skipped,
+            listed_files=self._plan.listed.files,
+            listed_bytes=self._plan.listed.size_bytes,
+            present_files=self._plan.present.files,
+            present_bytes=self._plan.present.size_bytes,
+            seconds=round(self._seconds, 3),
+            estimate_seconds=self._estimate,
+            free_bytes=self._free_bytes,
+            needed_bytes=self._plan.room_bytes,
+        )
+
+    async def _make_plan(self, tally: Tally) -> None:
+        root, log = self._run.tier.root, self._run.ctx.log
+        planner = Planner(root, self._filters, self._folder, tally)
+        self._plan = planner.plan
+        listing, present = self._folder / "listing", self._folder / "present"
+        for path in self._paths:
+            asked = await self._list(path, listing)
+            await list_present(root, path, present, tell=log)
+
+            def compare(stop: Stop) -> None:
+                planner.add(listing, present, stop)
+
+            await in_threads([compare])
+            listing.unlink()
+            present.unlink()
+            log(f"{to_text(path) or 'everything'}: {asked.files} files on the store")
+        planner.finish()
+        missing, here = self._plan.fetch, self._plan.present
+        log(f"{missing.files} files of {missing.size_bytes} bytes to fetch, {here.files} are here")
+
+    async def _list(self, path: bytes, to: Path) -> Count:
+        services = self._run.ctx.services
+        totals = await list_place(services, self._place, path, to)
+        if not totals.listed.files and path:
+            totals = await list_place(services, self._place, path + LINK_SUFFIX, to)
+        if not totals.listed.files:
+            raise NotFound(
+                f"nothing is at or below {to_text(path) or '/'!r} on the store {self._place.name!r}"
+            )
+        return totals.listed
+
+    def _check_room(self) -> None:
+        disk = os.statvfs(self._run.tier.root)
+        self._free_bytes = disk.f_bavail * disk.f_frsize
+        if self._dry_run:
+            return
+        reserve = int(disk.f_blocks * disk.f_frsize * RESERVE_SHARE)
+        needed, files = self._plan.room_bytes, self._plan.fetch.files
+        if files and needed + reserve > self._free_bytes:
+            raise _disk_full(f"{needed} bytes are needed, {self._free_bytes} are free")
+        if disk.f_files and files > disk.f_favail:
+            raise _disk_full(f"{files} more files are needed, {disk.f_favail} can be made")
+
+    async def _bring_in(self, tally: Tally) -> None:
+        """Fetch, look what arrived, and try again for the rest while that may help."""
+        source = self._folder / FETCH
+        for number in range(1, TRIES + 1):
+            ended = await self._transfer(source)
+            settled = await self._settled(ended)
+            source = self._folder / LEFT
+            if not settled.files:
+                return
+            if no_room(ended.last) or any(map(no_room, ended.problems.values())):
+                raise _disk_full(f"{settled.files} files are left to fetch")
+            if not self._may_help(ended):
+                self._tell_left(ended, tally)
+                return
+            if number == TRIES:
+                raise failed(self._place, ended)
+            self._run.ctx.log(f"{settled.files} files did not arrive, trying again: {ended.last}")
+
+    def _tell_left(self, ended: Ended, tally: Tally) -> None:
+        for one in read_wanted(self._folder / LEFT):
+            problem = ended.problem_of(one.stored_as)
+            reason = lasting(problem) or Skip.MISSING_ON_STORE
+            tally.stays(at_home(one.path), one.size_bytes, reason, problem)
+
+    def _may_help(self, ended: Ended) -> bool:
+        """Whether another try may bring in what is left of the plan."""
+        if ended.status is None:
+            return True
+        otherwise = (ended.last or "it failed") if ended.status else ""
+        left = read_wanted(self._folder / LEFT)
+        problems = (ended.problem_of(one.stored_as) or otherwise for one in left)
+        return any(problem and lasting(problem) is None for problem in problems)
+
+    async def _settled(self, ended: Ended) -> Count:
+        """What is left of the plan; the rest is owned and stamped now."""
+        if ended.status != 0:
+            await self._sweep()
+        settled = await settle(self._run, self._folder)
+        if settled.not_given:
+            self._run.ctx.log(f"{settled.not_given} files could not be given to their owner")
+        return settled.left
+
+    async def _sweep(self) -> None:
+        for path in self._paths:
+            await sweep(self._run.tier.root, path)
+
+    async def _transfer(self, source: Path) -> Ended:
+        """Run rclone; however it ends, nothing unfinished stays, and what arrived is stamped."""
+        begun = time.monotonic()
+        try:
+            return await self._run_rclone(source)
+        except BaseException:
+            await self._sweep()
+            await settle(self._run, self._folder)
+            raise
+        finally:
+            self._seconds += time.monotonic() - begun
+
+    async def _run_rclone(self, source: Path) -> Ended:
+        whole, before = self._whole(source), (0, 0)
+        ends: list[Ended] = []
+        for choice in [whole] if whole else self._names(source):
+            latest = before
+
+            def on_stats(size_bytes: int, files: int, before: tuple[int, int] = before) -> None:
+                nonlocal latest
+                latest = before[0] + size_bytes, before[1] + files
+                self._progress(*latest)
+
+            done = await fetch(
+                self._run.ctx.services,
+                self._place,
+                self._run.tier.root,
+                choice,
+                bytes_per_second=bytes_a_second(self._run.tier.options.bandwidth),
+                on_stats=on_stats,
+            )
+            ends.append(done)
+            before = latest
+        return together(ends)
+
+    def _whole(self, source: Path) -> Choice | None:
+        """Filters that take exactly what the plan does, where that is quicker than names."""
+        plan = self._plan
+        if source.name != FETCH or self._place.kind != "s3" or plan.refused:
+            return None
+        if plan.fetch.files < LEAST_WHOLE or plan.fetch.files * WHOLE_FROM < plan.listed.files:
+            return None
+        if plan.excluded and self._paths != (b"",):
+            return None
+        named = [remote_name(path) if path else b"" for path in self._paths]
+        rules = self._filters.rclone_lines() if plan.excluded else []
+        try:
+            lines = filter_lines([name.decode() for name in named if name is not None], rules)
+        except UnicodeDecodeError:
+            return None
+        filters = self._folder / "filters"
+        filters.write_text("\n".join([*lines, ""]))
+        return None if None in named else Choice(filters=filters)
+
+    def _names(self, source: Path) -> Iterator[Choice]:
+        """The files of a plan, so many at a time."""
+        wanted, names = read_wanted(source), self._folder / "names"
+        while block := list(islice(wanted, NAMES_AT_ONCE)):
+            names.write_bytes(b"".join(one.stored_as + b"\n" for one in block))
+            yield Choice(names=names)
+
+    def _progress(self, size_bytes: int, files: int) -> None:
+        fetch = self._plan.fetch
+        text = f"{min(files, fetch.files)} of {fetch.files} files"
+        done = min(size_bytes, fetch.size_bytes)
+        self._run.ctx.progress(done, fetch.size_bytes, unit="bytes", text=text)
+
+
+async def estimate_seconds(session: AsyncSession, tier_id: int, size_bytes: int) -> float | None:
+    """How long so many bytes may take, by the latest pulls of a tier; None: there were none."""
+    if not size_bytes:
+        return 0.0
+    query = (
+        select(TierRunRow.outcome)
+        .where(
+            TierRunRow.tier_id == tier_id,
+            TierRunRow.action == Action.PULL,
+            TierRunRow.ended_at.is_not(None),
+        )
+        .order_by(TierRunRow.ended_at.desc())
+        .limit(EARLIER_RUNS)
+    )
+    earlier = [json.loads(told) for told in await session.scalars(query)]
+    measured = [told for told in earlier if told.get("seconds") and told.get("bytes")]
+    fetched = sum(told["bytes"] for told in measured)
+    seconds = sum(told["seconds"] for told in measured)
+    return round(size_bytes * seconds / fetched, 1) if fetched else None
+
+
+def _write_report(run: Run, *, dry_run: bool) -> Count:
+    """Tell what became of each file, of all tries; and count what was fetched."""
+    done = Count()
+    plans = _plans(run.work)
+    whole = run.report.with_suffix(".part")
+    with whole.open("w", encoding="utf-8") as report:
+        for folder in plans:
+            if dry_run and (folder / FETCH).exists():
+                tally = Tally(report)
+                for one in read_wanted(folder / FETCH):
+                    tally.done(at_home(one.path), one.size_bytes, "would be pulled")
+                done += Count(tally.files, tally.size_bytes)
+            elif (folder / DETAILS).exists():
+                with (folder / DETAILS).open(encoding="utf-8") as lines:
+                    for line in lines:
+                        done += Count(1, json.loads(line)["bytes"])
+                        report.write(line)
+        if plans and (plans[-1] / STAYED).exists():
+            with (plans[-1] / STAYED).open(encoding="utf-8") as lines:
+                shutil.copyfileobj(lines, report)
+    whole.rename(run.report)
+    return done
+
+
+def _disk_full(why: str) -> Conflict:
+    return Conflict(
+        f"the disk of the tier has no room: {why}",
+        hint="make room, for example by freezing, and pull again",
+    )
