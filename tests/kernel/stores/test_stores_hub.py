@@ -8,6 +8,7 @@ import pytest
 
 from holdfast.kernel.errors import Invalid, Unavailable
 from holdfast.kernel.stores import hub as hub_module
+from holdfast.kernel.stores.checking import _worded
 from holdfast.kernel.stores.host_keys import (
     HostKey,
     algorithms,
@@ -100,6 +101,25 @@ def test_options_become_texts_and_no_value_is_repeated_when_one_cannot() -> None
         with pytest.raises(Invalid) as refused:
             as_text(bad)
         assert "secret" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('"hf:sub": read metadata failed: 401 Unauthorized: 401 Unauthorized', "status 401"),
+        ("failed to readDir: HTTP Error: 403 Forbidden", "status 403"),
+        ("https response error StatusCode: 500, RequestID: , api error X: <words>", "status 500"),
+        ("StatusCode: 403, RequestID: , api error SignatureDoesNotMatch: The", "refuses the keys"),
+        ("dial tcp: lookup host.invalid on 10.0.0.1:53: no such host", "unknown here"),
+        ("dial tcp 127.0.0.1:500: connect: connection refused", "nothing listens"),
+        ("read tcp 10.0.0.5:443: unexpected EOF", "could not be listed"),
+        ("<html>words of a server</html>", "could not be listed"),
+    ],
+)
+def test_what_rclone_said_is_told_in_words_of_ours(said: str, told: str) -> None:
+    error = _worded("cold", said)
+    assert told in error.message
+    assert "words" not in error.message + error.hint
 
 
 @pytest.mark.real

@@ -32,9 +32,7 @@ from holdfast.kernel.work import Actor
 
 log = get_logger(__name__)
 CHECK_SECONDS = 90.0
-_HTTP_STATUS = re.compile(
-    r"\b(?:status(?: ?code)?:?|HTTP Error:?) ?([45][0-9]{2})\b", re.IGNORECASE
-)
+_HTTP_STATUS = re.compile(r"(?:\bstatus(?: ?code)?:? ?|: )([45][0-9]{2})\b", re.IGNORECASE)
 _REASONS = (
     ("connection refused", "nothing listens at its address", "is the server running?"),
     ("no such host", "its host's name is unknown here", "is the name right?"),
@@ -44,9 +42,12 @@ _REASONS = (
     ("unable to authenticate", "it refuses the login", "are user and password or key right?"),
     ("couldn't decrypt", "the key file's password is wrong", "give key_file_pass anew"),
     ("failed to parse private key", "its private key cannot be read", "is it in PEM form?"),
+    ("gave http response to https", "it speaks http, not https", "look at the address"),
     ("certificate", "its certificate is not trusted", "is the address the certificate's?"),
     ("permission denied", "the folder may not be read", "look at its owner and mode"),
     ("directory not found", "its root is not there", "look at the store's root"),
+    ("signaturedoesnotmatch", "it refuses the keys", "is the secret key right?"),
+    ("invalidaccesskeyid", "it refuses the keys", "it does not know this access key"),
     ("accessdenied", "the credentials may not list it", "look at the keys and their rights"),
 )
 
