@@ -32,6 +32,14 @@ def clear_work_dir(data_dir: Path, job_id: str) -> None:
     shutil.rmtree(data_dir / FOLDER / "work" / job_id, ignore_errors=True)
 
 
+def forget_old_work(data_dir: Path, living: Iterable[str], before: datetime) -> None:
+    """Remove what runs left that ended badly, but of these, and but what was begun since."""
+    known, oldest = set(living), before.timestamp()
+    for folder in (data_dir / FOLDER / "work").glob("*"):
+        if folder.name not in known and folder.stat().st_mtime < oldest:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def forget_old_details(data_dir: Path, kept: Iterable[str], before: datetime) -> None:
     """Remove the details of all runs but these, and but those written since."""
     known, oldest = set(kept), before.timestamp()

@@ -121,11 +121,13 @@ async def waiting_files(
 
 
 async def tiers_with_due_files(session: AsyncSession, moment: datetime) -> Sequence[int]:
-    """Tiers in whose quarantine a file's undo window has ended."""
-    query = select(TierFileRow.tier_id).where(
-        TierFileRow.due_at <= moment,
-        TierFileRow.state.in_((FileState.QUARANTINED, FileState.LEAVING)),
+    """Tiers in whose quarantine an undo window has ended, or a job left something half done."""
+    unfinished = select(JobRow.id).where(JobRow.state.in_(UNFINISHED))
+    is_due = TierFileRow.state.in_((FileState.QUARANTINED, FileState.LEAVING)) & (
+        TierFileRow.due_at <= moment
     )
+    is_left = (TierFileRow.state == FileState.INTENT) & TierFileRow.job_id.not_in(unfinished)
+    query = select(TierFileRow.tier_id).where(is_due | is_left)
     return (await session.scalars(query.distinct())).all()
 
 
@@ -196,6 +198,11 @@ async def forget_runs(session: AsyncSession, before: datetime) -> None:
         .where(TierRunRow.ended_at < before, TierRunRow.job_id.not_in(waiting))
         .execution_options(synchronize_session=False)
     )
+
+
+async def living_jobs(session: AsyncSession) -> Sequence[str]:
+    """All jobs that have not ended."""
+    return (await session.scalars(select(JobRow.id).where(JobRow.state.in_(UNFINISHED)))).all()
 
 
 async def run_ids(session: AsyncSession) -> Sequence[str]:
