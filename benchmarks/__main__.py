@@ -17,6 +17,7 @@ from benchmarks import (
     memory,
     migration,
     migration_under_load,
+    pull,
     throughput,
 )
 from benchmarks.result import Result, out, show
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Path], Awaitable[list[Result]]]] = {
     "consoles": consoles.run,
     "lists": lists.run,
     "live": live.run,
+    "pull": pull.run,
 }
 
 

@@ -165,3 +165,11 @@ def put(folder: Path, files: Mapping[bytes, bytes]) -> None:
         path = at(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+async def make_bucket(server: S3Server, objects: Mapping[str, bytes]) -> None:
+    """The bucket of `an_s3_place`, with these objects."""
+    async with server.client() as client:
+        await client.create_bucket(BUCKET)
+        for key, content in objects.items():
+            await client.put(BUCKET, key, content)

@@ -135,7 +135,7 @@ class Sums:
             },
             "histogram": list(self._histogram()),
             "folders": [
-                {"path": to_text(path), **one.as_json()}
+                {"path": to_text(self._whole(path)), **one.as_json()}
                 for path, one in sorted(self._folders.items())
             ],
             "owners": [
@@ -169,6 +169,9 @@ class Sums:
             if len(self._folders) < MOST_FOLDERS or not parts:
                 return self._folders.setdefault(name, Sum())
             parts.pop()
+
+    def _whole(self, path: bytes) -> bytes:
+        return b"/".join(part for part in (self._below, path) if part)
 
     def _histogram(self) -> Iterator[dict[str, Any]]:
         edges = zip((0, *HISTOGRAM_DAYS), (*HISTOGRAM_DAYS, None), self._bars, strict=True)
