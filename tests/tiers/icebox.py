@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from holdfast.kernel.stores.place import Place
 from holdfast.kernel.stores.rclone_remote import Remote
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import SYSTEM
-from holdfast.tiers.asking import Told
+from holdfast.tiers.asking import Told, ask_place
 from holdfast.tiers.model import QUARANTINE, Candidate, Tier, TierOptions
 from holdfast.tiers.plan_file import FreezePlan, write_plan
 from holdfast.tiers.proof import Proven, place_name
@@ -82,6 +83,8 @@ class Icebox:
     mark: str = ""
     """Marks all versions, instead of one for each content."""
     jobs: int = 0
+    places: tuple[Place, ...] = ()
+    """Real ones; without any the dictionary is asked."""
 
     def run(self, job_id: str = "", **options: Any) -> Run:
         """A job at work; without an id a new one."""
@@ -107,10 +110,10 @@ class Icebox:
                 store_id=1,
                 options=TierOptions(**{"freezable": True, "age_days": 1, **options}),
             ),
-            places=(NOWHERE,),
+            places=self.places or (NOWHERE,),
             work=work,
             report=data / f"{job_id}.jsonl",
-            ask=self.ask,
+            ask=ask_place if self.places else self.ask,
         )
 
     async def ask(
@@ -176,6 +179,13 @@ def told(run: Run) -> dict[str, tuple[str, str]]:
     """What a run's report says of each path: the last word, and why."""
     lines = [json.loads(line) for line in run.report.read_text().splitlines()]
     return {line["path"]: (line["what"], line["reason"]) for line in lines}
+
+
+def grow_cold(folder: Path, days: float = 30.0) -> None:
+    """Nobody has read or changed these files for so long."""
+    then = time.time() - days * 86_400
+    for path in [folder, *folder.rglob("*")]:
+        os.utime(path, (then, then), follow_symlinks=False)
 
 
 async def an_icebox(database: Database, directory: Path) -> Icebox:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.process import ProcessFailed, stream
@@ -44,6 +45,8 @@ HASHED_AT_ONCE = 4
 PREFERRED = (HashKind.MD5, HashKind.SHA1, HashKind.SHA256)
 RCLONE_MD5 = "x-amz-meta-md5chksum"
 """Where rclone keeps the MD5 of what it uploads in parts: base64."""
+SAFE_IN_MARKS = "-_.~:+=,;@"
+"""As listings write the marks of S3: no spaces."""
 _HEX = re.compile(r"[0-9a-f]{32,}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -172,7 +175,8 @@ async def _head(client: S3Client, place: S3Place, path: bytes) -> Told | None:
             return None
         raise
     digest = head.etag if _MD5.fullmatch(head.etag) else _kept_md5(head.headers)
-    return Told(size_bytes=head.size_bytes, mark=head.etag, kind=HashKind.MD5, digest=digest)
+    mark = quote(head.etag, safe=SAFE_IN_MARKS)
+    return Told(size_bytes=head.size_bytes, mark=mark, kind=HashKind.MD5, digest=digest)
 
 
 def _kept_md5(headers: Mapping[str, str]) -> str:

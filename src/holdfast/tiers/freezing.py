@@ -6,10 +6,11 @@ disk can be told from what was meant. Doing it twice does what doing it once doe
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from holdfast.tiers import emptying, holding, journal
 from holdfast.tiers.holding import Stays
@@ -36,14 +37,25 @@ async def freeze(run: Run, plan: FreezePlan) -> Outcome:
     with tallying(run.report) as tally:
         done = 0
         for batch in _batches(read_plan(plan.path)):
-            await _freeze_batch(run, await _not_yet(run, batch, tally), tally)
+            await _freeze_batch(run, await _not_yet(run, batch), tally)
             done += len(batch)
             run.ctx.progress(done, plan.files, unit="files")
         outcome = tally.outcome()
     if run.tier.options.undo_hours > 0:
-        return outcome
+        return await _all_of(run, FileState.QUARANTINED, outcome)
     emptied = await emptying.empty(run, job_id=run.ctx.job_id)
-    return emptying.together(emptied, outcome.skipped)
+    emptied = emptying.together(emptied, outcome.skipped)
+    return await _all_of(run, FileState.FROZEN, emptied)
+
+
+async def _all_of(run: Run, state: FileState, outcome: Outcome) -> Outcome:
+    """With what this job moved before it was begun again."""
+    query = select(func.count(), func.coalesce(func.sum(TierFileRow.size_bytes), 0)).where(
+        TierFileRow.job_id == run.ctx.job_id, TierFileRow.state == state
+    )
+    async with run.ctx.read() as session:
+        files, size = (await session.execute(query)).one()
+    return replace(outcome, files=files, size_bytes=int(size))
 
 
 def _batches(files: Iterator[Planned]) -> Iterator[list[Planned]]:
@@ -58,19 +70,15 @@ def _batches(files: Iterator[Planned]) -> Iterator[list[Planned]]:
         yield batch
 
 
-async def _not_yet(run: Run, batch: list[Planned], tally: Tally) -> list[Planned]:
+async def _not_yet(run: Run, batch: list[Planned]) -> list[Planned]:
     """Without what this job has moved before it was begun again."""
-    query = select(TierFileRow.path, TierFileRow.size_bytes).where(
+    query = select(TierFileRow.path).where(
         TierFileRow.job_id == run.ctx.job_id,
         TierFileRow.state != FileState.STAYED,
         TierFileRow.path.in_([file.path for file, _ in batch]),
     )
     async with run.ctx.read() as session:
-        rows = (await session.execute(query)).all()
-    moved = {row.path: row.size_bytes for row in rows}
-    for size in moved.values():
-        tally.files += 1
-        tally.size_bytes += size
+        moved = set((await session.scalars(query)).all())
     return [(file, proven) for file, proven in batch if file.path not in moved]
 
 
