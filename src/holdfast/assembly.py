@@ -24,6 +24,9 @@ import holdfast.migrations.api
 import holdfast.migrations.pages
 import holdfast.migrations.service
 import holdfast.schema
+import holdfast.tiers.api
+import holdfast.tiers.context
+import holdfast.tiers.timers
 from holdfast.kernel.backup import backup_if_due
 from holdfast.kernel.clock import now
 from holdfast.kernel.config import LoadedSettings
@@ -52,6 +55,7 @@ def routers() -> list[APIRouter]:
         *holdfast.gateway.api.routers,
         *holdfast.gateway.pages.routers,
         *holdfast.migrations.api.routers,
+        *holdfast.tiers.api.routers,
         *holdfast.migrations.pages.routers,
     ]
 
@@ -68,6 +72,7 @@ def assemble(loaded: LoadedSettings) -> Services:
     holdfast.gateway.service.health.contribute(services)
     holdfast.gateway.pages.contribute(services)
     holdfast.migrations.service.build_migrations(services)
+    holdfast.tiers.context.contribute(services)
     holdfast.kernel.jobs.pages.contribute(services)
     holdfast.migrations.pages.contribute(services)
     holdfast.kernel.identity.pages.contribute(services)
@@ -109,7 +114,7 @@ async def _worker(services: Services) -> AsyncIterator[None]:
 
 def _timers(services: Services) -> list[Timer]:
     settings = services.settings
-    gateway = holdfast.gateway.timers
+    gateway, tiers = holdfast.gateway.timers, holdfast.tiers.timers
     return [
         Timer(
             "bucket discovery",
@@ -128,5 +133,12 @@ def _timers(services: Services) -> list[Timer]:
             HOUR_SECONDS,
             lambda: forget_old_events(services.database, now(), settings.job_retention_days),
         ),
+        Timer(
+            "quarantines",
+            tiers.CHECK_SECONDS,
+            lambda: tiers.empty_quarantines(services),
+        ),
+        Timer("room on disks", tiers.CHECK_SECONDS, lambda: tiers.keep_room(services)),
+        Timer("old runs", HOUR_SECONDS, lambda: tiers.forget_old_runs(services)),
         Timer("old logins", HOUR_SECONDS, lambda: forget_old_logins(services.database)),
     ]

@@ -17,6 +17,7 @@ import holdfast.gateway.cli.files
 import holdfast.gateway.cli.importing
 import holdfast.gateway.cli.nouns
 import holdfast.migrations.cli
+import holdfast.tiers.cli
 from holdfast import __version__
 from holdfast.commands.output import complain, say
 from holdfast.commands.verbs import command
@@ -58,6 +59,7 @@ def _build() -> None:
     for slice_nouns in (
         holdfast.gateway.cli.nouns.nouns(),
         holdfast.migrations.cli.nouns(),
+        holdfast.tiers.cli.nouns(),
         holdfast.commands.stores.nouns(),
         holdfast.commands.system.nouns(),
     ):
