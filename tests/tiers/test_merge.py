@@ -160,7 +160,7 @@ def test_candidates_are_looked_at_when_no_more_than_keys_was_kept(tmp_path: Path
 
 def test_a_listing_tells_what_its_store_told(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
-    raw.write_bytes(b"a//1//:d1 \0b//2//: etag%20x \0n\nl//3//: 5 a b\0")
+    raw.write_bytes(b"a//1//:d1  \0b//2//: etag%20x \0n\nl//3//: 5 a b\0")
     assert split_records(raw, tmp_path / "listing") == (Count(3, 6), set())
     one, two, odd = read_listing(tmp_path / "listing")
     assert (one.digest, one.version, one.stored_as) == ("d1", "d1", b"a")
