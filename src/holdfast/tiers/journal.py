@@ -277,30 +277,36 @@ def put_back(
 
 async def sweep(run: Run, tally: Tally) -> None:
     """Remove quarantine folders that no row needs; what still lies in one goes back to the tree."""
-    folders = await in_threads([lambda _: _folders(run.tier.root)])
-    if not folders[0]:
+    (folders,) = await in_threads([lambda _: _folders(run.tier.root)])
+    if folders is None:
         return
     needed = select(TierFileRow.job_id).where(
         TierFileRow.tier_id == run.tier.id,
-        TierFileRow.job_id.in_(folders[0]),
+        TierFileRow.job_id.in_(folders),
         TierFileRow.state.in_(OPEN),
     )
     living = select(JobRow.id).where(JobRow.state.in_(ACTIVE), JobRow.id != run.ctx.job_id)
     async with run.ctx.read() as session:
-        kept_for = set(await session.scalars(needed.distinct()))
-        kept_for.update(await session.scalars(living))
-    for job_id in folders[0]:
-        if job_id not in kept_for:
-            moved = await in_threads([partial(_clear, run.tier.root, job_id)])
-            for path, landed in moved[0]:
-                tally.tell(
-                    path, 0, "restored", f"it was in no journal; it lies at {to_text(landed)}"
-                )
+        wanted = set(await session.scalars(needed.distinct()))
+        others = set(await session.scalars(living))
+    for job_id in folders:
+        if job_id not in wanted | others:
+            (moved,) = await in_threads([partial(_clear, run.tier.root, job_id)])
+            for path, landed in moved:
+                where = f"it was in no journal; it lies at {to_text(landed)}"
+                tally.tell(path, 0, "restored", where)
+    if not others:
+        await in_threads([lambda _: _remove_empty(run.tier.root)])
 
 
-def _folders(root: bytes) -> list[str]:
+def _folders(root: bytes) -> list[str] | None:
     with opened(root, "") as quarantine:
         return quarantine.jobs()
+
+
+def _remove_empty(root: bytes) -> None:
+    with opened(root, "") as quarantine:
+        quarantine.remove_empty()
 
 
 def _clear(root: bytes, job_id: str, stop: Stop) -> list[tuple[bytes, bytes]]:

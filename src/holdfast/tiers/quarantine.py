@@ -158,8 +158,8 @@ class Quarantine:
             atime_ns=found.st_atime_ns,
         )
 
-    def jobs(self) -> list[str]:
-        """The jobs that have a folder here."""
+    def jobs(self) -> list[str] | None:
+        """The jobs that have a folder here; None: there is no quarantine."""
         with suppress(FileNotFoundError), self._all_jobs(make=False) as found:
             opened = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=found)
             try:
@@ -167,7 +167,7 @@ class Quarantine:
                     return [entry.name for entry in entries]
             finally:
                 os.close(opened)
-        return []
+        return None
 
     def clear(self) -> list[tuple[bytes, bytes]]:
         """Remove the folder of this job; what still lies in it goes back: its path, and where to.
@@ -187,8 +187,12 @@ class Quarantine:
                             landed.append((path, self.put_back(path, beside=True)))
             with suppress(OSError), self._all_jobs(make=False) as all_jobs:
                 os.rmdir(self._job, dir_fd=all_jobs)
-                os.rmdir(QUARANTINE, dir_fd=self._root)
         return landed
+
+    def remove_empty(self) -> None:
+        """Remove the folder of all jobs, when it is empty and nobody is about to use it."""
+        with suppress(OSError):
+            os.rmdir(QUARANTINE, dir_fd=self._root)
 
     @property
     def root(self) -> int:
