@@ -26,7 +26,7 @@ async def run(directory: Path) -> list[Result]:
     database = Database(f"sqlite+aiosqlite:///{directory / 'holdfast.db'}")
     await database.upgrade()
     try:
-        async with sftp_server(directory / "server") as server:
+        async with sftp_server(directory / "server", looks_again="1h") as server:
             place = an_sftp_place(server, FOLDER)
             await asyncio.to_thread(_fill, server.files / FOLDER)
             async with a_tree(database, directory, place) as tree:

@@ -51,9 +51,12 @@ class SftpServer:
 
 @asynccontextmanager
 async def sftp_server(
-    directory: Path, *, port: int | None = None, with_rsa: bool = False
+    directory: Path, *, port: int | None = None, with_rsa: bool = False, looks_again: str = "0s"
 ) -> AsyncIterator[SftpServer]:
-    """``rclone serve sftp`` of a folder below ``directory``, with host keys made for it."""
+    """``rclone serve sftp`` of a folder below ``directory``, with host keys made for it.
+
+    ``looks_again``: how long a folder's listing is believed; with 0 s each file costs one.
+    """
     files = directory / "data" / "files"
     files.mkdir(parents=True)
     port, password = port or free_port(), secrets.token_hex(12)
@@ -65,7 +68,7 @@ async def sftp_server(
     known_hosts.write_text("".join(f"[127.0.0.1]:{port} {each}\n" for each in shown))
     words = [str(RCLONE), "serve", "sftp", str(files.parent), "--addr", f"127.0.0.1:{port}"]
     words += [f"--key={path}" for path in made]
-    words += ["--config=", "--vfs-cache-mode=writes", "--dir-cache-time=0s"]
+    words += ["--config=", "--vfs-cache-mode=writes", f"--dir-cache-time={looks_again}"]
     words += [f"--cache-dir={directory / 'cache'}", "--vfs-write-back=0s"]
     keys = {"RCLONE_USER": USER, "RCLONE_PASS": password, "HOME": str(directory)}
     async with await start(words, env=keys, cwd=directory) as child:

@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ async def tree(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Tree]:
         yield made
 
 
-def a_run(tree: Tree, *more: Path, **options: object) -> Run:
+def a_run(tree: Tree, *more: Path, **options: Any) -> Run:
     """A run that compares with these folders too."""
     run = tree.run(proof=Proof.COMPARE, **options)
     others = [replace(a_local_place(each), name=each.name) for each in more]

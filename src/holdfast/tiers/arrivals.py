@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
-from sqlalchemy import delete, insert
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.tiers.holding import folder, open_root
@@ -150,10 +150,11 @@ async def _stamp(run: Run, paths: Sequence[bytes]) -> None:
 async def stamp_pulled(
     session: AsyncSession, tier_id: int, paths: Sequence[bytes], moment: datetime
 ) -> None:
-    """Keep that these files of a tier were pulled now; at most some thousands at a time."""
-    same = delete(TierPulledRow).where(
-        TierPulledRow.tier_id == tier_id, TierPulledRow.path.in_(paths)
+    """Keep that these files of a tier were pulled now."""
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    given = (sqlite if is_sqlite else postgresql).insert(TierPulledRow)
+    stamp = given.on_conflict_do_update(
+        index_elements=["tier_id", "path"], set_={"pulled_at": given.excluded.pulled_at}
     )
-    await session.execute(same.execution_options(synchronize_session=False))
     rows = [{"tier_id": tier_id, "path": path, "pulled_at": moment} for path in paths]
-    await session.execute(insert(TierPulledRow), rows)
+    await session.execute(stamp, rows)

@@ -25,6 +25,10 @@ from holdfast.tiers.present import LINK_SUFFIX, absolute
 
 LONGEST_SECONDS = 90 * 86_400.0
 """rclone itself ends what stands still; this bounds a transfer that goes on."""
+LOW_LEVEL_TRIES = 5
+"""Of one request; a store that is away is noticed in seconds, and a job tries again later."""
+TRANSFERS = 8
+"""Small files wait for the way there and back; some servers allow ten connections, and no more."""
 STATS_INTERVAL = "500ms"
 KEPT_PROBLEMS = 10_000
 _PARTIAL = re.compile(rb"(.*)\.[0-9a-f]{8}" + re.escape(PARTIAL_SUFFIX.encode()), re.DOTALL)
@@ -140,6 +144,7 @@ async def fetch(
 
 def _words(place: Place, root: bytes, choice: Choice, bytes_per_second: int | None) -> list[str]:
     words = [find_rclone(), "copy", "--config=", "--ignore-existing", "--retries=1"]
+    words += [f"--low-level-retries={LOW_LEVEL_TRIES}", f"--transfers={TRANSFERS}"]
     words += [f"--partial-suffix={PARTIAL_SUFFIX}", "--no-update-dir-modtime", "--use-json-log"]
     words += [f"--stats={STATS_INTERVAL}", "--stats-log-level=NOTICE"]
     words += [f"--bwlimit={bytes_per_second}B"] if bytes_per_second else []

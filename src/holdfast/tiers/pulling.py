@@ -196,21 +196,22 @@ class _Try:
 
     async def _bring_in(self, tally: Tally) -> None:
         """Fetch, look what arrived, and try again for the rest while that may help."""
-        source = self._folder / FETCH
+        source, left = self._folder / FETCH, self._plan.fetch.files
         for number in range(1, TRIES + 1):
             ended = await self._transfer(source)
             settled = await self._settled(ended)
+            came, left = left - settled.files, settled.files
             source = self._folder / LEFT
-            if not settled.files:
+            if not left:
                 return
             if no_room(ended.last) or any(map(no_room, ended.problems.values())):
-                raise _disk_full(f"{settled.files} files are left to fetch")
+                raise _disk_full(f"{left} files are left to fetch")
             if not self._may_help(ended):
                 self._tell_left(ended, tally)
                 return
-            if number == TRIES:
+            if number == TRIES or (not came and ended.status is not None):
                 raise failed(self._place, ended)
-            self._run.ctx.log(f"{settled.files} files did not arrive, trying again: {ended.last}")
+            self._run.ctx.log(f"{left} files did not arrive, trying again: {ended.last}")
 
     def _tell_left(self, ended: Ended, tally: Tally) -> None:
         for one in read_wanted(self._folder / LEFT):
