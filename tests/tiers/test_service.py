@@ -15,7 +15,7 @@ from holdfast.kernel.errors import BadRequest, Conflict, Invalid, NotFound
 from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.model import JobState
 from holdfast.kernel.work import SYSTEM
-from holdfast.tiers import queries, timers
+from holdfast.tiers import queries, telling, timers
 from holdfast.tiers.model import EMPTY, QUARANTINE, Action, FileState, PathRule, Policy
 from holdfast.tiers.service import asking, keeping, roots
 from holdfast.tiers.tables import TierRow, TierRunRow
@@ -227,7 +227,7 @@ async def test_who_joins_is_told_of_the_end_as_well(scene: Scene) -> None:
         run = await session.get(TierRunRow, first.job_id)
     assert run is not None
     assert "example.org" not in run.notify + run.asked
-    told = asking.addresses(scene.services.sealer, run.notify)
+    told = telling.addresses_of(scene.services.sealer, run)
     assert told == ["mailto://one@example.org", "mailto://two@example.org"]
 
 

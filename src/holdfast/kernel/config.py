@@ -15,7 +15,14 @@ from holdfast.kernel.errors import Invalid
 from holdfast.kernel.secrets import mask
 
 PREFIX = "HOLDFAST_"
-SECRET_SETTINGS = ("api_key", "secret", "s3_access_key", "s3_secret_key", "database_url")
+SECRET_SETTINGS = (
+    "api_key",
+    "secret",
+    "s3_access_key",
+    "s3_secret_key",
+    "database_url",
+    "mail_url",
+)
 
 
 def _default_data_dir() -> Path:
@@ -53,6 +60,11 @@ class Settings(BaseSettings):
     )
     secret: SecretStr = Field(
         SecretStr(""), description="Seals stored credentials; empty: made in the data directory."
+    )
+    mail_url: SecretStr = Field(
+        SecretStr(""),
+        description="How mail goes out, as Apprise has it: "
+        "mailtos://user:password@smtp.example.org?from=holdfast@example.org; empty: no mail.",
     )
     nginx_dir: Path | None = Field(
         None, description="Generations and the live link; default: nginx in the data directory."

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Response
 
 from holdfast.kernel.clock import iso_time
+from holdfast.kernel.notify import check_addresses
+from holdfast.kernel.services import Services
 from holdfast.kernel.web.deps import PageDep, ReadDep, ServicesDep, WorkDep
 from holdfast.tiers import queries
 from holdfast.tiers.model import Action, TierOptions
@@ -43,6 +45,19 @@ def tier_out(row: TierRow) -> dict[str, Any]:
         "created_at": iso_time(row.created_at),
         "updated_at": iso_time(row.updated_at),
     }
+
+
+def wish_of(body: AskIn, services: Services) -> Wish:
+    """What is asked for."""
+    check_addresses(body.notify, services.settings.mail_url.get_secret_value())
+    return Wish(
+        action=Action.FREEZE if isinstance(body, FreezeIn) else Action.PULL,
+        paths=body.absolute(),
+        dry_run=body.dry_run,
+        confirm=isinstance(body, FreezeIn) and body.confirm,
+        notify=body.notify,
+        tier_id=body.tier,
+    )
 
 
 def answer_out(answer: Answer) -> dict[str, Any]:
@@ -90,28 +105,13 @@ async def create_tier(body: TierIn, work: WorkDep, services: ServicesDep) -> dic
 @router.post("/pull", status_code=202)
 async def pull(body: AskIn, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
     """Bring files and folders of one tier in from its store."""
-    wish = Wish(
-        action=Action.PULL,
-        paths=body.absolute(),
-        dry_run=body.dry_run,
-        notify=body.notify,
-        tier_id=body.tier,
-    )
-    return answer_out(await asking.ask(work, services.sealer, wish))
+    return answer_out(await asking.ask(work, services.sealer, wish_of(body, services)))
 
 
 @router.post("/freeze", status_code=202)
 async def freeze(body: FreezeIn, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
     """Take unread files of one tier out that its store provably has."""
-    wish = Wish(
-        action=Action.FREEZE,
-        paths=body.absolute(),
-        dry_run=body.dry_run,
-        confirm=body.confirm,
-        notify=body.notify,
-        tier_id=body.tier,
-    )
-    return answer_out(await asking.ask(work, services.sealer, wish))
+    return answer_out(await asking.ask(work, services.sealer, wish_of(body, services)))
 
 
 @router.get("/list")

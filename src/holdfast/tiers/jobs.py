@@ -15,6 +15,7 @@ from holdfast.kernel.clock import now
 from holdfast.kernel.errors import Conflict, NotFound
 from holdfast.kernel.jobs.context import JobContext
 from holdfast.kernel.jobs.registry import EndedJob, job, on_job_end, step
+from holdfast.kernel.jobs.submitting import submit
 from holdfast.kernel.stores.place import Place, open_place
 from holdfast.kernel.work import Work
 from holdfast.tiers import (
@@ -32,6 +33,7 @@ from holdfast.tiers.names import from_text
 from holdfast.tiers.plan_file import FreezePlan, read_plan
 from holdfast.tiers.running import Outcome, Run, tallying
 from holdfast.tiers.tables import TierRow, TierRunRow
+from holdfast.tiers.telling import TELL, has_addresses
 
 PULL = "tiers.pull"
 FREEZE = "tiers.freeze"
@@ -240,10 +242,12 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
 
 @on_job_end(*KINDS.values())
 async def note_the_end(work: Work, ended: EndedJob) -> None:
-    """A run ends when its job does, however that ended."""
+    """A run ends when its job does, however that ended, and who asked for it is told."""
     run = await work.session.get(TierRunRow, ended.id)
     if run is None:
         return
     run.ended_at = now()
     told = {"id": run.tier_id, "job_id": run.job_id, "action": run.action, "state": ended.state}
     work.emit("tier", "ended", told)
+    if has_addresses(run):
+        submit(work, TELL, {"job_id": run.job_id}, title=f"tell of the {run.action} {run.job_id}")

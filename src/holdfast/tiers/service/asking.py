@@ -16,6 +16,7 @@ from holdfast.tiers.model import Action, Asked, job_to_join, locks_of, outermost
 from holdfast.tiers.names import to_text
 from holdfast.tiers.service.roots import located, shown
 from holdfast.tiers.tables import TierRow, TierRunRow
+from holdfast.tiers.telling import addresses_of
 
 MOST_PATHS = 1000
 MOST_SHOWN = 3
@@ -152,17 +153,12 @@ async def _tell_too(work: Work, sealer: Sealer, job_id: str, notify: Sequence[st
     """Whoever joins a run is told of its end as well."""
     run = await work.session.get(TierRunRow, job_id) if notify else None
     if run is not None:
-        known = addresses(sealer, run.notify)
+        known = addresses_of(sealer, run)
         run.notify = _sealed(sealer, [*known, *(one for one in notify if one not in known)])
 
 
 def _sealed(sealer: Sealer, notify: Sequence[str]) -> str:
     return sealer.seal(json.dumps(list(notify))) if notify else ""
-
-
-def addresses(sealer: Sealer, sealed: str) -> list[str]:
-    """Whom to tell of the end of a run."""
-    return list(json.loads(sealer.unseal(sealed))) if sealed.strip("[]") else []
 
 
 def _title(row: TierRow, asked: Asked) -> str:
