@@ -11,6 +11,7 @@ from benchmarks import (
     batch,
     changes,
     consoles,
+    freeze_decision,
     keepalive,
     lists,
     live,
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[Path], Awaitable[list[Result]]]] = {
     "consoles": consoles.run,
     "lists": lists.run,
     "live": live.run,
+    "freeze": freeze_decision.run,
     "pull": pull.run,
 }
 

@@ -80,6 +80,15 @@ async def test_the_limit_itself_is_not_cold(root: Path) -> None:
     assert (await scanned(root))[1] == [b"before"]
 
 
+async def test_times_before_1970_are_older_than_others(root: Path) -> None:
+    file = put(root / "old", atime_ns=-1_500_000_000, mtime_ns=-1_500_000_000)
+    to = root.parent / "work" / "scan"
+    for limit, cold in ((-1_499_999_999, 1), (-1_500_000_000, 0), (0, 1)):
+        totals = await scan(os.fsencode(root), b"", limit, min_size=0, to=to, details=True)
+        assert totals.candidates.files == cold
+    assert next(read_candidates(to, b"/")).mtime_ns == file.stat().st_mtime_ns == -1_500_000_000
+
+
 async def test_small_files_are_counted(root: Path) -> None:
     put(root / "nine", b"123456789")
     put(root / "ten", b"1234567890")

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -140,10 +141,9 @@ def read_candidates(path: Path, root: bytes) -> Iterator[Candidate]:
     """
     rests = _Rests(path) if rests_of(path).exists() else None
     for keys in lists(path):
-        told = rests.take(len(keys)) if rests else [_look(root, key) for key in keys]
-        for key, rest in zip(keys, told, strict=True):
-            if not _is_partial(key):
-                yield _candidate(key, rest)
+        told = rests.take(len(keys)) if rests else []
+        found = map(_candidate, keys, told) if rests else map(partial(_look, root), keys)
+        yield from (one for one, key in zip(found, keys, strict=True) if not _is_partial(key))
 
 
 def read_listing(path: Path) -> Iterator[Listed]:
@@ -165,7 +165,7 @@ def read_matched(
         told = [side.look_up(keys) for side in sides]
         for number, key in enumerate(keys):
             listed = tuple(_listed(key, rests[number]) for rests in told)
-            yield _candidate(key, _look(root, key)), listed
+            yield _look(root, key), listed
 
 
 def read_skipped(path: Path) -> Iterator[tuple[bytes, int, Skip]]:
@@ -285,11 +285,22 @@ def rest_of(info: os.stat_result) -> bytes:
     return b" ".join([b"%d %d %d" % (info.st_dev, info.st_ino, info.st_nlink), *times])
 
 
-def _look(root: bytes, key: bytes) -> bytes:
+def _look(root: bytes, key: bytes) -> Candidate:
+    path, _, size = key.rpartition(SIZE_MARK)
     try:
-        return rest_of(os.lstat(root.rstrip(b"/") + b"/" + path_of(key)))
+        info = os.lstat(root.rstrip(b"/") + b"/" + path)
     except OSError:
-        return _GONE
+        return _candidate(key, _GONE)
+    return Candidate(
+        path=path,
+        size_bytes=int(size),
+        device=info.st_dev,
+        inode=info.st_ino,
+        links=info.st_nlink,
+        mtime_ns=info.st_mtime_ns,
+        ctime_ns=info.st_ctime_ns,
+        atime_ns=info.st_atime_ns,
+    )
 
 
 def _candidate(key: bytes, rest: bytes) -> Candidate:

@@ -245,7 +245,8 @@ def _literal(path: bytes) -> str:
 
 
 def _seconds(nanoseconds: int) -> str:
-    return f"@{nanoseconds // 1_000_000_000}.{nanoseconds % 1_000_000_000:09d}"
+    whole, rest = divmod(abs(nanoseconds), 1_000_000_000)
+    return f"@{'-' if nanoseconds < 0 else ''}{whole}.{rest:09d}"
 
 
 def _walk(
