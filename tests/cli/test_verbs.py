@@ -12,6 +12,7 @@ from holdfast.commands import stores, system
 from holdfast.commands.verbs import Field, Verb
 from holdfast.gateway.cli import files, nouns
 from holdfast.migrations import cli as migrations
+from holdfast.tiers import cli as tiers
 
 VERBS: dict[str, tuple[Verb, ...]] = {
     "pool": nouns.POOLS,
@@ -28,6 +29,7 @@ VERBS: dict[str, tuple[Verb, ...]] = {
     "schedule": system.SCHEDULES,
     "audit": system.AUDIT,
     "store": stores.STORES,
+    "tier": tiers.TIERS,
 }
 CALLS = [
     pytest.param(verb, id=f"{noun} {verb.name}".strip())

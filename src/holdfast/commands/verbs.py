@@ -93,6 +93,8 @@ class Verb:
     """What a table of nothing says instead, as a result."""
     text: str = ""
     """The field of the answer that is printed as it is."""
+    draw: Callable[[Any], str] | None = None
+    """Words and lines for people in place of a table; empty: the table."""
     judged: bool = False
     """Whether an answer with ``ok: false`` ends the command with 1."""
     offline: bool = False
@@ -264,18 +266,26 @@ def _show(verb: Verb, answer: Any) -> None:  # noqa: ANN401 - any JSON
     rows = answer.get(verb.rows) if verb.rows and isinstance(answer, dict) else answer
     if output.chosen() is not Form.TABLE:
         output.show(answer)
-    elif verb.text and isinstance(answer, dict):
-        output.show(answer.get(verb.text) or "")
     else:
-        output.show(rows or verb.empty or rows, verb.columns)
-        if isinstance(answer, dict) and answer.get("truncated"):
-            output.say("there are more")
+        _show_for_people(verb, answer, rows)
     if verb.done:
         output.say(verb.done)
     if verb.judged and not answer.get("ok", True):
         raise typer.Exit(1)
     if verb.changes and any(row.get(verb.changes) for row in rows or ()):
         raise typer.Exit(CHANGES_PRESENT)
+
+
+def _show_for_people(verb: Verb, answer: Any, rows: Any) -> None:  # noqa: ANN401 - any JSON
+    drawn = verb.draw(answer) if verb.draw is not None else ""
+    if drawn:
+        output.show(drawn)
+    elif verb.text and isinstance(answer, dict):
+        output.show(answer.get(verb.text) or "")
+    else:
+        output.show(rows or verb.empty or rows, verb.columns)
+        if isinstance(answer, dict) and answer.get("truncated"):
+            output.say("there are more")
 
 
 def _arguments(verb: Verb) -> list[inspect.Parameter]:

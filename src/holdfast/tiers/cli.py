@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import typer
 
 from holdfast.commands.verbs import DRY_RUN, Field, Verb, noun
+from holdfast.tiers.drawing import run_text, tree_text
 from holdfast.tiers.names import to_text
 
 
@@ -130,6 +131,7 @@ TIERS = (
         path="/api/tiers/pull",
         fields=(PATHS, IN_RUN, NOTIFY),
         follow="run",
+        draw=run_text,
         help="Bring files and folders in from their store.",
     ),
     Verb(
@@ -143,6 +145,7 @@ TIERS = (
             Field(name="confirm", kind="flag", help="Go on beyond the limits of the tier."),
         ),
         follow="run",
+        draw=run_text,
         help="Take unread files out that their store provably has.",
     ),
     Verb(
@@ -150,6 +153,7 @@ TIERS = (
         method="POST",
         path="/api/tiers/jobs/{job}/undo",
         follow="run",
+        draw=run_text,
         help="Bring back what a freeze took, while its undo window lasts.",
     ),
     Verb(
@@ -163,6 +167,7 @@ TIERS = (
         name="tree",
         path="/api/tiers/tree",
         fields=(PATH, DEPTH),
+        draw=tree_text,
         help="Show folders with how many of their files are here, frozen, missing.",
     ),
     Verb(
@@ -170,6 +175,7 @@ TIERS = (
         method="POST",
         path="/api/tiers/{tier}/verify",
         follow="run",
+        draw=run_text,
         help="Compare a tier with its store; changes nothing.",
     ),
     Verb(
@@ -177,6 +183,7 @@ TIERS = (
         method="POST",
         path="/api/tiers/{tier}/report",
         follow="run",
+        draw=run_text,
         help="Tell what a tier holds by age, folder and owner, and what freezing would save.",
     ),
     Verb(
@@ -190,7 +197,7 @@ TIERS = (
         ),
         help="List what was asked of tiers, newest first.",
     ),
-    Verb(name="run", path="/api/tiers/runs/{job}", help="Show how a run went."),
+    Verb(name="run", path="/api/tiers/runs/{job}", draw=run_text, help="Show how a run went."),
     Verb(
         name="details",
         path="/api/tiers/runs/{job}/details",
