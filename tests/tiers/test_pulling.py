@@ -16,7 +16,9 @@ from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Conflict, NotFound
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import pulling
-from holdfast.tiers.model import PARTIAL_SUFFIX, Skip
+from holdfast.tiers.freezing import freeze
+from holdfast.tiers.model import PARTIAL_SUFFIX, Proof, Skip
+from holdfast.tiers.planning import plan_freeze
 from holdfast.tiers.pull_plan import FETCH, Wanted
 from holdfast.tiers.pulling import pull
 from holdfast.tiers.tables import TierPulledRow, TierRunRow
@@ -257,6 +259,34 @@ async def test_what_a_killed_server_left_is_finished(tree: Tree, store: Path) ->
     assert tree.here() == [b"arrived", b"half", b"my.holdfast-part"]
     assert await tree.stamped() == {b"arrived", b"half"}
     assert sorted(line["path"] for line in told(run)) == ["arrived", "half"]
+
+
+async def test_what_is_in_quarantine_is_moved_back(
+    database: Database, store: Path, tmp_path: Path
+) -> None:
+    put(store, {b"a/f": b"1", b"a/g": b"22", b"ab": b"3", b"new": b"4"})
+    async with a_tree(database, tmp_path, a_local_place(store)) as tree:
+        put(tree.root, {b"a/f": b"1", b"a/g": b"22", b"ab": b"3"})
+        for name in (b"a/f", b"a/g", b"ab"):
+            os.utime(at(tree.root, name), (10**9, 10**9))
+            os.utime(at(store, name), (10**9, 10**9))
+        inode = (tree.root / "a/f").stat().st_ino
+        freezing = tree.run(proof=Proof.COMPARE, freezable=True)
+        await freeze(freezing, await plan_freeze(freezing, [b""]))
+        assert not (tree.root / "a/f").exists()
+        put(tree.root, {b"a/g": b"mine"})
+        outcome, lines = await tree.pulled(b"a")
+        assert (outcome.files, outcome.restored_files) == (0, 1)
+        assert (tree.root / "a/f").stat().st_ino == inode
+        assert (tree.root / "a/g").read_bytes() == b"mine"
+        assert [(line["path"], line["what"]) for line in lines] == [
+            ("a/f", "restored"),
+            ("a/g", "stays in quarantine"),
+            ("a/g", "stays"),
+        ]
+        assert await tree.stamped() == {b"a/f"}
+        outcome, _ = await tree.pulled()
+        assert (outcome.files, outcome.restored_files) == (1, 1)
 
 
 async def test_one_file_sweeps_only_its_own_rest(tree: Tree, store: Path) -> None:

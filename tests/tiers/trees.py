@@ -23,7 +23,8 @@ from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers.files import details_path, work_dir
 from holdfast.tiers.model import TierOptions
-from holdfast.tiers.pulling import PullOutcome, pull
+from holdfast.tiers.pull_outcome import PullOutcome
+from holdfast.tiers.pulling import pull
 from holdfast.tiers.running import Run
 from holdfast.tiers.tables import TierPulledRow, TierRow
 from tests.kernel.api import services_for
@@ -39,8 +40,10 @@ async def a_database(template: Path, directory: Path) -> AsyncIterator[Database]
     path = directory / "holdfast.db"
     shutil.copy(template, path)
     database = Database(f"sqlite+aiosqlite:///{path}")
-    yield database
-    await database.close()
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 def a_local_place(folder: Path) -> Place:
@@ -150,8 +153,10 @@ async def a_tree(database: Database, directory: Path, place: Place) -> AsyncIter
             name="t", root=bytes(root), store_id=store.id, created_at=moment, updated_at=moment
         )
         work.session.add(row)
-    yield Tree(services, database, root, place, row)
-    await services.get(RcloneHub).stop()
+    try:
+        yield Tree(services, database, root, place, row)
+    finally:
+        await services.get(RcloneHub).stop()
 
 
 def at(folder: Path, name: bytes) -> Path:

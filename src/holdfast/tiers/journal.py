@@ -94,11 +94,17 @@ async def record(run: Run, changes: Sequence[Change]) -> None:
 
 
 async def claim(
-    run: Run, *, after: int, job_id: str | None = None, due: datetime | None = None
+    run: Run,
+    *,
+    after: int,
+    job_id: str | None = None,
+    due: datetime | None = None,
+    below: bytes = b"",
 ) -> list[TierFileRow]:
     """Take some quarantined rows that nobody holds, in their order, with all names of a file.
 
-    ``job_id``: of this freeze only; ``due``: whose undo window has ended by then.
+    ``job_id``: of this freeze only; ``due``: whose undo window has ended by then; ``below``: at or
+    below this path.
     """
     free = select(TierFileRow).where(
         TierFileRow.tier_id == run.tier.id,
@@ -110,6 +116,9 @@ async def claim(
         free = free.where(TierFileRow.job_id == job_id)
     if due is not None:
         free = free.where(TierFileRow.due_at <= due)
+    if below:
+        path = TierFileRow.path
+        free = free.where(or_(path == below, (path > below + b"/") & (path < below + b"0")))
     free = free.order_by(TierFileRow.id).with_for_update(skip_locked=True)
     async with run.ctx.write() as work:
         rows = list((await work.session.scalars(free.limit(BATCH_FILES))).all())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from holdfast.tiers.filters import Filters
-from holdfast.tiers.merge import REST_MARK, SIZE_MARK, Count, Listed, read_listing
+from holdfast.tiers.merge import REST_MARK, SIZE_MARK, Listed, read_listing
 from holdfast.tiers.model import QUARANTINE, Skip, inside
 from holdfast.tiers.present import (
     LINK_SUFFIX,
@@ -54,13 +54,26 @@ class Wanted:
 
 
 @dataclass(slots=True)
+class Counter:
+    """Files that are counted one by one."""
+
+    files: int = 0
+    size_bytes: int = 0
+
+    def add(self, size_bytes: int) -> None:
+        """One more."""
+        self.files += 1
+        self.size_bytes += size_bytes
+
+
+@dataclass(slots=True)
 class Plan:
     """What a plan found, counted."""
 
-    listed: Count = field(default_factory=Count)
+    listed: Counter = field(default_factory=Counter)
     """On the store, below the asked paths."""
-    present: Count = field(default_factory=Count)
-    fetch: Count = field(default_factory=Count)
+    present: Counter = field(default_factory=Counter)
+    fetch: Counter = field(default_factory=Counter)
     room_bytes: int = 0
     """What the files to fetch take on the disk."""
     excluded: int = 0
@@ -94,8 +107,8 @@ def joined(
 class Planner:
     """Makes one plan, of all asked paths."""
 
-    def __init__(self, root: bytes, filters: Filters, folder: Path, tally: Tally) -> None:
-        """``folder``: where the plan will be; it is there, and empty."""
+    def __init__(self, root: bytes, filters: Filters | None, folder: Path, tally: Tally) -> None:
+        """``folder``: where the plan will be; it is there. ``filters``: None takes everything."""
         self.plan = Plan()
         self._root = root
         self._filters = filters
@@ -129,8 +142,8 @@ class Planner:
         self, mine: Present | None, theirs: Listed, fetch: IO[bytes], folders: IO[bytes]
     ) -> None:
         size = theirs.size_bytes
-        self.plan.listed += Count(1, size)
-        if not self._filters.takes(at_home(theirs.path)):
+        self.plan.listed.add(size)
+        if self._filters is not None and not self._filters.takes(at_home(theirs.path)):
             self.plan.excluded += 1
             self.plan.refused += theirs.path.endswith(LINK_SUFFIX)  # rclone's rules see the suffix
             self._tally.count(Skip.EXCLUDED, 1, size)
@@ -141,7 +154,7 @@ class Planner:
             self._tally.stays(theirs.path, size, Skip.EXISTS, problem)
         else:
             fetch.write(Wanted(theirs.path, size, theirs.stored_as).record())
-            self.plan.fetch += Count(1, size)
+            self.plan.fetch.add(size)
             self.plan.room_bytes += -(-size // self._block_bytes) * self._block_bytes
 
     def _keep(self, mine: Present, theirs: Listed) -> None:
@@ -151,7 +164,7 @@ class Planner:
         elif words := self._differs(mine, theirs):
             self._tally.stays(at_home(mine.path), mine.size_bytes, Skip.DIFFERS, words)
         else:
-            self.plan.present += Count(1, theirs.size_bytes)
+            self.plan.present.add(theirs.size_bytes)
 
     def _differs(self, mine: Present, theirs: Listed) -> str:
         """What shows, at no cost, that files of one size are not the same; empty: nothing."""

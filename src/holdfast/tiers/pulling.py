@@ -4,27 +4,31 @@ A pull that was ended at any point goes on from its plans: what had arrived is c
 stamped by the next run of it, and what a killed rclone left unfinished is removed.
 """
 
-import json
 import os
-import shutil
 import time
-from asyncio import to_thread
+from asyncio import create_task, gather, to_thread
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from holdfast.kernel.errors import Conflict, NotFound
-from holdfast.tiers.arrivals import DETAILS, LEFT, settle
+from holdfast.tiers.arrivals import LEFT, settle
 from holdfast.tiers.filters import Filters
 from holdfast.tiers.listing import list_place
 from holdfast.tiers.merge import Count
-from holdfast.tiers.model import Action, Skip
+from holdfast.tiers.model import Skip
 from holdfast.tiers.names import remote_name, to_text
 from holdfast.tiers.present import LINK_SUFFIX, at_home, list_present
+from holdfast.tiers.pull_outcome import (
+    RESTORED,
+    STAYED,
+    Done,
+    PullOutcome,
+    estimate_seconds,
+    plans,
+    write_report,
+)
 from holdfast.tiers.pull_plan import FETCH, Plan, Planner, read_wanted
 from holdfast.tiers.pull_process import (
     Choice,
@@ -38,8 +42,8 @@ from holdfast.tiers.pull_process import (
     sweep,
     together,
 )
-from holdfast.tiers.running import Outcome, Run, Stop, Tally, in_threads, tallying
-from holdfast.tiers.tables import TierRunRow
+from holdfast.tiers.running import Run, Stop, Tally, in_threads, tallying
+from holdfast.tiers.undoing import bring_back
 
 TRIES = 3
 NAMES_AT_ONCE = 100_000
@@ -50,28 +54,6 @@ file in so many is to be fetched."""
 LEAST_WHOLE = 100
 RESERVE_SHARE = 0.01
 """Of the file system: a pull does not begin that would leave less."""
-EARLIER_RUNS = 10
-STAYED = "stayed.jsonl"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullOutcome(Outcome):
-    """What a pull brought in; of a dry run, what it would."""
-
-    listed_files: int = 0
-    """On the store, below the asked paths."""
-    listed_bytes: int = 0
-    present_files: int = 0
-    """Here already, and not seen to differ."""
-    present_bytes: int = 0
-    seconds: float = 0.0
-    """How long bytes were on their way."""
-    estimate_seconds: float | None = None
-    """How long it may take at the rate of earlier pulls of the tier; None: there were none."""
-    free_bytes: int = 0
-    """On the tier's disk, before."""
-    needed_bytes: int = 0
-    """What the files to fetch take there."""
 
 
 async def pull(run: Run, paths: Sequence[bytes], *, dry_run: bool = False) -> PullOutcome:
@@ -81,28 +63,22 @@ async def pull(run: Run, paths: Sequence[bytes], *, dry_run: bool = False) -> Pu
     room, and what the store or rclone failed with; what arrived by then is kept and stamped.
     """
     if not dry_run:
-        await _mend(run, paths)
+        await _go_on(run, paths)
     one_try = _Try(run, paths, dry_run=dry_run)
     try:
         await one_try.carry_out()
     finally:
-        done = await to_thread(_write_report, run, dry_run=dry_run)
+        done = await to_thread(write_report, run, dry_run=dry_run)
     return one_try.outcome(done)
 
 
-async def _mend(run: Run, paths: Sequence[bytes]) -> None:
+async def _go_on(run: Run, paths: Sequence[bytes]) -> None:
     """Finish what an earlier try of this run had begun, and remove what any killed one left."""
-    for folder in _plans(run.work):
+    for folder in plans(run.work):
         if (folder / FETCH).exists():
             await settle(run, folder)
-        else:
-            await to_thread(shutil.rmtree, folder)
     for path in paths:
         await sweep(run.tier.root, path)
-
-
-def _plans(work: Path) -> list[Path]:
-    return sorted(work.glob("plan-*"), key=lambda folder: int(folder.name.partition("-")[2]))
 
 
 class _Try:
@@ -114,7 +90,7 @@ class _Try:
         self._paths = paths
         self._dry_run = dry_run
         self._filters = Filters(run.tier.options.filters)
-        self._folder = run.work / f"plan-{len(_plans(run.work)) + 1}"
+        self._folder = run.work / f"plan-{len(plans(run.work)) + 1}"
         self._folder.mkdir()
         self._plan = Plan()
         self._skipped: dict[Skip, tuple[int, int]] = {}
@@ -124,6 +100,9 @@ class _Try:
 
     async def carry_out(self) -> None:
         """Plan, and bring in what the plan says."""
+        if not self._dry_run:  # what lies in quarantine is nearer than the store
+            at_once = replace(self._run, report=self._folder / RESTORED)
+            await bring_back(at_once, self._paths)
         with tallying(self._folder / STAYED) as tally:
             await self._make_plan(tally)
             self._skipped = dict(tally.outcome().skipped)
@@ -135,11 +114,12 @@ class _Try:
                 await self._bring_in(tally)
                 self._skipped = dict(tally.outcome().skipped)
 
-    def outcome(self, done: Count) -> PullOutcome:
+    def outcome(self, done: Done) -> PullOutcome:
         """How it went."""
         return PullOutcome(
-            files=done.files,
-            size_bytes=done.size_bytes,
+            files=done.fetched.files,
+            size_bytes=done.fetched.size_bytes,
+            restored_files=done.restored,
             skipped=self._skipped,
             listed_files=self._plan.listed.files,
             listed_bytes=self._plan.listed.size_bytes,
@@ -153,12 +133,17 @@ class _Try:
 
     async def _make_plan(self, tally: Tally) -> None:
         root, log = self._run.tier.root, self._run.ctx.log
-        planner = Planner(root, self._filters, self._folder, tally)
+        filters = self._filters if self._run.tier.options.filters else None
+        planner = Planner(root, filters, self._folder, tally)
         self._plan = planner.plan
         listing, present = self._folder / "listing", self._folder / "present"
         for path in self._paths:
-            asked = await self._list(path, listing)
-            await list_present(root, path, present, tell=log)
+            looking = create_task(list_present(root, path, present, tell=log))
+            try:
+                asked = await self._list(path, listing)
+            finally:
+                await gather(looking, return_exceptions=True)
+            looking.result()
 
             def compare(stop: Stop) -> None:
                 planner.add(listing, present, stop)
@@ -307,51 +292,6 @@ class _Try:
         text = f"{min(files, fetch.files)} of {fetch.files} files"
         done = min(size_bytes, fetch.size_bytes)
         self._run.ctx.progress(done, fetch.size_bytes, unit="bytes", text=text)
-
-
-async def estimate_seconds(session: AsyncSession, tier_id: int, size_bytes: int) -> float | None:
-    """How long so many bytes may take, by the latest pulls of a tier; None: there were none."""
-    if not size_bytes:
-        return 0.0
-    query = (
-        select(TierRunRow.outcome)
-        .where(
-            TierRunRow.tier_id == tier_id,
-            TierRunRow.action == Action.PULL,
-            TierRunRow.ended_at.is_not(None),
-        )
-        .order_by(TierRunRow.ended_at.desc())
-        .limit(EARLIER_RUNS)
-    )
-    earlier = [json.loads(told) for told in await session.scalars(query)]
-    measured = [told for told in earlier if told.get("seconds") and told.get("bytes")]
-    fetched = sum(told["bytes"] for told in measured)
-    seconds = sum(told["seconds"] for told in measured)
-    return round(size_bytes * seconds / fetched, 1) if fetched else None
-
-
-def _write_report(run: Run, *, dry_run: bool) -> Count:
-    """Tell what became of each file, of all tries; and count what was fetched."""
-    done = Count()
-    plans = _plans(run.work)
-    whole = run.report.with_suffix(".part")
-    with whole.open("w", encoding="utf-8") as report:
-        for folder in plans:
-            if dry_run and (folder / FETCH).exists():
-                tally = Tally(report)
-                for one in read_wanted(folder / FETCH):
-                    tally.done(at_home(one.path), one.size_bytes, "would be pulled")
-                done += Count(tally.files, tally.size_bytes)
-            elif (folder / DETAILS).exists():
-                with (folder / DETAILS).open(encoding="utf-8") as lines:
-                    for line in lines:
-                        done += Count(1, json.loads(line)["bytes"])
-                        report.write(line)
-        if plans and (plans[-1] / STAYED).exists():
-            with (plans[-1] / STAYED).open(encoding="utf-8") as lines:
-                shutil.copyfileobj(lines, report)
-    whole.rename(run.report)
-    return done
 
 
 def _disk_full(why: str) -> Conflict:

@@ -24,19 +24,35 @@ async def undo(run: Run, job_id: str) -> Outcome:
     await journal.mend(run)
     with tallying(run.report) as tally:
         await _count_gone(run, job_id, tally)
-        after, done = 0, 0
-        while rows := await journal.claim(run, after=after, job_id=job_id):
-            after = rows[-1].id
-            found = Found()
-            try:
-                await in_threads([partial(_restore, run, rows, found)])
-            finally:
-                await to_the_end(journal.conclude(run, rows, found, tally))
-                await _stamp(run, found)
-            done += len(rows)
-            run.ctx.progress(done, unit="files")
+        await _move_back(run, tally, job_id=job_id)
         await journal.sweep(run, tally)
         return tally.outcome()
+
+
+async def bring_back(run: Run, paths: Sequence[bytes]) -> Outcome:
+    """Move back what still lies in quarantine at or below these paths, whoever froze it."""
+    await journal.mend(run)
+    with tallying(run.report) as tally:
+        for path in paths:
+            await _move_back(run, tally, below=path)
+        await journal.sweep(run, tally)
+        return tally.outcome()
+
+
+async def _move_back(
+    run: Run, tally: Tally, *, job_id: str | None = None, below: bytes = b""
+) -> None:
+    after, done = 0, 0
+    while rows := await journal.claim(run, after=after, job_id=job_id, below=below):
+        after = rows[-1].id
+        found = Found()
+        try:
+            await in_threads([partial(_restore, run, rows, found)])
+        finally:
+            await to_the_end(journal.conclude(run, rows, found, tally))
+            await _stamp(run, found)
+        done += len(rows)
+        run.ctx.progress(done, unit="files")
 
 
 async def _count_gone(run: Run, job_id: str, tally: Tally) -> None:
