@@ -42,6 +42,7 @@ SILENCE_SECONDS = 3600.0
 """A store may need long to hash one large file."""
 AT_ONCE = 16
 HASHED_AT_ONCE = 4
+TRIES = 3
 PREFERRED = (HashKind.MD5, HashKind.SHA1, HashKind.SHA256)
 RCLONE_MD5 = "x-amz-meta-md5chksum"
 """Where rclone keeps the MD5 of what it uploads in parts: base64."""
@@ -228,6 +229,7 @@ async def _ask_rclone(
 def _lsf(columns: str, kind: HashKind | None) -> list[str]:
     words = [find_rclone(), "lsf", "-R", "--files-only", "--config=", "--separator=;"]
     words += [f"--format={columns}", "--time-format=unixnano", f"--checkers={AT_ONCE}"]
+    words.append(f"--low-level-retries={TRIES}")  # of 1 s each, where nobody answers
     return [*words, f"--hash={kind}"] if kind else words
 
 
