@@ -25,6 +25,7 @@ _SPECIAL = re.compile(r"[\\*?\[\]{}]")
 _TOO_HARD = re.compile(r"({[^{}]*(\*\*|/)[^{}]*})|\{\{|\}\}|\{[^{}]*\{")
 _ONE_NAME = re.compile(r"(?:\*(?!\*)|[^*/\\\[\]{}])*")
 _ANYWHERE = r"(?s:.*?)"
+_IN_ANY_NAME = r"(?s:(?:.*?/)??)"
 _IN_LAST_NAME = r"(?>(?s:.*/)?)"
 Decide = Callable[[str], bool]
 
@@ -161,10 +162,11 @@ def _expression(glob: str) -> str:
         found = python_regex(_go_expression(glob))
     except Invalid as error:
         raise Invalid(f"the pattern {glob!r}: {error.message}", hint=error.hint) from None
-    if not glob.startswith("/") and _ONE_NAME.fullmatch(glob):
-        found = _IN_LAST_NAME + found.removeprefix(r"(?:(?:\A)|/)")
-    else:
-        found = _ANYWHERE + f"(?:{found})"
+    if "{{" in glob:  # which may be cut in two by its own brackets
+        found = f"{_ANYWHERE}(?:{found})"
+    elif not glob.startswith("/"):
+        start = _IN_LAST_NAME if _ONE_NAME.fullmatch(glob) else _IN_ANY_NAME
+        found = start + found.removeprefix(r"(?:(?:\A)|/)")
     _python(found)
     return found
 

@@ -135,8 +135,8 @@ async def scan(
         totals.candidates += await asyncio.to_thread(_sum, parts["sizes"])
         if await asyncio.to_thread(_records_in, to) != totals.candidates.files:
             raise Unavailable("the scan could not be kept whole", hint="is the disk full?")
-    except OSError as error:
-        raise Unavailable(f"the scan could not be kept: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"the scan could not be kept: {error}") from None
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
