@@ -191,6 +191,19 @@ async def test_a_folder_in_the_way_is_told(tree: Tree, store: Path) -> None:
     ]
 
 
+async def test_empty_folders_are_made(tree: Tree, store: Path, tmp_path: Path) -> None:
+    for name in (b"e/mp/ty", b"cache/x", b"new\nline", b".holdfast-quarantine/j", b"out/in"):
+        at(store, name).mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tree.root / "out").symlink_to(tmp_path / "elsewhere")
+    outcome, lines = await tree.pulled(filters=("- /cache/**",), gid=os.getegid())
+    assert (outcome.files, outcome.folders_made, lines) == (0, 4, [])
+    assert tree.here() == [b"e", b"e/mp", b"e/mp/ty", b"new\nline", b"out"]
+    assert not list((tmp_path / "elsewhere").iterdir())
+    outcome, _ = await tree.pulled(b"e/mp")
+    assert outcome.folders_made == 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 async def test_only_what_came_gets_the_owner(tree: Tree, store: Path) -> None:
     put(store, {b"a/new/f": b"1", b"a/old": b"2", b"l.rclonelink": b"a"})

@@ -3,7 +3,7 @@
 import os
 import stat as modes
 from asyncio import to_thread
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -135,6 +135,26 @@ def _own_folders(tier: Tier, made: Path) -> None:
                 continue  # it was not made
     finally:
         os.close(root)
+
+
+def make_folders(tier: Tier, folders: Path, taken: Callable[[bytes], bool]) -> int:
+    """Make the folders of a file, parents first, that are not there; says how many it made."""
+    made = 0
+    root = open_root(tier.root)
+    try:
+        for path in sorted(set(read_records(folders))):
+            parent, _, name = path.rpartition(b"/")
+            if taken(path):
+                try:
+                    with folder(root, parent) as here:
+                        os.mkdir(name, dir_fd=here)
+                        _give(tier, here, name)
+                except OSError:
+                    continue  # something is there, or a symlink is on the way
+                made += 1
+    finally:
+        os.close(root)
+    return made
 
 
 def _parent(one: Wanted) -> bytes:

@@ -83,15 +83,21 @@ class _Records:
             self._file.write(b"%b//%d//:%b\0" % (path, size_bytes, end))
 
 
-async def list_place(services: Services, place: Place, below: bytes, to: Path) -> ListingTotals:
+async def list_place(
+    services: Services, place: Place, below: bytes, to: Path, *, folders: Path | None = None
+) -> ListingTotals:
     """Write what a place has at or below a path (b"": all of it) to a file sorted by path.
 
     Raises when the listing did not end whole, and leaves no file then. A folder that is not there
-    is an empty listing; a place that is not there raises.
+    is an empty listing; a place that is not there raises. ``folders``: where the folders' paths go,
+    NUL-separated, in no order; a bucket has none.
     """
+    if folders is not None:
+        await asyncio.to_thread(folders.write_bytes, b"")
     if place.s3 is not None:
         return await list_bucket(place.s3, below, to)
-    return await list_remote(services.get(RcloneHub).daemon, place.remote, below, to)
+    daemon = services.get(RcloneHub).daemon
+    return await list_remote(daemon, place.remote, below, to, folders=folders)
 
 
 async def list_bucket(place: S3Place, below: bytes, to: Path) -> ListingTotals:
@@ -110,7 +116,7 @@ async def list_bucket(place: S3Place, below: bytes, to: Path) -> ListingTotals:
 
 
 async def list_remote(
-    daemon: RcloneDaemon, remote: Remote, below: bytes, to: Path
+    daemon: RcloneDaemon, remote: Remote, below: bytes, to: Path, *, folders: Path | None = None
 ) -> ListingTotals:
     """The same of any remote of rclone."""
     store = await RcloneStore.connect(daemon, remote)
@@ -118,6 +124,8 @@ async def list_remote(
     raw, table = _beside(to, "raw"), _beside(to, "csv")
     try:
         words = _words(remote, store.can, kind, below)
+        if words and folders is None:
+            words.insert(-2, "--files-only")
         if words:
             with table.open("wb") as file:
                 await _ask(daemon, remote, words, file)
@@ -126,6 +134,8 @@ async def list_remote(
         with raw.open("wb") as file:
             records = _Records(file)
             await asyncio.to_thread(_convert, table, below, kind, records)
+        if folders is not None:
+            await asyncio.to_thread(_keep_folders, table, below, folders)
         table.unlink()
         return await _finish(raw, to, records, kind)
     finally:
@@ -211,7 +221,7 @@ def _told_by_etag(etag: str) -> str:
 def _words(remote: Remote, can: Powers, kind: HashKind | None, below: bytes) -> list[str]:
     """How rclone is asked; empty when it cannot have what is asked for."""
     columns = "ps" + ("t" if can.modification_times else "") + ("h" if kind else "")
-    words = [find_rclone(), "lsf", "-R", "--files-only", "--csv", "--config="]
+    words = [find_rclone(), "lsf", "-R", "--csv", "--config="]
     words += ["--format", columns, "--time-format", "unixnano"]
     words += ["--hash", kind.value] if kind else []
     if below:
@@ -244,6 +254,8 @@ async def _ask(daemon: RcloneDaemon, remote: Remote, words: list[str], file: IO[
 def _convert(table: Path, below: bytes, kind: HashKind | None, records: _Records) -> None:
     with table.open(encoding="latin-1", newline="") as file:
         for row in csv.reader(file):
+            if row[0].endswith("/"):
+                continue
             name = row[0].encode("latin-1")
             path = from_remote_listing(name)
             if path is not None and (not inside(path, below) or is_temporary(row[0])):
@@ -252,6 +264,15 @@ def _convert(table: Path, below: bytes, kind: HashKind | None, records: _Records
             modified = row[2] if len(row) - bool(kind) > 2 else ""  # noqa: PLR2004 - path and size
             odd = path is not None and remote_name(path) != name
             records.add(path, int(row[1]), f"{digest} {modified}", name if odd else b"")
+
+
+def _keep_folders(table: Path, below: bytes, to: Path) -> None:
+    with table.open(encoding="latin-1", newline="") as file, to.open("wb") as folders:
+        for row in csv.reader(file):
+            if row[0].endswith("/"):
+                path = from_remote_listing(row[0][:-1].encode("latin-1"))
+                if path is not None and inside(path, below):
+                    folders.write(path + b"\0")
 
 
 async def _finish(raw: Path, to: Path, records: _Records, kind: HashKind | None) -> ListingTotals:

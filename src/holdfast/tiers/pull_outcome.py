@@ -31,6 +31,8 @@ class PullOutcome(Outcome):
     present_files: int = 0
     """Here already, and not seen to differ."""
     present_bytes: int = 0
+    folders_made: int = 0
+    """Empty ones; what files lie in is made with them."""
     restored_files: int = 0
     """Moved back out of the tier's quarantine; they are not in ``files``."""
     seconds: float = 0.0

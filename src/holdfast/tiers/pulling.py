@@ -5,6 +5,7 @@ stamped by the next run of it, and what a killed rclone left unfinished is remov
 """
 
 import os
+import shutil
 import time
 from asyncio import create_task, gather, to_thread
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from holdfast.kernel.errors import Conflict, NotFound
-from holdfast.tiers.arrivals import LEFT, settle
+from holdfast.tiers.arrivals import LEFT, make_folders, settle
 from holdfast.tiers.filters import Filters
 from holdfast.tiers.listing import list_place
 from holdfast.tiers.merge import Count
@@ -29,7 +30,7 @@ from holdfast.tiers.pull_outcome import (
     plans,
     write_report,
 )
-from holdfast.tiers.pull_plan import FETCH, Plan, Planner, read_wanted
+from holdfast.tiers.pull_plan import FETCH, Plan, Planner, is_own, read_wanted
 from holdfast.tiers.pull_process import (
     Choice,
     Ended,
@@ -52,6 +53,9 @@ WHOLE_FROM = 3
 """On S3 each name costs a request, in a listing a thousandth of one: it is listed again when one
 file in so many is to be fetched."""
 LEAST_WHOLE = 100
+LISTED_FOLDERS = "listed-folders"
+ANY_FILE = b"/any"
+"""An empty folder is made where the filters take a file that has no other rule."""
 RESERVE_SHARE = 0.01
 """Of the file system: a pull does not begin that would leave less."""
 
@@ -97,6 +101,7 @@ class _Try:
         self._estimate: float | None = None
         self._free_bytes = 0
         self._seconds = 0.0
+        self._folders_made = 0
 
     async def carry_out(self) -> None:
         """Plan, and bring in what the plan says."""
@@ -113,6 +118,8 @@ class _Try:
             if not self._dry_run and self._plan.fetch.files:
                 await self._bring_in(tally)
                 self._skipped = dict(tally.outcome().skipped)
+        if not self._dry_run:
+            self._folders_made = await to_thread(self._make_folders)
 
     def outcome(self, done: Done) -> PullOutcome:
         """How it went."""
@@ -120,6 +127,7 @@ class _Try:
             files=done.fetched.files,
             size_bytes=done.fetched.size_bytes,
             restored_files=done.restored,
+            folders_made=self._folders_made,
             skipped=self._skipped,
             listed_files=self._plan.listed.files,
             listed_bytes=self._plan.listed.size_bytes,
@@ -158,14 +166,23 @@ class _Try:
 
     async def _list(self, path: bytes, to: Path) -> Count:
         services = self._run.ctx.services
-        totals = await list_place(services, self._place, path, to)
-        if not totals.listed.files and path:
+        folders = self._folder / "there"
+        totals = await list_place(services, self._place, path, to, folders=folders)
+        with folders.open("rb") as here, (self._folder / LISTED_FOLDERS).open("ab") as known:
+            shutil.copyfileobj(here, known)
+        if not totals.listed.files and path and not folders.stat().st_size:
             totals = await list_place(services, self._place, path + LINK_SUFFIX, to)
-        if not totals.listed.files:
+        if not totals.listed.files and not folders.stat().st_size:
             raise NotFound(
                 f"nothing is at or below {to_text(path) or '/'!r} on the store {self._place.name!r}"
             )
         return totals.listed
+
+    def _make_folders(self) -> int:
+        def taken(path: bytes) -> bool:
+            return not is_own(path) and self._filters.takes(path + ANY_FILE)
+
+        return make_folders(self._run.tier, self._folder / LISTED_FOLDERS, taken)
 
     def _check_room(self) -> None:
         disk = os.statvfs(self._run.tier.root)
