@@ -130,7 +130,7 @@ async def test_nobody_is_told_of_a_run_that_was_forgotten(
 
 def test_an_address_is_a_mail_address_or_one_of_apprise() -> None:
     check_addresses(["a@b.org", "json://host/path", "MSTeams://a/b"], "mailto://x")
-    for wrong in ("", "someone", "a@b@c", "://x", "a b@c.org"):
+    for wrong in ("", "someone", "a@b@c", "://x", "a b@c.org", "Syslog://local"):
         with pytest.raises(Invalid) as refused:
             check_addresses([wrong], "mailto://x")
         assert not wrong or wrong not in refused.value.message

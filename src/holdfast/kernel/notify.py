@@ -12,6 +12,8 @@ from urllib.parse import quote
 from holdfast.kernel.errors import BadGateway, Invalid
 
 SEND_SECONDS = 60.0
+_OF_THIS_MACHINE = frozenset({"dbus", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"})
+"""Kinds of Apprise that would speak to the server's own desktop or log."""
 _MAIL = re.compile(r"[^@\s/:?&#]+@[^@\s/:?&#]+")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 
@@ -31,7 +33,7 @@ def check_addresses(addresses: Iterable[str], mail_url: str) -> None:
                     "mail cannot be sent: no mail server is set",
                     hint="see the setting mail_url, or give an address such as mailto://...",
                 )
-        elif not _ADDRESS.fullmatch(address):
+        elif not _ADDRESS.fullmatch(address) or kind_of(address) in _OF_THIS_MACHINE:
             raise Invalid(
                 "an address to tell is neither name@host nor kind://...",
                 hint="for example someone@example.org, or an address of Apprise",
@@ -40,7 +42,7 @@ def check_addresses(addresses: Iterable[str], mail_url: str) -> None:
 
 def kind_of(address: str) -> str:
     """What may be said of an address: ``mail``, or its kind."""
-    return "mail" if _MAIL.fullmatch(address) else address.partition("://")[0]
+    return "mail" if _MAIL.fullmatch(address) else address.partition("://")[0].lower()
 
 
 async def send(address: str, *, title: str, text: str, mail_url: str) -> None:
