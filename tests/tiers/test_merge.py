@@ -149,6 +149,16 @@ def test_what_a_pull_left_unfinished_is_no_candidate(tmp_path: Path) -> None:
     assert [one.path for one in read_candidates(tmp_path / "local", b"/nowhere")] == [b"a", b"c"]
 
 
+def test_a_file_of_which_a_pull_would_make_a_symlink_stays(tmp_path: Path) -> None:
+    found = {b"a": 1, b"b.rclonelink": 2}
+    of = keys_file(tmp_path / "local", found)
+    listing_file(tmp_path / "remote", found)
+    matched, left = tmp_path / "matched", tmp_path / "left"
+    totals = join(tmp_path / "local", tmp_path / "remote", of=of, matched=matched, skipped=left)
+    assert totals.matched == Count(1, 1)
+    assert list(read_skipped(left)) == [(b"b.rclonelink", 2, Skip.NOT_PROVABLE)]
+
+
 def test_candidates_are_looked_at_when_no_more_than_keys_was_kept(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     keys_file(tmp_path / "keys", {b"file": 3, b"gone": 1})

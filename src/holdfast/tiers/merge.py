@@ -23,6 +23,9 @@ REST_MARK = b"//:"
 """Between a key and the rest, while both are in one file to be sorted."""
 BLOCK_BYTES = 128 * 1024
 _PARTIAL_END = PARTIAL_SUFFIX.encode() + SIZE_MARK
+_LINK_END = b".rclonelink" + SIZE_MARK
+_NEVER = {_PARTIAL_END: Skip.EXCLUDED, _LINK_END: Skip.NOT_PROVABLE}
+"""What does not leave: what a pull has not finished, and what a pull would make a symlink of."""
 _GONE = b"0 0 0 0 0 0"
 
 
@@ -118,15 +121,17 @@ def join(candidates: Path, listing: Path, *, of: Count, matched: Path, skipped: 
     ours, theirs = _Side(candidates), _Side(listing)
     with matched.open("wb") as found, skipped.open("ab") as left:
         while ours.filled():
-            end = min(ours.end(), theirs.end()) if theirs.filled() else ours.end()
-            keys, known = ours.take(end), theirs.take(end)
+            upto = min(ours.end(), theirs.end()) if theirs.filled() else ours.end()
+            keys, known = ours.take(upto), theirs.take(upto)
             both = set(keys).intersection(known)
             if len(both) < len(keys):
                 _leave([key for key in keys if key not in both], known, totals, left)
                 keys = [key for key in keys if key in both]
-            if keys and _PARTIAL_END in b"\0".join(keys):
-                _skip(Skip.EXCLUDED, list(filter(_is_partial, keys)), totals, left)
-                keys = [key for key in keys if not _is_partial(key)]
+            text = b"\0".join(keys)
+            for end, reason in _NEVER.items():
+                if end in text:
+                    _skip(reason, [key for key in keys if end in key], totals, left)
+                    keys = [key for key in keys if end not in key]
             write_list(found, keys)
             files += len(keys)
     left_bytes = sum(count.size_bytes for count in totals.skipped.values())
