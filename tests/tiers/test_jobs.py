@@ -144,6 +144,22 @@ async def test_a_freeze_beyond_the_limits_stops_until_it_is_confirmed(bench: Ben
     assert bench.here() == set()
 
 
+async def test_a_freeze_that_is_begun_again_tells_everything_once(bench: Bench) -> None:
+    bench.fill()
+    (bench.root / "b/three").write_bytes(b"read and written today")
+    await jobs.freeze(bench.context("again"), tier_id=bench.tier.id, asked={"paths": ["a/one"]})
+    (bench.root / "new").write_bytes(b"only here")
+    os.utime(bench.root / "new", (LONG_AGO, LONG_AGO))
+    for _ in range(2):
+        await jobs.freeze(bench.context("again"), tier_id=bench.tier.id)
+    told = await bench.outcome("again")
+    assert (told["files"], told["bytes"]) == (2, 300)
+    report = bench.scene.services.settings.data_dir / "tiers" / "again.jsonl"
+    paths = [json.loads(line)["path"] for line in report.read_text().splitlines()]
+    assert sorted(paths) == sorted(set(paths))
+    assert set(paths) >= {"a/one", "a/two", "new"}
+
+
 async def test_space_is_made_with_as_many_of_the_oldest_as_needed(bench: Bench) -> None:
     bench.fill()
     os.utime(bench.root / "a/two", (LONG_AGO - 1000, LONG_AGO - 1000))

@@ -32,6 +32,16 @@ def clear_work_dir(data_dir: Path, job_id: str) -> None:
     shutil.rmtree(data_dir / FOLDER / "work" / job_id, ignore_errors=True)
 
 
+def forget_what_stayed(report: Path) -> None:
+    """Of a run that begins again: what stays is found anew, what was moved is not."""
+    if not report.exists():
+        return
+    kept = report.with_suffix(".kept")
+    with report.open("rb") as old, kept.open("wb") as new:
+        new.writelines(line for line in old if b'"what": "stays"' not in line)
+    kept.replace(report)
+
+
 def forget_old_work(data_dir: Path, living: Iterable[str], before: datetime) -> None:
     """Remove what runs left that ended badly, but of these, and but what was begun since."""
     known, oldest = set(living), before.timestamp()

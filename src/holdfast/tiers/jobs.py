@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from holdfast.kernel.clock import now
@@ -23,14 +23,16 @@ from holdfast.tiers import (
     freezing,
     planning,
     pulling,
+    queries,
     reporting,
     undoing,
     verifying,
 )
-from holdfast.tiers.files import clear_work_dir, details_path, work_dir
-from holdfast.tiers.model import EMPTY, Action, Asked, Tier
+from holdfast.tiers.files import clear_work_dir, details_path, forget_what_stayed, work_dir
+from holdfast.tiers.model import EMPTY, Action, Asked, FileState, Tier
 from holdfast.tiers.names import from_text
 from holdfast.tiers.plan_file import FreezePlan, read_plan
+from holdfast.tiers.pull_outcome import estimate_seconds
 from holdfast.tiers.running import Outcome, Run, tallying
 from holdfast.tiers.tables import TierRow, TierRunRow
 from holdfast.tiers.telling import TELL, has_addresses
@@ -40,6 +42,7 @@ FREEZE = "tiers.freeze"
 UNDO = "tiers.undo"
 VERIFY = "tiers.verify"
 REPORT = "tiers.report"
+MOVED = (FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)
 KINDS = {
     Action.PULL: PULL,
     Action.FREEZE: FREEZE,
@@ -73,6 +76,7 @@ async def freeze(ctx: JobContext, *, tier_id: int, asked: Mapping[str, Any] | No
 async def freeze_files(ctx: JobContext, tier_id: int, asked: Asked) -> None:
     """All of a freeze."""
     async with running(ctx, tier_id, asked) as run:
+        await asyncio.to_thread(forget_what_stayed, run.report)
         plan = await planning.plan_freeze(run, paths_of(asked), until_bytes=asked.until_bytes)
         if asked.dry_run:
             await asyncio.to_thread(_tell_plan, run, plan)
@@ -80,12 +84,22 @@ async def freeze_files(ctx: JobContext, tier_id: int, asked: Asked) -> None:
             await keep_frozen(run, would, over_limit=plan.over_limit)
             return
         if plan.over_limit and not asked.confirm:
+            await keep_told(run, {"over_limit": plan.over_limit})
             raise Conflict(
                 f"this freeze would take {plan.over_limit}",
                 hint="look at a dry run, then confirm it: --confirm",
             )
-        done = await freezing.freeze(run, plan)
-        await keep_frozen(run, emptying.together(done, plan.skipped), over_limit=plan.over_limit)
+        done = emptying.together(await freezing.freeze(run, plan), plan.skipped)
+        await keep_frozen(run, await _all_moved(run, done), over_limit=plan.over_limit)
+
+
+async def _all_moved(run: Run, outcome: Outcome) -> Outcome:
+    """With what this job moved before it was begun again."""
+    async with run.ctx.read() as session:
+        found = await queries.files_by_state(session, job_id=run.ctx.job_id)
+    moved = [(files, size) for _, state, files, size in found if state in MOVED]
+    files, sizes = sum(files for files, _ in moved), sum(size for _, size in moved)
+    return replace(outcome, files=files, size_bytes=sizes)
 
 
 def _tell_plan(run: Run, plan: FreezePlan) -> None:
@@ -97,7 +111,7 @@ def _tell_plan(run: Run, plan: FreezePlan) -> None:
 async def keep_frozen(run: Run, outcome: Outcome, *, over_limit: str | None) -> None:
     """Put how a freeze went in the run's row, and how long it takes to bring its files back."""
     async with run.ctx.read() as session:
-        seconds = await pulling.estimate_seconds(session, run.tier.id, outcome.size_bytes)
+        seconds = await estimate_seconds(session, run.tier.id, outcome.size_bytes)
     told = {**outcome_json(outcome), "restore_seconds": seconds, "over_limit": over_limit}
     await keep_told(run, told)
     tell(run, outcome)
