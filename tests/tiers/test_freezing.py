@@ -58,7 +58,7 @@ async def test_without_an_undo_window_they_are_gone_at_once(box: Icebox) -> None
 
 async def test_more_files_than_a_batch_has(box: Icebox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("holdfast.tiers.freezing.BATCH_FILES", 2)
-    monkeypatch.setattr("holdfast.tiers.journal.BATCH_FILES", 2)
+    monkeypatch.setattr("holdfast.tiers.journal.CLAIMED_FILES", 2)
     names = [b"f%d" % number for number in range(7)]
     box.put(*names)
     run = box.run(undo_hours=0)

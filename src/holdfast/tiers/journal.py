@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import Table, bindparam, insert, or_, select, update
 
 from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.jobs.model import ACTIVE
@@ -26,9 +26,12 @@ from holdfast.tiers.running import Outcome, Run, Stop, Tally, in_threads, tallyi
 from holdfast.tiers.tables import TierFileRow
 
 BATCH_FILES = 200
-"""Rows of one transaction; so many files at most are held at once."""
+"""So many files at most are held open at once."""
+CLAIMED_FILES = 1000
+"""Rows of one transaction; a store is asked about so many at once."""
 Change = dict[str, Any]
 """Columns of one row that change; ``id`` says of which."""
+_rows = cast("Table", TierFileRow.__table__)
 OPEN = (FileState.INTENT, FileState.QUARANTINED, FileState.LEAVING)
 
 
@@ -81,16 +84,35 @@ async def intend(run: Run, files: Sequence[tuple[Candidate, Proven]]) -> list[in
         }
         for file, proven in files
     ]
-    query = insert(TierFileRow).returning(TierFileRow.id, sort_by_parameter_order=True)
+    new = select(TierFileRow.path, TierFileRow.id).where(
+        TierFileRow.job_id == run.ctx.job_id, TierFileRow.state == FileState.INTENT
+    )
     async with run.ctx.write() as work:
-        return list((await work.session.scalars(query, rows)).all())
+        await work.session.execute(insert(_rows), rows)
+        found = await work.session.execute(new.order_by(TierFileRow.id))
+        ids = {row.path: row.id for row in found}
+    return [ids[file.path] for file, _ in files]
 
 
 async def record(run: Run, changes: Sequence[Change]) -> None:
     """Write what became of rows."""
-    if changes:
-        async with run.ctx.write() as work:
-            await work.session.execute(update(TierFileRow), changes)
+    if not changes:
+        return
+    async with run.ctx.write() as work:
+        for columns, alike in groupby(sorted(changes, key=_columns), key=_columns):
+            given: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns}
+            query = update(_rows).where(_rows.c.id == bindparam("row")).values(given)
+            await work.session.execute(
+                query,
+                [
+                    {"row": one["id"], **{f"new_{name}": one[name] for name in columns}}
+                    for one in alike
+                ],
+            )
+
+
+def _columns(change: Change) -> tuple[str, ...]:
+    return tuple(sorted(set(change) - {"id"}))
 
 
 async def claim(
@@ -121,12 +143,12 @@ async def claim(
         free = free.where(or_(path == below, (path > below + b"/") & (path < below + b"0")))
     free = free.order_by(TierFileRow.id).with_for_update(skip_locked=True)
     async with run.ctx.write() as work:
-        rows = list((await work.session.scalars(free.limit(BATCH_FILES))).all())
+        rows = list((await work.session.scalars(free.limit(CLAIMED_FILES))).all())
         if rows:  # the names of one file were written one after another
             others = (TierFileRow.id > rows[-1].id, TierFileRow.inode == rows[-1].inode)
             rows += (await work.session.scalars(free.where(*others))).all()
-        for row in rows:
-            row.held_by = run.ctx.job_id
+        mine = _rows.c.id.in_([row.id for row in rows])
+        await work.session.execute(update(_rows).where(mine).values(held_by=run.ctx.job_id))
     return rows
 
 

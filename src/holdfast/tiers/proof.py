@@ -6,11 +6,11 @@ version mark: what has not changed is never read twice.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
-from sqlalchemy import Insert, select
+from sqlalchemy import Insert, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -297,13 +297,12 @@ async def _keep(
         row = {"tier_id": tier_id, "device": device, "inode": inode, "kind": kind}
         times = {"mtime_ns": file.mtime_ns, "ctime_ns": file.ctime_ns}
         rows.append({**row, **times, "size_bytes": file.size_bytes, "digest": digest})
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        await session.execute(_upsert(session, rows[start : start + _ROWS_AT_ONCE]))
+    await session.execute(_upsert(session), rows)
 
 
-def _upsert(session: AsyncSession, rows: Sequence[Mapping[str, object]]) -> Insert:
+def _upsert(session: AsyncSession) -> Insert:
     is_sqlite = session.get_bind().dialect.name == "sqlite"
-    given = (sqlite if is_sqlite else postgresql).insert(TierProofRow).values(rows)
+    given = (sqlite if is_sqlite else postgresql).insert(cast("Table", TierProofRow.__table__))
     told = ("size_bytes", "mtime_ns", "ctime_ns", "digest")
     upsert: Insert = given.on_conflict_do_update(
         index_elements=["tier_id", "device", "inode", "kind"],
