@@ -47,6 +47,8 @@ from holdfast.tiers.names import from_remote_listing, from_s3_key, remote_name, 
 from holdfast.tiers.scan import sort
 
 FOLDERS_AT_ONCE = 8
+SFTP_CONNECTIONS = 4
+"""Each costs more than the listing of many a folder: a keys' exchange."""
 SILENCE_SECONDS = 3600.0
 """How long rclone may look without telling of a file."""
 PREFERRED = (HashKind.MD5, HashKind.SHA1, HashKind.SHA256)
@@ -224,6 +226,7 @@ def _words(remote: Remote, can: Powers, kind: HashKind | None, below: bytes) -> 
     words = [find_rclone(), "lsf", "-R", "--csv", "--config="]
     words += ["--format", columns, "--time-format", "unixnano"]
     words += ["--hash", kind.value] if kind else []
+    words += [f"--checkers={SFTP_CONNECTIONS}"] if remote.kind == "sftp" else []
     if below:
         name = remote_name(below)
         if name is None:

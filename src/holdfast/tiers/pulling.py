@@ -67,7 +67,7 @@ async def pull(run: Run, paths: Sequence[bytes], *, dry_run: bool = False) -> Pu
     room, and what the store or rclone failed with; what arrived by then is kept and stamped.
     """
     if not dry_run:
-        await _go_on(run, paths)
+        await _go_on(run)
     one_try = _Try(run, paths, dry_run=dry_run)
     try:
         await one_try.carry_out()
@@ -76,13 +76,11 @@ async def pull(run: Run, paths: Sequence[bytes], *, dry_run: bool = False) -> Pu
     return one_try.outcome(done)
 
 
-async def _go_on(run: Run, paths: Sequence[bytes]) -> None:
-    """Finish what an earlier try of this run had begun, and remove what any killed one left."""
+async def _go_on(run: Run) -> None:
+    """Finish what an earlier try of this run had begun."""
     for folder in plans(run.work):
         if (folder / FETCH).exists():
             await settle(run, folder)
-    for path in paths:
-        await sweep(run.tier.root, path)
 
 
 class _Try:
@@ -146,7 +144,7 @@ class _Try:
         self._plan = planner.plan
         listing, present = self._folder / "listing", self._folder / "present"
         for path in self._paths:
-            looking = create_task(list_present(root, path, present, tell=log))
+            looking = create_task(self._look(path, present))
             try:
                 asked = await self._list(path, listing)
             finally:
@@ -163,6 +161,12 @@ class _Try:
         planner.finish()
         missing, here = self._plan.fetch, self._plan.present
         log(f"{missing.files} files of {missing.size_bytes} bytes to fetch, {here.files} are here")
+
+    async def _look(self, path: bytes, to: Path) -> None:
+        """List what is here, without what a killed transfer left unfinished."""
+        if not self._dry_run:
+            await sweep(self._run.tier.root, path)
+        await list_present(self._run.tier.root, path, to, tell=self._run.ctx.log)
 
     async def _list(self, path: bytes, to: Path) -> Count:
         services = self._run.ctx.services
