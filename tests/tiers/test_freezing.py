@@ -16,6 +16,7 @@ from holdfast.tiers import journal
 from holdfast.tiers.freezing import freeze
 from holdfast.tiers.model import QUARANTINE, FileState, Skip
 from holdfast.tiers.plan_file import read_plan
+from holdfast.tiers.quarantine import Quarantine
 from tests.tiers.icebox import Icebox, an_icebox, told
 
 ODD = (
@@ -237,3 +238,39 @@ async def test_what_a_living_job_holds_is_left_to_it(box: Icebox) -> None:
     assert (await box.states()) == {b"file": FileState.INTENT}
     await journal.mend(box.run("job1"))
     assert (await box.states()) == {b"file": FileState.STAYED}
+
+
+@pytest.mark.parametrize("edited", [False, True])
+async def test_what_moved_without_being_written_down_counts_only_when_it_is_as_proven(
+    box: Icebox, *, edited: bool
+) -> None:
+    box.put(b"file")
+    run = box.run()
+    plan = list(read_plan(box.plan(run, b"file").path))
+    await journal.intend(run, plan)
+    with Quarantine(bytes(box.root), "job1") as quarantine:
+        quarantine.release(quarantine.take([plan[0][0]]))
+    inside = box.root / QUARANTINE / "job1" / "file"
+    if edited:
+        change(inside, "edited with its old times")
+    await journal.mend(box.run())
+    assert (await box.states()) == {b"file": FileState.STAYED if edited else FileState.QUARANTINED}
+    assert set(box.local) == ({b"file"} if edited else set())
+    assert inside.exists() is not edited
+
+
+async def test_a_tier_that_is_not_mounted_is_not_mended(box: Icebox) -> None:
+    box.put(b"file")
+    run = box.run()
+    await freeze(run, box.plan(run, b"file"))
+    rows = await journal.claim(box.run(), after=0)
+    await journal.record(box.run(), [{"id": rows[0].id, "device": rows[0].device + 1}])
+    box.root.rename(box.root.with_name("disk"))
+    box.root.mkdir()
+    await journal.mend(box.run())
+    assert (await box.states()) == {b"file": FileState.QUARANTINED}
+    box.root.rmdir()
+    box.root.with_name("disk").rename(box.root)
+    await journal.mend(box.run())
+    assert (await box.states()) == {b"file": FileState.QUARANTINED}
+    assert box.waiting("job1") == box.stored

@@ -6,10 +6,12 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
+from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.stores.model import HashKind
 from holdfast.tiers import holding
 from holdfast.tiers.holding import READING, Stays, told
 from holdfast.tiers.model import Candidate, Skip
+from holdfast.tiers.names import to_text
 from holdfast.tiers.running import Stop, in_threads
 
 CHUNK_BYTES = 1024 * 1024
@@ -22,7 +24,7 @@ Wanted = tuple[Candidate, Collection[HashKind]]
 async def hash_files(root: bytes, wanted: Sequence[Wanted]) -> list[Hashes | Stays]:
     """The hashes of files as they were found, or why one could not be read so; in their order.
 
-    Raises ``OSError`` when the root is not there.
+    Raises ``Unavailable`` when the root is not there.
     """
     waiting = deque(enumerate(wanted))
     found: dict[int, Hashes | Stays] = {}
@@ -37,7 +39,13 @@ def _work(
     found: dict[int, Hashes | Stays],
     stop: Stop,
 ) -> None:
-    opened = holding.open_root(root)
+    try:
+        opened = holding.open_root(root)
+    except OSError as error:
+        raise Unavailable(
+            f"the tier's folder {to_text(root)} cannot be used: {error.strerror}",
+            hint="is its file system mounted?",
+        ) from error
     try:
         while not stop:
             try:

@@ -22,7 +22,7 @@ from holdfast.tiers.model import Candidate, FileState, Skip
 from holdfast.tiers.names import to_text
 from holdfast.tiers.proof import Proven
 from holdfast.tiers.quarantine import Kept, Quarantine
-from holdfast.tiers.running import Outcome, Run, Stop, Tally, in_threads, tallying
+from holdfast.tiers.running import Outcome, Run, Stop, Tally, in_threads, tallying, to_the_end
 from holdfast.tiers.tables import TierFileRow
 
 BATCH_FILES = 200
@@ -163,7 +163,6 @@ def kept(rows: Sequence[TierFileRow]) -> list[Kept]:
     return [
         Kept(
             path=row.path,
-            device=row.device,
             inode=row.inode,
             size_bytes=row.size_bytes,
             mtime_ns=row.mtime_ns,
@@ -180,21 +179,24 @@ async def mend(run: Run) -> Outcome:
     the journal did not hear of it any more is hashed again, or put back.
     """
     with tallying(run.report) as tally:
-        while rows := await _left_behind(run):
+        after = 0
+        while rows := await _left_behind(run, after):
+            after = rows[-1].id
             found = Found()
-            await in_threads([partial(_mend_rows, run, rows, found)])
-            await record(run, found.changes)
+            try:
+                await in_threads([partial(_mend_rows, run, rows, found)])
+            finally:
+                await to_the_end(record(run, found.changes))
             tell(tally, found)
-            if not found.changes:
-                break  # what cannot be mended now is left to the next job
         await sweep(run, tally)
         return tally.outcome()
 
 
-async def _left_behind(run: Run) -> list[TierFileRow]:
+async def _left_behind(run: Run, after: int) -> list[TierFileRow]:
     living = select(JobRow.id).where(JobRow.state.in_(ACTIVE), JobRow.id != run.ctx.job_id)
     query = select(TierFileRow).where(
         TierFileRow.tier_id == run.tier.id,
+        TierFileRow.id > after,
         or_(
             TierFileRow.state.in_((FileState.INTENT, FileState.LEAVING)),
             (TierFileRow.state == FileState.QUARANTINED) & TierFileRow.held_by.is_not(None),

@@ -41,7 +41,6 @@ class Kept:
     """What is known of a file in quarantine from the moment it was moved."""
 
     path: bytes
-    device: int
     inode: int
     size_bytes: int
     mtime_ns: int
@@ -150,7 +149,7 @@ class Quarantine:
         return Candidate(
             path=b"/".join((QUARANTINE.encode(), self._job, kept.path)),
             size_bytes=kept.size_bytes,
-            device=kept.device,
+            device=self.device(),
             inode=kept.inode,
             links=1,
             mtime_ns=kept.mtime_ns,
@@ -219,7 +218,7 @@ class Quarantine:
         with self.held(kept) as descriptor:
             for one in kept:
                 found = self.lies_here(one.path)
-                if found is None or (found.st_dev, found.st_ino) != (one.device, one.inode):
+                if found is None or not _same(found, descriptor):
                     raise Stays(Skip.CHANGED)
             if not holding.is_leased(descriptor, ALONE):
                 raise Stays(Skip.IN_USE)
@@ -345,8 +344,8 @@ def _is_still(file: Candidate, descriptor: int) -> bool:
 
 
 def _is_kept(found: os.stat_result, kept: Kept) -> bool:
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) == (
-        kept.device,
+    """Without the device: a start of the machine may give the disk another number."""
+    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) == (
         kept.inode,
         kept.size_bytes,
         kept.mtime_ns,
