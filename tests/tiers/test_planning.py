@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdfast.kernel.db import Database
-from holdfast.kernel.errors import AppError, NotFound
+from holdfast.kernel.errors import AppError, NotFound, Unavailable
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.stores.place import Place
 from holdfast.kernel.stores.rclone_remote import Remote
@@ -211,6 +212,36 @@ async def test_a_store_that_is_not_there_freezes_nothing(box: Icebox, store: Pat
     with pytest.raises(AppError):
         await plan(box)
     assert box.local == box.stored
+
+
+async def test_a_store_that_goes_away_after_its_listing_freezes_nothing(
+    box: Icebox, store: Path
+) -> None:
+    put(box, store, b"file")
+    box.is_away = True
+    run = replace(box.run(), ask=box.ask)
+    with pytest.raises(Unavailable):
+        await plan_freeze(run, (b"",))
+    assert box.local == box.stored
+    assert await box.states() == {}
+
+
+async def test_the_clock_of_the_store_decides_nothing(box: Icebox, store: Path) -> None:
+    put(box, store, b"past", b"future")
+    os.utime(at(store, b"past"), (1, 1))
+    os.utime(at(store, b"future"), (4_000_000_000, 4_000_000_000))
+    assert (await plan(box))[1] == [b"future", b"past"]
+
+
+async def test_room_that_was_made_before_counts(box: Icebox, store: Path) -> None:
+    put(box, store, b"f1", days=9)
+    put(box, store, b"f2", b"f3", days=8)
+    size = len(b"content of f1")
+    run = box.run()
+    await freeze(run, await plan_freeze(run, (b"",), until_bytes=size))
+    assert set(box.local) == {b"f2", b"f3"}
+    again = await plan_freeze(box.run(run.ctx.job_id), (b"",), until_bytes=size)
+    assert again.files == 0
 
 
 async def test_a_file_open_for_writing_or_dated_in_the_future_is_not_proven(

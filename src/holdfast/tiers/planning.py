@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from holdfast.kernel.stores.model import HashKind
 from holdfast.tiers import journal, proof
@@ -26,6 +26,7 @@ from holdfast.tiers.merge import Count, Listed, join, lists, read_matched, read_
 from holdfast.tiers.model import (
     DAY_SECONDS,
     Candidate,
+    FileState,
     Policy,
     Skip,
     TierOptions,
@@ -37,11 +38,12 @@ from holdfast.tiers.plan_file import FreezePlan, write_plan
 from holdfast.tiers.proof import Pair, Proven
 from holdfast.tiers.running import Run, Tally, block_of, in_threads, tallying
 from holdfast.tiers.scan import scan, sort
-from holdfast.tiers.tables import TierPulledRow
+from holdfast.tiers.tables import TierFileRow, TierPulledRow
 
 T = TypeVar("T")
 BLOCK_FILES = 1000
 SECOND_NS = 1_000_000_000
+MOVED = (FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)
 Kinds = tuple[HashKind | None, ...]
 
 
@@ -55,6 +57,8 @@ async def plan_freeze(
     """
     await journal.mend(run)
     wanted = outermost(paths)
+    if until_bytes is not None:
+        until_bytes -= await _moved_before(run)
     planner = _Planner(run, until_bytes)
     to = run.work / "plan"
     with tallying(run.report) as tally, to.open("w") as out:
@@ -79,6 +83,15 @@ async def plan_freeze(
         skipped=skipped,
         over_limit=over,
     )
+
+
+async def _moved_before(run: Run) -> int:
+    """Bytes that this job has moved, when it was begun again."""
+    query = select(func.coalesce(func.sum(TierFileRow.size_bytes), 0)).where(
+        TierFileRow.job_id == run.ctx.job_id, TierFileRow.state.in_(MOVED)
+    )
+    async with run.ctx.read() as session:
+        return int((await session.scalars(query)).one())
 
 
 def outermost(paths: Sequence[bytes]) -> list[bytes]:
