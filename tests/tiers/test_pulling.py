@@ -22,6 +22,7 @@ from holdfast.tiers.planning import plan_freeze
 from holdfast.tiers.pull_plan import FETCH, Wanted
 from holdfast.tiers.pulling import pull
 from holdfast.tiers.tables import TierPulledRow, TierRunRow
+from holdfast.tiers.verifying import verify
 from tests.servers.disks import small_disk
 from tests.tiers.trees import Tree, a_database, a_local_place, a_tree, at, put, told
 
@@ -112,6 +113,23 @@ async def test_what_differs_is_kept_and_told(tree: Tree, store: Path) -> None:
         "edited": f"{Skip.DIFFERS}: it was changed later than on the store",
         "short": f"{Skip.DIFFERS}: 3 bytes here, 12 on the store",
     }
+
+
+async def test_what_is_known_of_contents_decides(tree: Tree, store: Path) -> None:
+    for folder in (store, tree.root):
+        put(folder, {b"touched": b"1", b"other": b"2"})
+        os.utime(folder / "other", (3000, 3000))
+    os.utime(tree.root / "touched", (2000, 2000))
+    (store / "other").write_bytes(b"3")
+    os.utime(store / "other", (3000, 3000))
+    outcome, _ = await tree.pulled()
+    assert outcome.skipped == {Skip.DIFFERS: (1, 1)}
+    await verify(tree.run(proof=Proof.COMPARE), [b""])
+    outcome, lines = await tree.pulled()
+    assert [(line["path"], line["reason"]) for line in lines] == [
+        ("other", f"{Skip.DIFFERS}: its content is another one")
+    ]
+    assert outcome.present_files == 1
 
 
 async def test_a_path_without_anything_on_the_store_is_an_error(tree: Tree, store: Path) -> None:

@@ -99,6 +99,29 @@ async def prove(
     return [_judged(names, file, told, hashes) for (file, _), told, hashes in rows]
 
 
+async def known_same(run: Run, block: Sequence[Pair], kind: HashKind | None) -> list[bool | None]:
+    """Whether the first store has the content of each file, as far as that was found out before.
+
+    None: it was not, or one of both has changed since. Reads no file and asks no store. ``kind``:
+    of which hash the listing's digests are.
+    """
+    async with run.ctx.read() as session:
+        known = await _cached(session, run.tier.id, [file for file, _ in block])
+    name = place_name(run.places[0])
+    found: list[bool | None] = []
+    for file, (listed, *_) in block:
+        told = _as_listed(listed, kind) or _as_known(listed, known.get(_key(file, name)))
+        here = known.get(_key(file, told.kind)) if told and told.kind else None
+        found.append(None if here is None or told is None else here == told.digest)
+    return found
+
+
+async def has_proofs(session: AsyncSession, tier_id: int) -> bool:
+    """Whether anything was found out about a tier's files."""
+    query = select(TierProofRow.inode).where(TierProofRow.tier_id == tier_id).limit(1)
+    return await session.scalar(query) is not None
+
+
 def _judged(
     names: Sequence[str],
     file: Candidate,

@@ -6,15 +6,17 @@ it), there only when the plan is whole; ``folders`` has the folders that will be
 
 import hashlib
 import os
+import pickle
 import stat as modes
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BufferedWriter
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from holdfast.tiers.filters import Filters
 from holdfast.tiers.merge import REST_MARK, SIZE_MARK, Listed, read_listing
-from holdfast.tiers.model import QUARANTINE, Skip, inside
+from holdfast.tiers.model import QUARANTINE, Candidate, Skip, inside
 from holdfast.tiers.present import (
     LINK_SUFFIX,
     Present,
@@ -28,6 +30,9 @@ from holdfast.tiers.running import Stop, Tally
 
 FETCH = "fetch"
 FOLDERS = "folders"
+DOUBTS = "doubts"
+Doubt = tuple[Candidate, Listed, str]
+"""A file on both sides with the same size, and what seems to differ."""
 CHECK_EACH = 1000
 _IN_THE_WAY = {
     modes.S_IFREG: "a file is in the way",
@@ -107,8 +112,19 @@ def joined(
 class Planner:
     """Makes one plan, of all asked paths."""
 
-    def __init__(self, root: bytes, filters: Filters | None, folder: Path, tally: Tally) -> None:
-        """``folder``: where the plan will be; it is there. ``filters``: None takes everything."""
+    def __init__(
+        self,
+        root: bytes,
+        filters: Filters | None,
+        folder: Path,
+        tally: Tally,
+        *,
+        with_proofs: bool = False,
+    ) -> None:
+        """``folder``: where the plan will be; it is there. ``filters``: None takes everything.
+
+        ``with_proofs``: hashes of the tier's files may be known, so files of one size are doubts.
+        """
         self.plan = Plan()
         self._root = root
         self._filters = filters
@@ -117,16 +133,22 @@ class Planner:
         self._block_bytes = os.statvfs(root).f_frsize
         self._ways: dict[bytes, str] = {b"": ""}
         self._last = b""
+        self._with_proofs = with_proofs
 
     def add(self, listing: Path, present: Path, stop: Stop) -> None:
         """Compare what is below one path. Blocks."""
-        with self._open(FETCH + ".part") as fetch, self._open(FOLDERS) as folders:
+        with (
+            self._open(FETCH + ".part") as fetch,
+            self._open(FOLDERS) as folders,
+            self._open(DOUBTS) as doubts,
+        ):
+            out = _Files(fetch, folders, doubts)
             pairs = joined(read_present(present), read_listing(listing))
             for number, (mine, theirs) in enumerate(pairs):
                 if number % CHECK_EACH == 0 and stop:
                     return
                 if theirs is not None and not is_own(theirs.path):
-                    self._compare(mine, theirs, fetch, folders)
+                    self._compare(mine, theirs, out)
 
     def finish(self) -> None:
         """From here on the plan is whole."""
@@ -135,12 +157,10 @@ class Planner:
         (self._folder / FOLDERS).touch()
         part.rename(self._folder / FETCH)
 
-    def _open(self, name: str) -> IO[bytes]:
+    def _open(self, name: str) -> BufferedWriter:
         return (self._folder / name).open("ab")
 
-    def _compare(
-        self, mine: Present | None, theirs: Listed, fetch: IO[bytes], folders: IO[bytes]
-    ) -> None:
+    def _compare(self, mine: Present | None, theirs: Listed, out: "_Files") -> None:
         size = theirs.size_bytes
         self.plan.listed.add(size)
         if self._filters is not None and not self._filters.takes(at_home(theirs.path)):
@@ -148,23 +168,40 @@ class Planner:
             self.plan.refused += theirs.path.endswith(LINK_SUFFIX)  # rclone's rules see the suffix
             self._tally.count(Skip.EXCLUDED, 1, size)
         elif mine is not None and mine.kind != b"d":
-            self._keep(mine, theirs)
-        elif problem := self._in_the_way(at_home(theirs.path), folders):
+            self._keep(mine, theirs, out)
+        elif problem := self._in_the_way(at_home(theirs.path), out.folders):
             self.plan.refused += 1
             self._tally.stays(theirs.path, size, Skip.EXISTS, problem)
         else:
-            fetch.write(Wanted(theirs.path, size, theirs.stored_as).record())
+            out.fetch.write(Wanted(theirs.path, size, theirs.stored_as).record())
             self.plan.fetch.add(size)
             self.plan.room_bytes += -(-size // self._block_bytes) * self._block_bytes
 
-    def _keep(self, mine: Present, theirs: Listed) -> None:
+    def _keep(self, mine: Present, theirs: Listed, out: "_Files") -> None:
         if mine.size_bytes != theirs.size_bytes:
             words = f"{mine.size_bytes} bytes here, {theirs.size_bytes} on the store"
             self._tally.stays(at_home(mine.path), mine.size_bytes, Skip.DIFFERS, words)
-        elif words := self._differs(mine, theirs):
-            self._tally.stays(at_home(mine.path), mine.size_bytes, Skip.DIFFERS, words)
         else:
-            self.plan.present.add(theirs.size_bytes)
+            words = self._differs(mine, theirs)
+            if mine.kind == b"f" and (words or self._with_proofs):
+                pickle.dump((mine.candidate(), theirs, words), out.doubts)
+            else:
+                self.judge(at_home(mine.path), mine.size_bytes, words)
+
+    def judge(self, path: bytes, size_bytes: int, words: str) -> None:
+        """A file is here; ``words``: what differs, empty: nothing that is known."""
+        if words:
+            self._tally.stays(path, size_bytes, Skip.DIFFERS, words)
+        else:
+            self.plan.present.add(size_bytes)
+
+    def doubts(self) -> Iterator[Doubt]:
+        """Files about which more may be known, to be judged."""
+        path = self._folder / DOUBTS
+        with path.open("rb") as file:
+            while file.peek(1):
+                yield pickle.load(file)  # noqa: S301 - what we wrote a moment ago
+        path.unlink()
 
     def _differs(self, mine: Present, theirs: Listed) -> str:
         """What shows, at no cost, that files of one size are not the same; empty: nothing."""
@@ -209,6 +246,14 @@ class Planner:
             if ways[here] == _MISSING:
                 folders.write(here + b"\0")
         self._ways, self._last = ways, folder
+
+
+class _Files(NamedTuple):
+    """What a plan is written to."""
+
+    fetch: IO[bytes]
+    folders: IO[bytes]
+    doubts: IO[bytes]
 
 
 def is_own(path: bytes) -> bool:

@@ -14,13 +14,15 @@ from itertools import islice
 from pathlib import Path
 
 from holdfast.kernel.errors import Conflict, NotFound
+from holdfast.kernel.stores.model import HashKind
 from holdfast.tiers.arrivals import LEFT, make_folders, settle
 from holdfast.tiers.filters import Filters
-from holdfast.tiers.listing import list_place
+from holdfast.tiers.listing import ListingTotals, list_place
 from holdfast.tiers.merge import Count
 from holdfast.tiers.model import Skip
 from holdfast.tiers.names import remote_name, to_text
 from holdfast.tiers.present import LINK_SUFFIX, at_home, list_present
+from holdfast.tiers.proof import has_proofs, known_same
 from holdfast.tiers.pull_outcome import (
     RESTORED,
     STAYED,
@@ -43,7 +45,7 @@ from holdfast.tiers.pull_process import (
     sweep,
     together,
 )
-from holdfast.tiers.running import Run, Stop, Tally, in_threads, tallying
+from holdfast.tiers.running import Run, Stop, Tally, block_of, in_threads, tallying
 from holdfast.tiers.undoing import bring_back
 
 TRIES = 3
@@ -53,6 +55,7 @@ WHOLE_FROM = 3
 """On S3 each name costs a request, in a listing a thousandth of one: it is listed again when one
 file in so many is to be fetched."""
 LEAST_WHOLE = 100
+DOUBTS_AT_ONCE = 500
 LISTED_FOLDERS = "listed-folders"
 ANY_FILE = b"/any"
 """An empty folder is made where the filters take a file that has no other rule."""
@@ -140,7 +143,9 @@ class _Try:
     async def _make_plan(self, tally: Tally) -> None:
         root, log = self._run.tier.root, self._run.ctx.log
         filters = self._filters if self._run.tier.options.filters else None
-        planner = Planner(root, filters, self._folder, tally)
+        async with self._run.ctx.read() as session:
+            known = await has_proofs(session, self._run.tier.id)
+        planner = Planner(root, filters, self._folder, tally, with_proofs=known)
         self._plan = planner.plan
         listing, present = self._folder / "listing", self._folder / "present"
         for path in self._paths:
@@ -155,9 +160,10 @@ class _Try:
                 planner.add(listing, present, stop)
 
             await in_threads([compare])
+            await self._settle_doubts(planner, asked.hash_kind)
             listing.unlink()
             present.unlink()
-            log(f"{to_text(path) or 'everything'}: {asked.files} files on the store")
+            log(f"{to_text(path) or 'everything'}: {asked.listed.files} files on the store")
         planner.finish()
         missing, here = self._plan.fetch, self._plan.present
         log(f"{missing.files} files of {missing.size_bytes} bytes to fetch, {here.files} are here")
@@ -168,7 +174,7 @@ class _Try:
             await sweep(self._run.tier.root, path)
         await list_present(self._run.tier.root, path, to, tell=self._run.ctx.log)
 
-    async def _list(self, path: bytes, to: Path) -> Count:
+    async def _list(self, path: bytes, to: Path) -> ListingTotals:
         services = self._run.ctx.services
         folders = self._folder / "there"
         totals = await list_place(services, self._place, path, to, folders=folders)
@@ -180,7 +186,17 @@ class _Try:
             raise NotFound(
                 f"nothing is at or below {to_text(path) or '/'!r} on the store {self._place.name!r}"
             )
-        return totals.listed
+        return totals
+
+    async def _settle_doubts(self, planner: Planner, kind: HashKind | None) -> None:
+        """Judge files of one size by what hashes are known of them, and by nothing that costs."""
+        doubts = planner.doubts()
+        while block := await to_thread(block_of, doubts, DOUBTS_AT_ONCE):
+            pairs = [(file, (listed,)) for file, listed, _ in block]
+            same = await known_same(self._run, pairs, kind)
+            for (file, _, words), known in zip(block, same, strict=True):
+                what = words if known is None else "" if known else "its content is another one"
+                planner.judge(file.path, file.size_bytes, what)
 
     def _make_folders(self) -> int:
         def taken(path: bytes) -> bool:
