@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from benchmarks import (
+    ask,
     batch,
     changes,
     consoles,
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Path], Awaitable[list[Result]]]] = {
     "consoles": consoles.run,
     "lists": lists.run,
     "live": live.run,
+    "ask": ask.run,
     "freeze": freeze_decision.run,
     "pull": pull.run,
 }
