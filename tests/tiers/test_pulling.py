@@ -198,6 +198,17 @@ async def test_symlinks_come_and_take_no_place(tree: Tree, store: Path, tmp_path
     assert (again.files, again.present_files) == (0, 1)
 
 
+async def test_nothing_is_looked_for_where_a_symlink_leads(
+    tree: Tree, store: Path, tmp_path: Path
+) -> None:
+    put(store, {b"a/b/f": b"1"})
+    put(tmp_path / "elsewhere", {b"b/f.0123abcd.holdfast-part": b""})
+    (tree.root / "a").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Conflict, match="no folder is on the way to 'a/b'"):
+        await tree.pulled(b"a/b")
+    assert (tmp_path / "elsewhere/b/f.0123abcd.holdfast-part").exists()
+
+
 async def test_a_folder_in_the_way_is_told(tree: Tree, store: Path) -> None:
     put(store, {b"a": b"file", b"b/c": b"1", b"d": b"2"})
     put(tree.root, {b"a/x": b"", b"b": b"mine"})
@@ -321,11 +332,11 @@ async def test_what_is_in_quarantine_is_moved_back(
 
 
 async def test_one_file_sweeps_only_its_own_rest(tree: Tree, store: Path) -> None:
-    put(store, {b"f/a": b"1"})
+    put(store, {b"f/ab": b"1"})
     rests = [b"f/a.0123abcd.holdfast-part", b"f/b.0123abcd.holdfast-part"]
-    put(tree.root, dict.fromkeys(rests, b""))
-    await tree.pulled(b"f/a")
-    assert tree.here() == [b"f", b"f/a", rests[1]]
+    put(tree.root, dict.fromkeys([*rests, b"f/ab.0123abcd.holdfast-part"], b""))
+    await tree.pulled(b"f/ab")
+    assert tree.here() == [b"f", rests[0], b"f/ab", rests[1]]
 
 
 @contextmanager

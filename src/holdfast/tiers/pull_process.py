@@ -31,6 +31,8 @@ TRANSFERS = 8
 """Small files wait for the way there and back; some servers allow ten connections, and no more."""
 STATS_INTERVAL = "500ms"
 KEPT_PROBLEMS = 10_000
+LONGEST_KEPT_NAME = 200
+"""Of longer ones, a partial name may have the first part only."""
 _PARTIAL = re.compile(rb"(.*)\.[0-9a-f]{8}" + re.escape(PARTIAL_SUFFIX.encode()), re.DOTALL)
 _PARTIAL_GLOB = "*." + "[0-9a-f]" * 8 + PARTIAL_SUFFIX
 _HERE = {"RCLONE_CONFIG_HERE_TYPE": "local", "RCLONE_CONFIG_HERE_LINKS": "true"}
@@ -221,8 +223,13 @@ def _sweep_beside(path: bytes) -> None:
     with suppress(FileNotFoundError, NotADirectoryError), scandir(folder) as entries:
         for entry in entries:
             found = _PARTIAL.fullmatch(entry.name)
-            if found and name.removesuffix(LINK_SUFFIX).startswith(found[1]):
+            if found and _is_of(found[1], name.removesuffix(LINK_SUFFIX)):
                 unlink(entry.path)  # noqa: PTH108 - bytes
+
+
+def _is_of(start: bytes, name: bytes) -> bool:
+    """Whether rclone may have made this start of a partial name of a file's name."""
+    return start == name or (len(name) > LONGEST_KEPT_NAME and name.startswith(start))
 
 
 def is_partial(path: bytes) -> bool:

@@ -9,14 +9,16 @@ import shutil
 import time
 from asyncio import create_task, gather, to_thread
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from holdfast.kernel.errors import Conflict, NotFound
+from holdfast.kernel.errors import Conflict, NotFound, Unavailable
 from holdfast.kernel.stores.model import HashKind
 from holdfast.tiers.arrivals import LEFT, make_folders, settle
 from holdfast.tiers.filters import Filters
+from holdfast.tiers.holding import folder, open_root
 from holdfast.tiers.listing import ListingTotals, list_place
 from holdfast.tiers.merge import Count
 from holdfast.tiers.model import Skip
@@ -81,9 +83,9 @@ async def pull(run: Run, paths: Sequence[bytes], *, dry_run: bool = False) -> Pu
 
 async def _go_on(run: Run) -> None:
     """Finish what an earlier try of this run had begun."""
-    for folder in plans(run.work):
-        if (folder / FETCH).exists():
-            await settle(run, folder)
+    for plan in plans(run.work):
+        if (plan / FETCH).exists():
+            await settle(run, plan)
 
 
 class _Try:
@@ -92,7 +94,7 @@ class _Try:
     def __init__(self, run: Run, paths: Sequence[bytes], *, dry_run: bool) -> None:
         self._run = run
         self._place = run.places[0]
-        self._paths = paths
+        self._paths = tuple(paths)
         self._dry_run = dry_run
         self._filters = Filters(run.tier.options.filters)
         self._folder = run.work / f"plan-{len(plans(run.work)) + 1}"
@@ -106,6 +108,7 @@ class _Try:
 
     async def carry_out(self) -> None:
         """Plan, and bring in what the plan says."""
+        await to_thread(self._check_ways)
         if not self._dry_run:  # what lies in quarantine is nearer than the store
             at_once = replace(self._run, report=self._folder / RESTORED)
             await bring_back(at_once, self._paths)
@@ -152,6 +155,9 @@ class _Try:
             looking = create_task(self._look(path, present))
             try:
                 asked = await self._list(path, listing)
+            except BaseException:
+                looking.cancel()
+                raise
             finally:
                 await gather(looking, return_exceptions=True)
             looking.result()
@@ -204,6 +210,28 @@ class _Try:
 
         return make_folders(self._run.tier, self._folder / LISTED_FOLDERS, taken)
 
+    def _check_ways(self) -> None:
+        """Nothing is looked for, nor made, where a symlink leads."""
+        root = self._run.tier.root
+        for path in self._paths:
+            try:
+                opened = open_root(root)
+            except OSError as error:
+                raise Unavailable(
+                    f"the tier's folder {to_text(root)} cannot be used: {error.strerror}",
+                    hint="is its file system mounted?",
+                ) from error
+            try:
+                with suppress(FileNotFoundError), folder(opened, path.rpartition(b"/")[0]):
+                    pass
+            except OSError as error:
+                raise Conflict(
+                    f"something that is no folder is on the way to {to_text(path)!r}",
+                    hint="a pull follows no symlinks: ask for the place where it leads",
+                ) from error
+            finally:
+                os.close(opened)
+
     def _check_room(self) -> None:
         disk = os.statvfs(self._run.tier.root)
         self._free_bytes = disk.f_bavail * disk.f_frsize
@@ -228,8 +256,8 @@ class _Try:
                 return
             if no_room(ended.last) or any(map(no_room, ended.problems.values())):
                 raise _disk_full(f"{left} files are left to fetch")
-            if not self._may_help(ended):
-                self._tell_left(ended, tally)
+            if not await to_thread(self._may_help, ended):
+                await to_thread(self._tell_left, ended, tally)
                 return
             if number == TRIES or (not came and ended.status is not None):
                 raise failed(self._place, ended)
@@ -277,8 +305,9 @@ class _Try:
 
     async def _run_rclone(self, source: Path) -> Ended:
         whole, before = self._whole(source), (0, 0)
+        choices = iter([whole]) if whole else self._names(source)
         ends: list[Ended] = []
-        for choice in [whole] if whole else self._names(source):
+        while choice := await to_thread(next, choices, None):
             latest = before
 
             def on_stats(size_bytes: int, files: int, before: tuple[int, int] = before) -> None:
