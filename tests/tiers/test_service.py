@@ -11,10 +11,10 @@ import pytest
 from holdfast.kernel.audit import audit_page
 from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
-from holdfast.kernel.errors import BadRequest, Conflict, Invalid, NotFound
+from holdfast.kernel.errors import BadRequest, Conflict, Forbidden, Invalid, NotFound
 from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.model import JobState
-from holdfast.kernel.work import SYSTEM
+from holdfast.kernel.work import SYSTEM, Actor, Role
 from holdfast.tiers import queries, telling, timers
 from holdfast.tiers.model import EMPTY, QUARANTINE, Action, FileState, PathRule, Policy
 from holdfast.tiers.service import asking, keeping, roots
@@ -140,6 +140,18 @@ async def test_a_tier_with_work_under_way_keeps_its_place_and_stays(scene: Scene
     await scene.journal(row.id, b"a", FileState.QUARANTINED)
     with pytest.raises(Conflict, match="1 frozen files wait"):
         await _deleted(scene, row)
+
+
+async def test_tiers_are_made_changed_and_deleted_by_admins(scene: Scene) -> None:
+    row = await scene.a_tier()
+    services = scene.services
+    async with services.database.write(Actor("somebody", Role.OPERATOR)) as work:
+        with pytest.raises(Forbidden):
+            await keeping.create_tier(work, services, scene.draft("films"))
+        with pytest.raises(Forbidden):
+            await keeping.update_tier(work, services, row.id, {"age_days": 1})
+        with pytest.raises(Forbidden):
+            await keeping.delete_tier(work, row.id)
 
 
 async def test_a_deleted_tier_takes_its_schedule_and_records_along(scene: Scene) -> None:

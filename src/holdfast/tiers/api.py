@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 from holdfast.kernel.clock import iso_time
 from holdfast.kernel.notify import check_addresses
 from holdfast.kernel.services import Services
-from holdfast.kernel.web.deps import PageDep, ReadDep, ServicesDep, WorkDep
+from holdfast.kernel.web.deps import ADMIN, PageDep, ReadDep, ServicesDep, WorkDep
 from holdfast.tiers import queries
 from holdfast.tiers.model import Action, TierOptions
 from holdfast.tiers.names import to_text
@@ -96,7 +96,7 @@ async def list_tiers(
     return [tier_out(row) for row in rows]
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[ADMIN])
 async def create_tier(body: TierIn, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
     """Make a tier."""
     return tier_out(await keeping.create_tier(work, services, body.draft()))
@@ -192,7 +192,7 @@ async def show_tier(tier_id: RowId, session: ReadDep) -> dict[str, Any]:
     return tier_out(await keeping.get_tier(session, tier_id))
 
 
-@router.put("/{tier_id}")
+@router.put("/{tier_id}", dependencies=[ADMIN])
 async def update_tier(
     tier_id: RowId, body: TierChange, work: WorkDep, services: ServicesDep
 ) -> dict[str, Any]:
@@ -200,7 +200,7 @@ async def update_tier(
     return tier_out(await keeping.update_tier(work, services, tier_id, body.given()))
 
 
-@router.delete("/{tier_id}", status_code=204, response_class=Response)
+@router.delete("/{tier_id}", status_code=204, response_class=Response, dependencies=[ADMIN])
 async def delete_tier(tier_id: RowId, work: WorkDep) -> None:
     """Forget a tier; its files and its store stay as they are."""
     await keeping.delete_tier(work, tier_id)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
-from holdfast.kernel.errors import Conflict, Invalid, NotFound
+from holdfast.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.model import next_fire
 from holdfast.kernel.jobs.service import NewSchedule
@@ -18,7 +18,7 @@ from holdfast.kernel.jobs.tables import ScheduleRow
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.place import below
 from holdfast.kernel.stores.tables import StoreRow
-from holdfast.kernel.work import Work
+from holdfast.kernel.work import Role, Work
 from holdfast.tiers import queries
 from holdfast.tiers.filters import Filters
 from holdfast.tiers.jobs import FREEZE
@@ -53,7 +53,8 @@ async def get_tier(session: AsyncSession, tier_id: int) -> TierRow:
 
 
 async def create_tier(work: Work, services: Services, draft: TierDraft) -> TierRow:
-    """Make a tier. Raises ``Invalid`` and ``Conflict`` with the reason."""
+    """Make a tier. Raises ``Forbidden``, ``Invalid`` and ``Conflict`` with the reason."""
+    _check_right(work)
     root = await _checked(work.session, services, draft, own_id=None)
     moment = now()
     row = TierRow(
@@ -84,9 +85,7 @@ async def update_tier(
     Raises ``NotFound``, ``Invalid``, and ``Conflict``: also while a root or store is to change that
     a job or the quarantine still needs.
     """
-    row = await queries.locked_tier(work.session, tier_id)
-    if row is None:
-        raise NotFound(f"there is no tier {tier_id}", hint="see: holdfast tier list")
+    row = await _locked(work, tier_id)
     old = draft_of(row)
     new = changed_draft(old, changes)
     root = await _checked(work.session, services, new, own_id=row.id)
@@ -110,9 +109,7 @@ async def delete_tier(work: Work, tier_id: int) -> TierRow:
 
     Raises ``NotFound``, and ``Conflict`` while jobs run or files wait in quarantine.
     """
-    row = await queries.locked_tier(work.session, tier_id)
-    if row is None:
-        raise NotFound(f"there is no tier {tier_id}", hint="see: holdfast tier list")
+    row = await _locked(work, tier_id)
     await _check_idle(work.session, row, "deleted")
     await _keep_schedule(work, row, TierOptions())
     work.audit("delete", "tier", row.id, before=audited(row))
@@ -120,6 +117,20 @@ async def delete_tier(work: Work, tier_id: int) -> TierRow:
     await work.session.delete(row)
     await work.session.flush()
     return row
+
+
+async def _locked(work: Work, tier_id: int) -> TierRow:
+    _check_right(work)
+    row = await queries.locked_tier(work.session, tier_id)
+    if row is None:
+        raise NotFound(f"there is no tier {tier_id}", hint="see: holdfast tier list")
+    return row
+
+
+def _check_right(work: Work) -> None:
+    """A tier says which folders of the machine are filled and emptied, as the user of Holdfast."""
+    if work.actor.role < Role.ADMIN:
+        raise Forbidden("tiers are made, changed and deleted by admins", hint="ask an admin")
 
 
 def draft_of(row: TierRow) -> TierDraft:
