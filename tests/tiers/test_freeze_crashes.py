@@ -120,9 +120,9 @@ def kill_after(number: int) -> None:
         counted()
 
     AsyncSession.commit = commit  # type: ignore[method-assign]
-    quarantine.rename_new = wrapped(quarantine.rename_new)
-    for name in ("unlink", "mkdir", "rmdir"):
-        setattr(os, name, wrapped(getattr(os, name)))
+    effects = [(quarantine, "rename_new"), (os, "unlink"), (os, "mkdir"), (os, "rmdir")]
+    for owner, name in effects:
+        setattr(owner, name, wrapped(getattr(owner, name)))
 
 
 async def freeze_all(box: Icebox, **options: Any) -> None:

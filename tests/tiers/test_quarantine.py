@@ -1,5 +1,6 @@
 """One file's way into quarantine and back, with somebody in between."""
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from holdfast.tiers import hashing, holding, quarantine
 from holdfast.tiers.holding import Stays
 from holdfast.tiers.model import QUARANTINE, Skip
 from holdfast.tiers.quarantine import Kept, Quarantine
+from holdfast.tiers.renaming import CannotRefuse, rename_new
 from holdfast.tiers.running import Stop
 from tests.tiers.icebox import contents, found, md5
 
@@ -71,7 +73,7 @@ def test_a_swapped_in_file_whose_place_is_taken_again_is_kept_beside(
     box: Quarantine, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = found(root, b"d/file")
-    real = quarantine.rename_new
+    real = rename_new
     monkeypatch.setattr(quarantine, "rename_new", lambda *to: and_a_third(real, root, to))
     swapped = (root / "d/file").rename(root / "d/original")
     with pytest.raises(Stays):
@@ -206,3 +208,41 @@ def test_hashing_ends_when_it_is_stopped(root: Path) -> None:
 def test_a_change_in_the_future_is_not_believed() -> None:
     with pytest.raises(Stays, match="clock"):
         holding.wait_until_old(2**62)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_file_system_that_renames_only_over_things(
+    box: Quarantine, root: Path, monkeypatch: pytest.MonkeyPatch, *, taken: bool
+) -> None:
+    def refused(*_: object) -> None:
+        raise CannotRefuse(errno.EINVAL, "no flags here")
+
+    monkeypatch.setattr(quarantine, "rename_new", refused)
+    file = found(root, b"d/file")
+    take(box, root)
+    assert contents(root) == {}
+    if taken:
+        (root / "d/file").write_bytes(b"new")
+        with pytest.raises(Stays):
+            box.put_back(b"d/file")
+        (root / "d/file").unlink()
+    box.put_back(b"d/file")
+    again = found(root, b"d/file")
+    assert (again.inode, again.mtime_ns, again.links) == (file.inode, file.mtime_ns, 1)
+    assert contents(root) == {b"d/file": b"content"}
+
+
+def test_what_is_left_in_quarantine_is_never_replaced(
+    box: Quarantine, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise CannotRefuse(errno.EINVAL, "no flags here")
+
+    take(box, root)
+    (root / "d/file").write_bytes(b"new")
+    for _ in range(2):
+        with pytest.raises(Stays):
+            box.take([found(root, b"d/file")])
+        monkeypatch.setattr(quarantine, "rename_new", refused)
+    assert contents(root) == {b"d/file": b"new"}
+    assert contents(root / QUARANTINE / JOB) == {b"d/file": b"content"}

@@ -17,7 +17,7 @@ from holdfast.tiers.asking import Told
 from holdfast.tiers.holding import Stays
 from holdfast.tiers.journal import Found
 from holdfast.tiers.model import FileState, Proof, Skip
-from holdfast.tiers.proof import Proven, place_name
+from holdfast.tiers.proof import Proven, forget, place_name
 from holdfast.tiers.quarantine import Quarantine
 from holdfast.tiers.running import Outcome, Run, Stop, Tally, in_threads, tallying, to_the_end
 from holdfast.tiers.tables import TierFileRow
@@ -67,6 +67,7 @@ async def _empty_batch(run: Run, rows: Sequence[TierFileRow], tally: Tally) -> N
         await in_threads([partial(_remove, run, proven, found)])
     finally:  # whatever happened: nothing stays held, and what happened is written down
         await to_the_end(journal.conclude(run, rows, found, tally))
+    await forget(run, [(row.device, row.inode) for row in rows])
 
 
 def _untouched(run: Run, files: Sequence[File], found: Found, stop: Stop) -> list[File]:

@@ -99,18 +99,26 @@ async def _record(
     moment = run.ctx.now()
     due = moment + timedelta(hours=run.tier.options.undo_hours)
     changes: list[journal.Change] = []
-    for number, became in ((number, became) for numbers, became in moved for number in numbers):
-        file, change = batch[number][0], {"id": ids[number], "held_by": None}
+    each = [(number, became) for numbers, became in moved for number in numbers]
+    for number, became in each:
+        change = {"id": ids[number], "held_by": None}
         if isinstance(became, Stays):
             changes.append({**change, "state": FileState.STAYED, "ended_at": moment})
-            tally.stays(file.path, file.size_bytes, became.reason, became.detail)
-        elif became is None:
-            tally.stays(file.path, file.size_bytes, Skip.FAILED, "it could not be put back yet")
-        else:
+        elif became is not None:
             times = {"moved_at": moment, "due_at": due, "ctime_ns": became}
             changes.append({**change, "state": FileState.QUARANTINED, **times})
-            tally.done(file.path, file.size_bytes, "quarantined")
     await journal.record(run, changes)
+    for number, became in each:
+        _tell(tally, batch[number][0], became)
+
+
+def _tell(tally: Tally, file: Candidate, became: int | Stays | None) -> None:
+    if isinstance(became, Stays):
+        tally.stays(file.path, file.size_bytes, became.reason, became.detail)
+    elif became is None:
+        tally.stays(file.path, file.size_bytes, Skip.FAILED, "it could not be put back yet")
+    else:
+        tally.done(file.path, file.size_bytes, "quarantined")
 
 
 def _move(run: Run, files: Sequence[Candidate], moved: list[Moved], stop: Stop) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self, cast
 
-from sqlalchemy import Insert, Table, select
+from sqlalchemy import Insert, Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -282,6 +282,21 @@ def place_name(place: Place) -> str:
     else:
         parts = [place.kind, place.remote.root, json.dumps(place.remote.address, sort_keys=True)]
     return "on:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+async def forget(run: Run, inodes: Sequence[Inode]) -> None:
+    """Of files that are gone, nothing need be known."""
+    by_device: dict[int, list[int]] = {}
+    for device, inode in inodes:
+        by_device.setdefault(device, []).append(inode)
+    async with run.ctx.write() as work:
+        for device, gone in by_device.items():
+            query = delete(TierProofRow).where(
+                TierProofRow.tier_id == run.tier.id,
+                TierProofRow.device == device,
+                TierProofRow.inode.in_(gone),
+            )
+            await work.session.execute(query)
 
 
 async def _cached(session: AsyncSession, tier_id: int, files: Sequence[Candidate]) -> Known:

@@ -4,7 +4,7 @@ Nothing is ever replaced, no symlink is followed, and what was swapped in on the
 The moves are the kernel's renames: a file is in the one place or in the other, never in none.
 """
 
-import ctypes
+import errno
 import os
 import stat as modes
 from collections.abc import Iterator, Sequence
@@ -18,14 +18,14 @@ from holdfast.tiers import holding
 from holdfast.tiers.holding import ALONE, Stays, told
 from holdfast.tiers.model import QUARANTINE, Candidate, Skip
 from holdfast.tiers.names import to_text
+from holdfast.tiers.renaming import CannotRefuse, rename_new
 
 PRIVATE = 0o700
 MADE = 0o777
 """Folders that are made again on the way back; less the umask."""
 BESIDE_TRIES = 100
+MAKE_TRIES = 3
 LONGEST_NAME = 255
-_NO_REPLACE = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ class Quarantine:
         ):
             if not _same(os.stat(name, dir_fd=parent, follow_symlinks=False), descriptor):
                 raise Stays(Skip.CHANGED)
-            rename_new(parent, name, place, name)
+            _rename_in(parent, name, place, name)
             moved = os.stat(name, dir_fd=place, follow_symlinks=False)
             if not _same(moved, descriptor) or not self._leads_to(parent_path, parent):
                 to = self._move_out(place, name, parent, beside=True)
@@ -261,7 +261,7 @@ class Quarantine:
     def _move_out(self, place: int, name: bytes, parent: int, *, beside: bool) -> bytes:
         for to in self._names(name) if beside else (name,):
             with suppress(FileExistsError):
-                rename_new(place, name, parent, to)
+                _rename_out(place, name, parent, to)
                 return to
         raise Stays(Skip.EXISTS)
 
@@ -286,6 +286,18 @@ class Quarantine:
     @contextmanager
     def _own(self, *, make: bool) -> Iterator[int]:
         """The folder of this job, which nobody else may enter."""
+        with ExitStack() as stack:
+            yield self._enter(stack, make=make)
+
+    def _enter(self, stack: ExitStack, *, make: bool) -> int:
+        """Whoever cleans up may remove an empty folder under us: then it is made again."""
+        for _ in range(MAKE_TRIES if make else 0):
+            with suppress(FileNotFoundError):
+                return stack.enter_context(self._entered(make=True))
+        return stack.enter_context(self._entered(make=make))
+
+    @contextmanager
+    def _entered(self, *, make: bool) -> Iterator[int]:
         mode = PRIVATE if make else None
         with (
             self._all_jobs(make=make) as all_jobs,
@@ -321,11 +333,24 @@ class Quarantine:
             yield name[: LONGEST_NAME - len(end)] + end
 
 
-def rename_new(from_folder: int, name: bytes, to_folder: int, to: bytes) -> None:
-    """Rename, but never over something: ``FileExistsError``."""
-    if _libc.renameat2(from_folder, name, to_folder, to, _NO_REPLACE):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+def _rename_in(from_folder: int, name: bytes, place: int, to: bytes) -> None:
+    """Into a folder that nobody else writes to: what is not there now does not appear."""
+    try:
+        rename_new(from_folder, name, place, to)
+    except CannotRefuse:
+        with suppress(FileNotFoundError):
+            os.stat(to, dir_fd=place, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        os.rename(name, to, src_dir_fd=from_folder, dst_dir_fd=place)
+
+
+def _rename_out(place: int, name: bytes, to_folder: int, to: bytes) -> None:
+    """Out of that folder: a second name, which is never made over another, and the first goes."""
+    try:
+        rename_new(place, name, to_folder, to)
+    except CannotRefuse:
+        os.link(name, to, src_dir_fd=place, dst_dir_fd=to_folder, follow_symlinks=False)
+        os.unlink(name, dir_fd=place)
 
 
 def _lies_at(path: bytes) -> str:
