@@ -39,6 +39,8 @@ _HERE = {"RCLONE_CONFIG_HERE_TYPE": "local", "RCLONE_CONFIG_HERE_LINKS": "true"}
 """The tier's side has symlinks; on the store they are files, also where that is a folder."""
 _SWEEP_SECONDS = 86_400.0
 _GLOB_SPECIAL = re.compile(r"([\\*?\[\]{}])")
+_BROKEN_WRITE = "- .tmp." + "[0-9a-f]" * 32
+"""What nanio leaves of a write that broke off; a listing knows it by more than its name."""
 _NO_ROOM = ("no space left", "remaining disk space", "quota exceeded")
 _FORBIDDEN = ("permission denied", "operation not permitted", "read-only file system")
 _GONE = ("object not found", "no such file", "file does not exist", "404")
@@ -195,9 +197,9 @@ def filter_lines(paths: Iterable[str], tier_filters: Sequence[str]) -> list[str]
     """Rclone's filters that take what is below these paths, given as rclone names them."""
     wanted = [path for path in paths if path]
     if not wanted:
-        return list(tier_filters)
+        return [_BROKEN_WRITE, *tier_filters]
     taken = [f"+ /{_escaped(path)}{end}" for path in wanted for end in ("", "/**")]
-    return [*tier_filters, *taken, "- *"]
+    return [_BROKEN_WRITE, *tier_filters, *taken, "- *"]
 
 
 def _escaped(path: str) -> str:

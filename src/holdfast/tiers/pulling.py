@@ -170,6 +170,9 @@ class _Try:
             listing.unlink()
             present.unlink()
             log(f"{to_text(path) or 'everything'}: {asked.listed.files} files on the store")
+            if asked.left_out:
+                log(f"{asked.left_out} names on the store cannot be files here, or are there twice")
+                self._plan.refused += asked.left_out
         planner.finish()
         missing, here = self._plan.fetch, self._plan.present
         log(f"{missing.files} files of {missing.size_bytes} bytes to fetch, {here.files} are here")
