@@ -131,6 +131,15 @@ def test_it_comes_back_beside_what_is_in_its_place(box: Quarantine, root: Path) 
     assert box.put_back(b"d/file", beside=True) == b"d/file.holdfast-01234567-2"
 
 
+def test_it_is_in_its_place_already_under_a_second_name(box: Quarantine, root: Path) -> None:
+    take(box, root)
+    inside = root / QUARANTINE / JOB / "d/file"
+    os.link(inside, root / "d/file")
+    assert box.put_back(b"d/file") == b"d/file"
+    assert not inside.exists()
+    assert contents(root) == {b"d/file": b"content"}
+
+
 def test_the_longest_names_and_the_deepest_paths(box: Quarantine, root: Path) -> None:
     name = b"\xc3\xa9" * 127 + b"x"
     path = b"/".join([name[:200]] * 30 + [name])

@@ -263,6 +263,9 @@ class Quarantine:
             with suppress(FileExistsError):
                 _rename_out(place, name, parent, to)
                 return to
+            if _are_one(place, name, parent, to):  # a second name of it is there already
+                os.unlink(name, dir_fd=place)
+                return to
         raise Stays(Skip.EXISTS)
 
     def _leads_to(self, path: bytes, descriptor: int) -> bool:
@@ -351,6 +354,12 @@ def _rename_out(place: int, name: bytes, to_folder: int, to: bytes) -> None:
     except CannotRefuse:
         os.link(name, to, src_dir_fd=place, dst_dir_fd=to_folder, follow_symlinks=False)
         os.unlink(name, dir_fd=place)
+
+
+def _are_one(place: int, name: bytes, parent: int, to: bytes) -> bool:
+    one = os.stat(name, dir_fd=place, follow_symlinks=False)
+    other = os.stat(to, dir_fd=parent, follow_symlinks=False)
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 def _lies_at(path: bytes) -> str:
