@@ -19,6 +19,7 @@ import holdfast.kernel.jobs.api
 import holdfast.kernel.jobs.pages
 import holdfast.kernel.stores.api
 import holdfast.kernel.stores.doctor
+import holdfast.kernel.stores.pages
 import holdfast.kernel.web.system_api
 import holdfast.migrations.api
 import holdfast.migrations.pages
@@ -26,6 +27,7 @@ import holdfast.migrations.service
 import holdfast.schema
 import holdfast.tiers.api
 import holdfast.tiers.context
+import holdfast.tiers.pages
 import holdfast.tiers.timers
 from holdfast.kernel.backup import backup_if_due
 from holdfast.kernel.clock import now
@@ -52,11 +54,13 @@ def routers() -> list[APIRouter]:
         holdfast.kernel.jobs.api.router,
         holdfast.kernel.jobs.pages.router,
         holdfast.kernel.stores.api.router,
+        holdfast.kernel.stores.pages.router,
         *holdfast.gateway.api.routers,
         *holdfast.gateway.pages.routers,
         *holdfast.migrations.api.routers,
         *holdfast.tiers.api.routers,
         *holdfast.migrations.pages.routers,
+        *holdfast.tiers.pages.routers,
     ]
 
 
@@ -75,6 +79,8 @@ def assemble(loaded: LoadedSettings) -> Services:
     holdfast.tiers.context.contribute(services)
     holdfast.kernel.jobs.pages.contribute(services)
     holdfast.migrations.pages.contribute(services)
+    holdfast.kernel.stores.pages.contribute(services)
+    holdfast.tiers.pages.contribute(services)
     holdfast.kernel.identity.pages.contribute(services)
     return services
 

@@ -141,7 +141,8 @@ async def test_a_host_is_trusted_at_first_sight_and_refused_with_another_key(
         await only_the_confirmed_key_is_trusted(admin, trusted.fingerprint, shown)
         assert (await check(admin, "host"))[0] == 200
     assert await audited_actions(services) == ["create", "update", "trust_host"]
-    assert await told_events(services) == ["created", "updated", "host_trusted"]
+    changes = [kind for kind in await told_events(services) if kind != "checked"]
+    assert changes == ["created", "updated", "host_trusted"]
     assert second.password not in await all_that_is_told(services)
 
 

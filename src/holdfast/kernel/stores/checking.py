@@ -3,9 +3,10 @@
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
@@ -88,6 +89,23 @@ async def check_store(services: Services, actor: Actor, reference: int | str) ->
     """
     async with services.database.read() as session:
         row = await get_store(session, reference)
+    try:
+        found = await _checked(services, actor, row)
+    except AppError as error:
+        wrong = {"message": error.message, "hint": error.hint, "code": error.code}
+        await _keep(services, actor, row.id, wrong, reachable=False)
+        raise
+    told = {
+        "empty": found.is_empty,
+        "hashes": sorted(found.powers.hashes),
+        "hashes_on_request": sorted(found.powers.hashes_on_server),
+        "modification_times": found.powers.modification_times,
+    }
+    await _keep(services, actor, row.id, told, reachable=True)
+    return found
+
+
+async def _checked(services: Services, actor: Actor, row: StoreRow) -> StoreCheck:
     is_new = row.kind == "sftp" and not row.host_keys
     try:
         async with asyncio.timeout(CHECK_SECONDS):
@@ -113,6 +131,17 @@ async def check_store(services: Services, actor: Actor, reference: int | str) ->
         host_keys=tuple(keys_in(row.host_keys)),
         newly_trusted=is_new,
     )
+
+
+async def _keep(
+    services: Services, actor: Actor, store_id: int, told: Mapping[str, Any], *, reachable: bool
+) -> None:
+    async with services.database.write(actor) as work:
+        row = await work.session.get(StoreRow, store_id)
+        if row is None:
+            return
+        row.reachable, row.checked_at, row.check_told = reachable, now(), json.dumps(told)
+        work.emit(ENTITY, "checked", {"id": row.id, "name": row.name, "reachable": reachable})
 
 
 async def host_keys_of(services: Services, reference: int | str) -> tuple[StoreRow, HostKeys]:
@@ -198,6 +227,7 @@ async def _trust(
         before = audited(services, row)
         row.host_keys = known_lines(*_host_of(row), keys)
         row.updated_at = now()
+        row.forget_check()
         work.audit("trust_host", ENTITY, row.id, before=before, after=audited(services, row))
         work.emit(ENTITY, "host_trusted", {"id": row.id, "name": row.name})
         await work.session.flush()

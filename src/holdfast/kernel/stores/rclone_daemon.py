@@ -175,12 +175,17 @@ class RcloneDaemon:
         finally:
             await self._quietly("core/stats-delete", {"group": group})
 
-    async def options(self, kind: str) -> dict[str, RemoteOption]:
-        """The options of a kind of remote; rclone is asked once in a process."""
+    async def kinds(self) -> dict[str, dict[str, RemoteOption]]:
+        """The kinds of remotes that rclone has, and their options; it is asked once."""
         known = _KINDS.setdefault(find_rclone(), {})
         if not known:
             answer = await self.call("config/providers", {})
             known |= {each["Name"]: options_of(each) for each in answer["providers"]}
+        return known
+
+    async def options(self, kind: str) -> dict[str, RemoteOption]:
+        """The options of a kind of remote; rclone is asked once in a process."""
+        known = await self.kinds()
         if kind not in known:
             raise Invalid(
                 f"rclone has no kind of remote named {kind[:64]!r}",

@@ -32,6 +32,10 @@ class RemoteOption:
     """rclone takes it obscured."""
     is_sensitive: bool
     """rclone would not show it; some of these are no secrets, such as a host."""
+    is_required: bool = False
+    is_advanced: bool = False
+    help: str = ""
+    """Its first sentence."""
 
 
 def options_of(provider: Mapping[str, Any]) -> dict[str, RemoteOption]:
@@ -41,6 +45,9 @@ def options_of(provider: Mapping[str, Any]) -> dict[str, RemoteOption]:
             name=option["Name"],
             is_password=bool(option["IsPassword"]),
             is_sensitive=bool(option.get("Sensitive")),
+            is_required=bool(option.get("Required")),
+            is_advanced=bool(option.get("Advanced")),
+            help=str(option.get("Help") or "").strip().partition("\n")[0],
         )
         for option in provider["Options"]
     }

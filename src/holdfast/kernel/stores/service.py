@@ -262,6 +262,7 @@ async def _replace(work: Work, services: Services, seen: StoreRow, prepared: Pre
     row.host_keys = prepared.host_keys
     _put_options(services, row, prepared)
     row.updated_at = now()
+    row.forget_check()
     new_secrets = secrets_of(services, row)
     names = sorted(
         name

@@ -27,8 +27,17 @@ class StoreRow(Base, kw_only=True):
     host_keys: Mapped[str] = mapped_column(Text, default="")
     """Of sftp: the lines of known_hosts, as seen at first use."""
     description: Mapped[str] = mapped_column(default="")
+    reachable: Mapped[bool | None] = mapped_column(default=None)
+    """Whether it could be listed when it was last checked; None: not checked since it changed."""
+    checked_at: Mapped[datetime | None] = mapped_column(default=None)
+    check_told: Mapped[str] = mapped_column(Text, default="{}")
+    """JSON of that check: what the store can do, or what was wrong."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+    def forget_check(self) -> None:
+        """It is another one now than the one that was checked."""
+        self.reachable, self.checked_at, self.check_told = None, None, "{}"
 
 
 async def store_page(
