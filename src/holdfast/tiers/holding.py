@@ -35,6 +35,7 @@ _REASONS = {
     errno.EAGAIN: Skip.IN_USE,
     errno.EEXIST: Skip.EXISTS,
 }
+_NO_LEASES = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOLCK})
 
 
 class Stays(Exception):
@@ -97,6 +98,11 @@ def open_leased(parent: int, name: bytes, lease: int) -> int:
         # What tells us that somebody waits must be a signal that does not end this process.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, lease)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in _NO_LEASES:
+            raise Stays(Skip.FAILED, "its file system has no leases") from error
+        raise
     except BaseException:
         os.close(descriptor)
         raise
