@@ -27,7 +27,7 @@ def _lines(folder: dict[str, Any], indent: str) -> Iterator[str]:
 def _folder_line(folder: dict[str, Any]) -> str:
     counts = [f"{folder[name]} {name}" for name in _FLAGS if folder[name]]
     told = [f"{folder['files']} files", size(folder["bytes"]), *counts]
-    return f"{folder['name']}/  ({', '.join(told)})"
+    return f"{folder['name'] or '.'}/  ({', '.join(told)})"
 
 
 def _file_line(entry: dict[str, Any]) -> str:
