@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select, update
 
 from holdfast.kernel.db import Database
-from holdfast.kernel.errors import Conflict, NotFound
+from holdfast.kernel.errors import Conflict, NotFound, Unavailable
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import pulling
 from holdfast.tiers.freezing import freeze
@@ -138,6 +138,14 @@ async def test_a_path_without_anything_on_the_store_is_an_error(tree: Tree, stor
         await tree.pulled(b"ther")
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_a_tier_that_is_not_mounted_says_so(tree: Tree, store: Path, dry_run: bool) -> None:
+    put(store, {b"a": b"1"})
+    tree.root.rmdir()
+    with pytest.raises(Unavailable, match="cannot be used: No such file or directory"):
+        await tree.pulled(dry_run=dry_run)
+
+
 async def test_one_file_is_pulled_by_its_name(tree: Tree, store: Path) -> None:
     put(store, {b"a/x": b"1", b"a/x.tmp": b"2", b"a/y": b"3"})
     outcome, _ = await tree.pulled(b"a/x")
@@ -252,12 +260,17 @@ async def test_a_cancel_leaves_nothing_half(tree: Tree, store: Path) -> None:
     task = asyncio.create_task(pull(run, [b""]))
     await until_it_copies(tree)
     async with asyncio.timeout(LIMIT_SECONDS):
-        while not (tree.root / "a-small").exists():
+        while not (tree.root / "a-small").exists() or run.ctx._progress is None:
             await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert tree.here() == [b"a-small"]
+    assert not list(transfers())
+    progress = run.ctx._progress
+    assert progress is not None
+    assert (progress.total, progress.unit) == (2000 * KIB + 1, "bytes")
+    assert progress.text.endswith("of 2 files")
     assert await tree.stamped() == {b"a-small"}
     assert [line["path"] for line in told(run)] == ["a-small"]
 

@@ -88,8 +88,12 @@ async def test_many_folders_are_counted_in_those_above(
 ) -> None:
     monkeypatch.setattr(reporting, "MOST_FOLDERS", 2)
     aged(tree, {b"%d/f" % number: 1 for number in range(5)})
+    monkeypatch.setattr(reporting, "MOST_TOLD", 2)
     found = await report(tree.run())
-    assert len(found["folders"]) <= 3
+    assert (len(found["folders"]), found["folders_left_out"]) == (2, 1)
+    monkeypatch.setattr(reporting, "MOST_TOLD", 9)
+    found = await report(tree.run())
+    assert len(found["folders"]) == 3
     assert sum(one["bytes"] for one in found["folders"]) == 50
 
 

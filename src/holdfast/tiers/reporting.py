@@ -22,7 +22,9 @@ HISTOGRAM_DAYS = (1, 7, 14, 30, 60, 90, 120, 180, 270, 365, 540, 730, 1095, 1825
 DEPTH = 2
 MOST_FOLDERS = 20_000
 """Deeper ones are counted in those above once there are so many."""
-MOST_CHILDREN = 40
+MOST_TOLD = 200
+"""The largest folders, each in a row of its own; the report is kept with its run."""
+MOST_CHILDREN = 24
 """Of one folder in a treemap; the smaller ones are put together."""
 CHECK_EACH = 5000
 OTHERS = "…"
@@ -135,9 +137,10 @@ class Sums:
             },
             "histogram": list(self._histogram()),
             "folders": [
-                {"path": to_text(self._whole(path)), **one.as_json()}
-                for path, one in sorted(self._folders.items())
+                {"path": to_text(self._whole(path)), **self._folders[path].as_json()}
+                for path in self._largest()
             ],
+            "folders_left_out": max(0, len(self._folders) - MOST_TOLD),
             "owners": [
                 {"id": uid, "name": _owner(uid), **one.as_json()}
                 for uid, one in sorted(self._owners.items())
@@ -169,6 +172,11 @@ class Sums:
             if len(self._folders) < MOST_FOLDERS or not parts:
                 return self._folders.setdefault(name, Sum())
             parts.pop()
+
+    def _largest(self) -> list[bytes]:
+        """The folders that are told, by path."""
+        by_size = sorted(self._folders, key=lambda path: -self._folders[path].size_bytes)
+        return sorted(by_size[:MOST_TOLD])
 
     def _whole(self, path: bytes) -> bytes:
         return b"/".join(part for part in (self._below, path) if part)
