@@ -32,6 +32,7 @@ FOR_ADMINS = {
     ("GET", "/api/tokens"),
     ("POST", "/api/tokens"),
     ("POST", "/api/tokens/{token_id}/revoke"),
+    ("POST", "/api/import/baricadr"),
     ("POST", "/api/stores"),
     ("PUT", "/api/stores/{store}"),
     ("DELETE", "/api/stores/{store}"),

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 
 from fastapi import APIRouter
 
+import holdfast.dropin.api
+import holdfast.dropin.context
 import holdfast.gateway.api
 import holdfast.gateway.context
 import holdfast.gateway.pages
@@ -59,6 +61,7 @@ def routers() -> list[APIRouter]:
         *holdfast.gateway.pages.routers,
         *holdfast.migrations.api.routers,
         *holdfast.tiers.api.routers,
+        holdfast.dropin.api.router,
         *holdfast.migrations.pages.routers,
         *holdfast.tiers.pages.routers,
     ]
@@ -77,6 +80,7 @@ def assemble(loaded: LoadedSettings) -> Services:
     holdfast.gateway.pages.contribute(services)
     holdfast.migrations.service.build_migrations(services)
     holdfast.tiers.context.contribute(services)
+    holdfast.dropin.context.contribute(services)
     holdfast.kernel.jobs.pages.contribute(services)
     holdfast.migrations.pages.contribute(services)
     holdfast.kernel.stores.pages.contribute(services)

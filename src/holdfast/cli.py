@@ -13,6 +13,7 @@ import holdfast.commands.processes
 import holdfast.commands.settings
 import holdfast.commands.stores
 import holdfast.commands.system
+import holdfast.dropin.cli
 import holdfast.gateway.cli.files
 import holdfast.gateway.cli.importing
 import holdfast.gateway.cli.nouns
@@ -52,7 +53,7 @@ def _build() -> None:
     settings = holdfast.commands.settings.noun()
     holdfast.gateway.cli.files.add_to(app, settings)
     app.add_typer(settings)
-    holdfast.gateway.cli.importing.add_to(app)
+    holdfast.dropin.cli.add_to(holdfast.gateway.cli.importing.add_to(app))
     app.add_typer(holdfast.commands.context.noun())
     for add in (holdfast.commands.processes, holdfast.commands.identity, holdfast.commands.backups):
         add.add_to(app)

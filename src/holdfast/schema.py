@@ -1,5 +1,6 @@
 """Imports every module with tables, so that the metadata is whole; nothing else."""
 
+import holdfast.dropin.tables
 import holdfast.gateway.tables
 import holdfast.kernel.audit
 import holdfast.kernel.events

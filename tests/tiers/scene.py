@@ -101,9 +101,10 @@ class Scene:
             work.session.add(row)
 
 
-async def a_scene(database: Database, directory: Path) -> Scene:
+async def a_scene(database: Database, directory: Path, **settings: object) -> Scene:
     """A scene with a store."""
-    scene = Scene(services_for(database, directory / "own"), directory / "trees")
+    services = services_for(database, directory / "own", **settings)
+    scene = Scene(services, directory / "trees")
     moment = now()
     store = StoreRow(name="archive", kind="local", root="/", created_at=moment, updated_at=moment)
     async with database.write(SYSTEM) as work:

@@ -1,10 +1,12 @@
 """Settings: one frozen object, read once at start. Flag > environment > config.toml > default."""
 
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -151,11 +153,32 @@ class Settings(BaseSettings):
         300, ge=0, description="Pause between database backups, in seconds; 0: never."
     )
     backup_rotate: int = Field(3, ge=1, le=1000, description="Database backups kept.")
+    dropin: Annotated[tuple[Literal["baricadr"], ...], NoDecode] = Field(
+        (), description="Older tools whose clients are answered, with commas between; empty: none."
+    )
+    dropin_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Networks like 10.1.0.0/16, with commas between, from which those clients need "
+        "no login.",
+    )
+    dropin_port: int = Field(
+        0, ge=0, le=65535, description="Another port, for those clients alone; 0: none."
+    )
 
     @field_validator("nginx_command", mode="before")
     @classmethod
     def _split_words(cls, value: object) -> object:
         return tuple(shlex.split(value)) if isinstance(value, str) else value
+
+    @field_validator("dropin", "dropin_allow", mode="before")
+    @classmethod
+    def _split_list(cls, value: object) -> object:
+        return tuple(re.findall(r"[^\s,]+", value)) if isinstance(value, str) else value
+
+    @field_validator("dropin_allow")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ip_network(network)) for network in value)
 
     @property
     def nginx_root(self) -> Path:

@@ -1,6 +1,7 @@
 """A folder of a tier as it is now: what is here, on the store, frozen, differing, missing."""
 
 import asyncio
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from holdfast.kernel.stores.place import open_place
 from holdfast.tiers import queries
 from holdfast.tiers.browsing import Seen, local_files, stored_files
 from holdfast.tiers.names import to_text
+from holdfast.tiers.present import absolute
 from holdfast.tiers.service.roots import located
 from holdfast.tiers.tables import TierRow
 
@@ -70,6 +72,40 @@ async def tree(services: Services, path: bytes, *, depth: int) -> dict[str, Any]
     for each in await _look(services, path, depth):
         _put(top, each, below)
     return top
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a store has of a folder of a tier."""
+
+    below: bytes
+    """The folder (or file) that was asked for, relative to the tier's root."""
+    files: dict[bytes, Seen]
+    """In the order of their paths, which are relative to the tier's root."""
+    here: frozenset[bytes]
+    """Those of them that are local too."""
+    is_known: bool
+    """False when nothing of that name is there, on the store or here, as far as can be told."""
+
+
+async def list_stored(
+    services: Services, path: bytes, *, depth: int, with_times: bool = False
+) -> Stored:
+    """What the store has below a folder, or the one file. Raises as `list_files` does."""
+    row, below = await _place_of(services, path)
+    async with services.database.read() as session:
+        place = await open_place(session, services, row.store_id, row.prefix)
+    here, there = await asyncio.gather(
+        asyncio.to_thread(local_files, row.root, below, depth=depth),
+        stored_files(services.get(RcloneHub), place, below, depth=depth, with_times=with_times),
+    )
+    is_known = bool(there) or not below or place.s3 is not None
+    return Stored(
+        below=below,
+        files=dict(sorted(there.items())),
+        here=frozenset(name for name in there if name in here),
+        is_known=is_known or await asyncio.to_thread(os.path.lexists, absolute(row.root, below)),
+    )
 
 
 def _put(top: dict[str, Any], each: Listed, below: bytes) -> None:
