@@ -4,11 +4,11 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Conflict, Unavailable
 from holdfast.kernel.jobs.tables import JobRow
 from holdfast.kernel.work import SYSTEM
@@ -18,6 +18,7 @@ from holdfast.tiers.model import QUARANTINE, FileState, Skip
 from holdfast.tiers.plan_file import read_plan
 from holdfast.tiers.quarantine import Quarantine
 from tests.tiers.icebox import Icebox, an_icebox, told
+from tests.tiers.trees import a_database
 
 ODD = (
     b"plain",
@@ -31,8 +32,9 @@ ODD = (
 
 
 @pytest.fixture
-async def box(database: Database, tmp_path: Path) -> Icebox:
-    return await an_icebox(database, tmp_path)
+async def box(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Icebox]:
+    async with a_database(sqlite_template, tmp_path) as database:
+        yield await an_icebox(database, tmp_path)
 
 
 async def test_files_of_any_name_wait_in_quarantine(box: Icebox) -> None:

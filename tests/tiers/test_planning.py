@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from holdfast.tiers.plan_file import FreezePlan, read_plan
 from holdfast.tiers.planning import plan_freeze
 from holdfast.tiers.running import Run
 from tests.tiers.icebox import Icebox, an_icebox, at, told
+from tests.tiers.trees import a_database
 
 pytestmark = pytest.mark.real
 
@@ -32,13 +34,29 @@ def store(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-async def box(database: Database, tmp_path: Path, store: Path) -> AsyncIterator[Icebox]:
-    made = await an_icebox(database, tmp_path)
+@asynccontextmanager
+async def a_box(database: Database, directory: Path, store: Path) -> AsyncIterator[Icebox]:
+    made = await an_icebox(database, directory)
     build_hub(made.services)
     made.places = (Place(name="s", kind="local", remote=Remote("local", {}, str(store)), s3=None),)
     yield made
     await made.services.get(RcloneHub).stop()
+
+
+@pytest.fixture
+async def box(sqlite_template: Path, tmp_path: Path, store: Path) -> AsyncIterator[Icebox]:
+    async with (
+        a_database(sqlite_template, tmp_path) as database,
+        a_box(database, tmp_path, store) as made,
+    ):
+        yield made
+
+
+@pytest.fixture
+async def any_box(database: Database, tmp_path: Path, store: Path) -> AsyncIterator[Icebox]:
+    """On every kind of database."""
+    async with a_box(database, tmp_path, store) as made:
+        yield made
 
 
 def put(box: Icebox, store: Path, *names: bytes, days: float = 30.0) -> None:
@@ -182,7 +200,8 @@ async def test_names_of_one_file_are_planned_together_or_stay(box: Icebox, store
     assert made.files == 4
 
 
-async def test_what_has_not_changed_is_never_read_twice(box: Icebox, store: Path) -> None:
+async def test_what_has_not_changed_is_never_read_twice(any_box: Icebox, store: Path) -> None:
+    box = any_box
     put(box, store, b"file")
     assert (await plan(box))[0].files == 1
     copy = at(store, b"file")
