@@ -83,12 +83,16 @@ async def test_a_folder_that_cannot_be_a_root_is_refused_with_the_reason(scene: 
         assert words in refused.value.message
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
-async def test_a_folder_that_may_not_be_written_is_refused(scene: Scene) -> None:
-    closed = scene.folder("closed")
-    closed.chmod(0o500)
-    with pytest.raises(Invalid, match="may not write"):
-        await scene.made(scene.draft("photos", closed))
+@pytest.mark.parametrize(
+    ("right", "words"), [(os.R_OK, "may not read"), (os.W_OK, "may not write")]
+)
+async def test_a_folder_without_the_rights_is_refused(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, right: int, words: str
+) -> None:
+    draft = scene.draft("photos")
+    monkeypatch.setattr(os, "access", lambda _, mode: not mode & right)  # root may all
+    with pytest.raises(Invalid, match=words):
+        await scene.made(draft)
 
 
 async def test_tiers_do_not_lie_in_one_another(scene: Scene) -> None:
