@@ -38,6 +38,7 @@ from holdfast.kernel.events import forget_old_events
 from holdfast.kernel.identity.logins import forget_old_logins
 from holdfast.kernel.jobs.engine import JobEngine
 from holdfast.kernel.logging import configure, get_logger
+from holdfast.kernel.notify import outbox
 from holdfast.kernel.services import Services, build_services
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.timers import Timer, run_timers
@@ -149,6 +150,7 @@ def _timers(services: Services) -> list[Timer]:
             lambda: tiers.empty_quarantines(services),
         ),
         Timer("room on disks", tiers.CHECK_SECONDS, lambda: tiers.keep_room(services)),
+        Timer("notifications", outbox.CHECK_SECONDS, lambda: outbox.send_due(services)),
         Timer("old runs", HOUR_SECONDS, lambda: tiers.forget_old_runs(services)),
         Timer("old logins", HOUR_SECONDS, lambda: forget_old_logins(services.database)),
     ]

@@ -6,6 +6,7 @@ import holdfast.kernel.audit
 import holdfast.kernel.events
 import holdfast.kernel.identity.tables
 import holdfast.kernel.jobs.tables
+import holdfast.kernel.notify.tables
 import holdfast.kernel.stores.tables
 import holdfast.kernel.timers
 import holdfast.migrations.tables

@@ -14,8 +14,9 @@ from holdfast.kernel.db import Database
 from holdfast.kernel.errors import BadRequest, Conflict, Forbidden, Invalid, NotFound
 from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.model import JobState
+from holdfast.kernel.notify.outbox import unseal_addresses
 from holdfast.kernel.work import SYSTEM, Actor, Role
-from holdfast.tiers import queries, telling, timers
+from holdfast.tiers import queries, timers
 from holdfast.tiers.model import EMPTY, QUARANTINE, Action, FileState, PathRule, Policy
 from holdfast.tiers.service import asking, keeping, roots
 from holdfast.tiers.tables import TierRow, TierRunRow
@@ -237,14 +238,14 @@ async def test_requests_at_the_same_moment_are_one_job(scene: Scene) -> None:
 
 async def test_who_joins_is_told_of_the_end_as_well(scene: Scene) -> None:
     row = await scene.a_tier()
-    first = await scene.asked(Action.PULL, row.root, notify=["mailto://one@example.org"])
-    await scene.asked(Action.PULL, row.root, notify=["mailto://two@example.org"])
+    first = await scene.asked(Action.PULL, row.root, notify=["mailto:one@example.org"])
+    await scene.asked(Action.PULL, row.root, notify=["mailto:two@example.org"])
     async with scene.services.database.read() as session:
         run = await session.get(TierRunRow, first.job_id)
     assert run is not None
     assert "example.org" not in run.notify + run.asked
-    told = telling.addresses_of(scene.services.sealer, run)
-    assert told == ["mailto://one@example.org", "mailto://two@example.org"]
+    told = unseal_addresses(scene.services.sealer, run.notify)
+    assert told == ["mailto:one@example.org", "mailto:two@example.org"]
 
 
 async def test_paths_are_of_one_tier_and_inside_it(scene: Scene) -> None:

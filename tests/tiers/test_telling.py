@@ -1,145 +1,160 @@
-"""Who asked for it is told how a run went: by mail, or at an address of Apprise."""
+"""Who asked for it is told how a run went, whatever becomes of the telling."""
 
-import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from email import message_from_string
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from sqlalchemy import select
 
 from holdfast.kernel.db import Database
-from holdfast.kernel.errors import Invalid
-from holdfast.kernel.jobs import service as job_service
-from holdfast.kernel.jobs.context import JobContext, NoFence, PlainSteps
-from holdfast.kernel.jobs.logfile import JobLog
+from holdfast.kernel.jobs.ending import finish
 from holdfast.kernel.jobs.model import JobState
 from holdfast.kernel.jobs.registry import EndedJob
-from holdfast.kernel.notify import NotTold, check_addresses, kind_of, mail_to
+from holdfast.kernel.jobs.service import cancel
+from holdfast.kernel.notify import outbox
+from holdfast.kernel.notify.tables import NotificationRow
 from holdfast.kernel.work import SYSTEM
-from holdfast.tiers import jobs, telling
+from holdfast.tiers import jobs
+from holdfast.tiers.api import router
 from holdfast.tiers.model import Action
 from holdfast.tiers.tables import TierRunRow
-from tests.kernel.api import services_for
+from holdfast.tiers.telling import news_of
+from tests.kernel.api import API_KEY, client_of, services_for
+from tests.servers.mailbox import HOST, mail_server
 from tests.tiers.scene import Scene, a_scene
 
-
-@dataclass
-class Mailbox:
-    """A mail server that takes everything."""
-
-    port: int = 0
-    mails: list[str] = field(default_factory=list)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One conversation."""
-        writer.write(b"220 here\r\n")
-        while line := (await reader.readline()).decode():
-            if line.upper().startswith("DATA"):
-                writer.write(b"354 go on\r\n")
-                self.mails.append((await reader.readuntil(b"\r\n.\r\n")).decode())
-            writer.write(b"221 bye\r\n" if line.upper().startswith("QUIT") else b"250 fine\r\n")
-            await writer.drain()
-            if line.upper().startswith("QUIT"):
-                break
-        writer.close()
+OUTCOME = {
+    "files": 3,
+    "bytes": 3_500_000,
+    "skipped": {"not on the store": {"files": 1, "bytes": 7}},
+    "restore_seconds": 1,
+    "over_limit": None,
+}
 
 
-@contextlib.asynccontextmanager
-async def a_mailbox() -> AsyncIterator[Mailbox]:
-    box = Mailbox()
-    server = await asyncio.start_server(box.serve, "127.0.0.1", 0)
-    box.port = server.sockets[0].getsockname()[1]
-    async with server:
-        yield box
+def ended(job_id: str, state: JobState = JobState.DONE, **fields: str) -> EndedJob:
+    given = {"error": None, "created_by": "somebody", **fields}
+    return EndedJob(id=job_id, kind=jobs.PULL, args={}, state=state, **given)  # type: ignore[arg-type]
 
 
-async def an_ended_run(scene: Scene, *addresses: str) -> str:
-    """A pull that failed with something left; its job's id."""
+async def messages(database: Database) -> list[NotificationRow]:
+    async with database.read() as session:
+        return list(await session.scalars(select(NotificationRow)))
+
+
+async def a_run(scene: Scene, action: Action = Action.PULL, **wish: object) -> TierRunRow:
     tier = await scene.a_tier()
-    answer = await scene.asked(Action.PULL, tier.root + b"/a", notify=addresses)
-    left = {"files": 1, "bytes": 7}
+    answer = await scene.asked(action, tier.root + b"/a", tier.root + b"/b\nc", **wish)
     async with scene.services.database.write(SYSTEM) as work:
         run = await work.session.get(TierRunRow, answer.job_id)
         assert run is not None
-        told = {"files": 3, "bytes": 30, "skipped": {"not on the store": left}}
-        run.outcome = json.dumps(told)
-    return answer.job_id
+        run.outcome = json.dumps(OUTCOME)
+    return run
 
 
-def a_context(scene: Scene, tmp_path: Path) -> JobContext:
-    return JobContext(
-        job_id="tell",
-        kind=telling.TELL,
-        services=scene.services,
-        job_log=JobLog(tmp_path / "tell.log"),
-        steps=PlainSteps(),
-        fence=NoFence(),
-    )
-
-
-@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
-async def test_each_address_is_told_and_a_silent_one_keeps_nobody_from_it(
-    database: Database, tmp_path: Path
-) -> None:
+@pytest.mark.real
+async def test_a_run_that_fails_is_told_by_mail(database: Database, tmp_path: Path) -> None:
     scene = await a_scene(database, tmp_path)
-    async with a_mailbox() as box:
-        url = SecretStr(f"mailto://127.0.0.1:{box.port}?from=holdfast@example.org&mode=insecure")
-        scene.services = services_for(database, tmp_path / "own", mail_url=url)
-        silent = "json://secret:word@127.0.0.1:1/nobody"
-        job_id = await an_ended_run(scene, silent, "someone@example.org")
-        with pytest.raises(NotTold, match="1 of 2"):
-            await telling.tell(a_context(scene, tmp_path), job_id=job_id)
-    (mail,) = [message_from_string(text) for text in box.mails]
-    assert mail["To"] == "someone@example.org"
-    assert "pull of photos: waiting" in str(mail["Subject"])
-    text = "".join(str(part.get_payload(decode=True)) for part in mail.walk())
-    assert "3 files of 30 bytes" in text
-    assert "not on the store" in text
-    log = (tmp_path / "tell.log").read_text()
-    assert "address 2 (mail) was told" in log
-    assert "secret" not in log
-    assert "someone" not in log
-
-
-@pytest.mark.parametrize("addresses", [(), ("json://127.0.0.1:1/",)])
-async def test_a_run_that_ends_is_told_when_somebody_asked_for_it(
-    database: Database, tmp_path: Path, addresses: tuple[str, ...]
-) -> None:
-    scene = await a_scene(database, tmp_path)
-    job_id = await an_ended_run(scene, *addresses)
-    ended = EndedJob(
-        id=job_id, kind=jobs.PULL, args={}, state=JobState.DONE, error=None, created_by=""
-    )
+    run = await a_run(scene, notify=["someone@example.org"])
     async with database.write(SYSTEM) as work:
-        await jobs.note_the_end(work, ended)
-    async with database.read() as session:
-        found, _ = await job_service.list_jobs(session, kind=telling.TELL)
-    assert [job.args for job in found] == [{"job_id": job_id}] * len(addresses)
+        await jobs.note_the_end(work, ended(run.job_id, JobState.FAILED, error="the store is away"))
+    assert "example.org" not in str([row.addresses for row in await messages(database)])
+    async with mail_server() as box:
+        services = services_for(
+            database, tmp_path / "own", mail_server=HOST, mail_port=box.port, mail_security="none"
+        )
+        await outbox.send_due(services)
+    (mail,) = box.mails
+    assert mail["Subject"] == "Holdfast: pull of photos/a and 1 more: failed"
+    for words in (
+        "the store is away",
+        "  /b␊c",
+        "3 files, 3.3 MiB (3500000 bytes)",
+        "left as they are: 1 files, 7 bytes: not on the store",
+        f"holdfast tier details {run.job_id}",
+        f"http://127.0.0.1:8080/web/tiers/runs/{run.job_id}",
+    ):
+        assert words in mail.get_content()
 
 
-async def test_nobody_is_told_of_a_run_that_was_forgotten(
+async def test_a_job_ends_as_it_ended_although_nobody_can_be_told(
     database: Database, tmp_path: Path
 ) -> None:
     scene = await a_scene(database, tmp_path)
-    await telling.tell(a_context(scene, tmp_path), job_id="absent")
+    run = await a_run(scene, notify=["someone@example.org"])
+    await scene.set_state(run.job_id, JobState.RUNNING)
+    assert await finish(database, run.job_id, JobState.DONE, error=None, code=None)
+    await outbox.send_due(scene.services)
+    assert [row.attempts for row in await messages(database)] == [1]
+    async with scene.services.database.read() as session:
+        kept = await session.get(TierRunRow, run.job_id)
+    assert kept is not None
+    assert kept.ended_at is not None
 
 
-def test_an_address_is_a_mail_address_or_one_of_apprise() -> None:
-    check_addresses(["a@b.org", "json://host/path", "MSTeams://a/b"], "mailto://x")
-    for wrong in ("", "someone", "a@b@c", "://x", "a b@c.org", "Syslog://local"):
-        with pytest.raises(Invalid) as refused:
-            check_addresses([wrong], "mailto://x")
-        assert not wrong or wrong not in refused.value.message
-    with pytest.raises(Invalid, match="no mail server"):
-        check_addresses(["a@b.org"], "")
+async def test_a_run_that_is_cancelled_before_it_began_is_told_too(
+    database: Database, tmp_path: Path
+) -> None:
+    scene = await a_scene(database, tmp_path)
+    run = await a_run(scene, notify=["json://host/path"])
+    async with database.write(SYSTEM) as work:
+        await cancel(work, run.job_id)
+    (row,) = await messages(database)
+    assert row.subject.endswith(": cancelled")
+    assert row.bad
 
 
-def test_of_an_address_only_its_kind_is_said() -> None:
-    assert kind_of("a@b.org") == "mail"
-    assert kind_of("json://user:pass@host") == "json"
-    assert mail_to("mailto://h", "a+b@c.org") == "mailto://h?to=a%2Bb%40c.org"
-    assert mail_to("mailto://h?from=x", "a@c.org") == "mailto://h?from=x&to=a%40c.org"
+async def test_only_failures_that_nobody_asked_for_go_to_the_admin(
+    database: Database, tmp_path: Path
+) -> None:
+    scene = await a_scene(database, tmp_path)
+    run = await a_run(scene)
+    for state, by in (("done", "system"), ("failed", "somebody"), ("failed", "schedule:nightly")):
+        async with database.write(SYSTEM) as work:
+            end = ended(run.job_id, JobState(state), created_by=by, error="it is so")
+            await jobs.note_the_end(work, end)
+    (row,) = await messages(database)
+    assert (row.addresses, row.bad) == (outbox.ADMIN, True)
+
+
+async def test_a_dry_freeze_says_that_nothing_was_changed(
+    database: Database, tmp_path: Path
+) -> None:
+    scene = await a_scene(database, tmp_path)
+    run = await a_run(scene, Action.FREEZE, dry_run=True)
+    run.outcome = json.dumps({**OUTCOME, "over_limit": "9 of 9 files"})
+    news = news_of(run, "photos", ended(run.job_id))
+    assert news.subject == "Holdfast: freeze (dry run) of photos/a and 1 more: done"
+    assert "nothing was changed" in news.text
+    assert "it would take 9 of 9 files" in news.text
+    assert "tier undo" not in news.text
+
+
+async def test_a_freeze_says_how_it_is_taken_back(database: Database, tmp_path: Path) -> None:
+    scene = await a_scene(database, tmp_path)
+    run = await a_run(scene, Action.FREEZE)
+    news = news_of(run, "photos", ended(run.job_id))
+    assert f"holdfast tier undo {run.job_id}" in news.text
+    assert not news.bad
+
+
+async def test_who_cannot_be_told_is_refused_before_anything_is_asked(
+    database: Database, tmp_path: Path
+) -> None:
+    scene = await a_scene(database, tmp_path)
+    tier = await scene.a_tier()
+    async with client_of(scene.services, API_KEY, router) as client:
+        for address, words in (
+            ("nonsense", "no e-mail address"),
+            ("someone@example.org", "sends no mail"),
+            ("syslog://", "nobody can be told by 'syslog'"),
+            ("slack://s3cret-word", "Apprise cannot use this address"),
+        ):
+            body = {"paths": [tier.root.decode()], "notify": [address]}
+            answer = await client.post("/api/tiers/pull", json=body)
+            assert (answer.status_code, words in answer.json()["detail"]) == (422, True)
+            assert "s3cret" not in answer.text
+        body = {"paths": [tier.root.decode()], "notify": ["json://user:s3cret-word@host/x"]}
+        assert (await client.post("/api/tiers/pull", json=body)).status_code == 202
+        listed = [await client.get(f"/api/tiers/runs{more}") for more in ("", "?limit=1")]
+        assert "s3cret" not in "".join(answer.text for answer in listed)

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import Request
 
 from holdfast.kernel.errors import BadRequest, Invalid
-from holdfast.kernel.notify import kind_of
+from holdfast.kernel.notify.addresses import is_mail
 from holdfast.tiers.schemas import absolute_path
 
 DEEPEST = 1000
@@ -65,7 +65,7 @@ class Asked:
         given = self.fields.get("email")
         if not given:
             return []
-        if not isinstance(given, str) or kind_of(given) != "mail":
+        if not isinstance(given, str) or not is_mail(given):
             raise Refused("The email address is not valid.")
         return [given]
 

@@ -25,7 +25,7 @@ from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.logfile import log_path
 from holdfast.kernel.jobs.model import FINAL
 from holdfast.kernel.logging import get_logger
-from holdfast.kernel.notify import check_addresses
+from holdfast.kernel.notify.addresses import check_addresses
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import Actor, Role
 from holdfast.tiers.model import Action
@@ -130,7 +130,7 @@ async def _submit(
 ) -> dict[str, str]:
     asked = await asked_of(request)
     email = asked.email()
-    check_addresses(email, services.settings.mail_url.get_secret_value())
+    await check_addresses(services.settings, email)
     with asked.outside():
         wish = Wish(
             action=action,

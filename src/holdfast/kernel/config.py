@@ -23,7 +23,7 @@ SECRET_SETTINGS = (
     "s3_access_key",
     "s3_secret_key",
     "database_url",
-    "mail_url",
+    "mail_password",
 )
 
 
@@ -63,10 +63,29 @@ class Settings(BaseSettings):
     secret: SecretStr = Field(
         SecretStr(""), description="Seals stored credentials; empty: made in the data directory."
     )
-    mail_url: SecretStr = Field(
-        SecretStr(""),
-        description="How mail goes out, as Apprise has it: "
-        "mailtos://user:password@smtp.example.org?from=holdfast@example.org; empty: no mail.",
+    public_url: str = Field(
+        "", description="Address of the console for links in messages; empty: of host and port."
+    )
+    mail_server: str = Field("", description="Host of the mail server (SMTP); empty: no mail.")
+    mail_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of the mail server; 0: 587 with starttls, 465 with tls, 25 with none.",
+    )
+    mail_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How the connection to the mail server is sealed."
+    )
+    mail_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) to trust of the mail server; default: the system's."
+    )
+    mail_user: str = Field("", description="Login at the mail server; empty: none.")
+    mail_password: SecretStr = Field(SecretStr(""), description="Password of that login.")
+    mail_sender: str = Field(
+        "holdfast@localhost", description="From whom mail comes, like holdfast@example.org."
+    )
+    mail_admin: str = Field(
+        "", description="Who is told by mail of failed jobs that nobody asked for; empty: nobody."
     )
     nginx_dir: Path | None = Field(
         None, description="Generations and the live link; default: nginx in the data directory."
@@ -179,6 +198,11 @@ class Settings(BaseSettings):
     @classmethod
     def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(ip_network(network)) for network in value)
+
+    @property
+    def public_address(self) -> str:
+        """Where people reach the console, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     @property
     def nginx_root(self) -> Path:

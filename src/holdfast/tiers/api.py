@@ -1,18 +1,25 @@
 """Routes of tiers."""
 
+import contextlib
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from holdfast.kernel.clock import iso_time
-from holdfast.kernel.notify import check_addresses
-from holdfast.kernel.services import Services
+from holdfast.kernel.notify.addresses import check_addresses
 from holdfast.kernel.web.deps import ADMIN, PageDep, ReadDep, ServicesDep, WorkDep
 from holdfast.tiers import queries
 from holdfast.tiers.model import Action, TierOptions
 from holdfast.tiers.names import to_text
-from holdfast.tiers.schemas import AskIn, FreezeIn, TierChange, TierIn, absolute_path
+from holdfast.tiers.schemas import (
+    MOST_ADDRESSES,
+    AskIn,
+    FreezeIn,
+    TierChange,
+    TierIn,
+    absolute_path,
+)
 from holdfast.tiers.service import asking, keeping, looking, reading
 from holdfast.tiers.service.asking import Answer, Wish
 from holdfast.tiers.service.reading import Run
@@ -47,9 +54,18 @@ def tier_out(row: TierRow) -> dict[str, Any]:
     }
 
 
-def wish_of(body: AskIn, services: Services) -> Wish:
+async def refuse_addresses(request: Request, services: ServicesDep) -> None:
+    """Raises ``Invalid`` for who could never be told; before a transaction holds others up."""
+    with contextlib.suppress(ValueError):  # no JSON: whoever reads it says so
+        body = await request.json()
+        named = body.get("notify") if isinstance(body, dict) else None
+        if isinstance(named, list) and len(named) <= MOST_ADDRESSES:
+            texts = [one for one in named if isinstance(one, str)]
+            await check_addresses(services.settings, texts)
+
+
+def wish_of(body: AskIn) -> Wish:
     """What is asked for."""
-    check_addresses(body.notify, services.settings.mail_url.get_secret_value())
     return Wish(
         action=Action.FREEZE if isinstance(body, FreezeIn) else Action.PULL,
         paths=body.absolute(),
@@ -102,16 +118,16 @@ async def create_tier(body: TierIn, work: WorkDep, services: ServicesDep) -> dic
     return tier_out(await keeping.create_tier(work, services, body.draft()))
 
 
-@router.post("/pull", status_code=202)
+@router.post("/pull", status_code=202, dependencies=[Depends(refuse_addresses)])
 async def pull(body: AskIn, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
     """Bring files and folders of one tier in from its store."""
-    return answer_out(await asking.ask(work, services.sealer, wish_of(body, services)))
+    return answer_out(await asking.ask(work, services.sealer, wish_of(body)))
 
 
-@router.post("/freeze", status_code=202)
+@router.post("/freeze", status_code=202, dependencies=[Depends(refuse_addresses)])
 async def freeze(body: FreezeIn, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
     """Take unread files of one tier out that its store provably has."""
-    return answer_out(await asking.ask(work, services.sealer, wish_of(body, services)))
+    return answer_out(await asking.ask(work, services.sealer, wish_of(body)))
 
 
 @router.get("/list")

@@ -15,7 +15,6 @@ from holdfast.kernel.clock import now
 from holdfast.kernel.errors import Conflict, NotFound
 from holdfast.kernel.jobs.context import JobContext
 from holdfast.kernel.jobs.registry import EndedJob, job, on_job_end, step
-from holdfast.kernel.jobs.submitting import submit
 from holdfast.kernel.stores.place import Place, open_place
 from holdfast.kernel.work import Work
 from holdfast.tiers import (
@@ -35,7 +34,7 @@ from holdfast.tiers.plan_file import FreezePlan, read_plan
 from holdfast.tiers.pull_outcome import estimate_seconds
 from holdfast.tiers.running import Outcome, Run, tallying
 from holdfast.tiers.tables import TierRow, TierRunRow
-from holdfast.tiers.telling import TELL, has_addresses
+from holdfast.tiers.telling import tell_of_the_end
 
 PULL = "tiers.pull"
 FREEZE = "tiers.freeze"
@@ -263,5 +262,4 @@ async def note_the_end(work: Work, ended: EndedJob) -> None:
     run.ended_at = now()
     told = {"id": run.tier_id, "job_id": run.job_id, "action": run.action, "state": ended.state}
     work.emit("tier", "ended", told)
-    if has_addresses(run):
-        submit(work, TELL, {"job_id": run.job_id}, title=f"tell of the {run.action} {run.job_id}")
+    await tell_of_the_end(work, run, ended)

@@ -11,12 +11,14 @@ from holdfast.tiers.names import from_text
 from holdfast.tiers.service.keeping import TierDraft
 
 LONGEST_AGE_DAYS = 36_500
+MOST_ADDRESSES = 20
 LARGEST_ID = 2**31 - 1
 RowId = Annotated[int, Field(ge=-(2**31), le=LARGEST_ID)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Hours = Annotated[float, Field(ge=0, le=10 * 366 * 24)]
 AgeDays = Annotated[int, Field(ge=0, le=LONGEST_AGE_DAYS)]
 Words = Annotated[str, Field(max_length=4096)]
+Address = Annotated[str, Field(max_length=2048)]
 OwnerId = Annotated[int, Field(ge=0, le=2**32 - 2)]
 
 
@@ -147,8 +149,8 @@ class AskIn(_Body):
     dry_run: bool = Field(
         default=False, description="say what would be done, and why not, and do nothing"
     )
-    notify: Annotated[list[Annotated[str, Field(max_length=2048)]], Field(max_length=20)] = Field(
-        default_factory=list, description="addresses to tell when it has ended"
+    notify: Annotated[list[Address], Field(max_length=MOST_ADDRESSES)] = Field(
+        default_factory=list, description="e-mail or Apprise addresses to tell when it has ended"
     )
     tier: RowId | None = Field(None, description="the tier that they must lie in")
 

@@ -1,88 +1,78 @@
-"""Tells those who asked for it how a run went: a job of its own, which fails by itself."""
+"""What is told of the end of a run: to those who asked for it, or to the admin when nobody did."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import Any
 
-from holdfast.kernel import notify
-from holdfast.kernel.errors import AppError
-from holdfast.kernel.jobs.context import JobContext
-from holdfast.kernel.jobs.registry import job, step
-from holdfast.kernel.jobs.tables import job_by_id
-from holdfast.kernel.notify import NotTold
-from holdfast.kernel.secrets import Sealer
-from holdfast.tiers.model import Asked
+from holdfast.kernel.jobs.model import JobState
+from holdfast.kernel.jobs.registry import EndedJob
+from holdfast.kernel.notify import outbox
+from holdfast.kernel.notify.outbox import News
+from holdfast.kernel.work import Work
+from holdfast.tiers.model import Action, Asked
 from holdfast.tiers.tables import TierRow, TierRunRow
 
-TELL = "tiers.tell"
 MOST_PATHS = 20
-TRIES = 3
+_BY_ITSELF = ("system", "schedule:")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What is said."""
-
-    title: str
-    text: str
-
-
-@job(TELL)
-async def tell(ctx: JobContext, *, job_id: str) -> None:
-    """Tell who asked for it that a run of a tier has ended."""
-    number, silent = 0, 0
-    while (told := await tell_one(ctx, job_id, number)) is not None:
-        number, silent = number + 1, silent + (not told)
-    if silent:
-        raise NotTold(f"{silent} of {number} addresses could not be told")
+async def tell_of_the_end(work: Work, run: TierRunRow, ended: EndedJob) -> None:
+    """Have those told who asked for it; of a failure that nobody asked for, the site's admin."""
+    wanted = run.notify.strip("[]")
+    alone = ended.created_by.startswith(_BY_ITSELF) and ended.state is JobState.FAILED
+    if not wanted and not alone:
+        return
+    tier = await work.session.get(TierRow, run.tier_id)
+    news = news_of(run, tier.name if tier else "", ended)
+    outbox.put(work, news, addresses=run.notify if wanted else outbox.ADMIN)
 
 
-@step("tiers.tell_one")
-async def tell_one(ctx: JobContext, job_id: str, number: int) -> bool | None:
-    """Tell one address, trying thrice; whether it was told, None when there is none left."""
-    services = ctx.services
-    async with ctx.read() as session:
-        run = await session.get(TierRunRow, job_id)
-        addresses = addresses_of(services.sealer, run)
-        if run is None or number >= len(addresses):
-            return None
-        tier = await session.get(TierRow, run.tier_id)
-        ended = await job_by_id(session, job_id)
-    state, error = (ended.state, ended.error) if ended else ("ended", None)
-    said = message(run, tier.name if tier else "", str(state), error)
-    mail_url = services.settings.mail_url.get_secret_value()
-    address = addresses[number]
-    for _ in range(TRIES):
-        try:
-            await notify.send(address, title=said.title, text=said.text, mail_url=mail_url)
-        except AppError as failed:
-            ctx.log(f"address {number + 1}: {failed.message}")
-        else:
-            ctx.log(f"address {number + 1} ({notify.kind_of(address)}) was told")
-            return True
-    return False
-
-
-def message(run: TierRunRow, tier: str, state: str, error: str | None) -> Message:
+def news_of(run: TierRunRow, tier: str, ended: EndedJob) -> News:
     """What is said of a run."""
     asked, outcome = Asked.from_json(run.asked), json.loads(run.outcome)
     what = f"{run.action} (dry run)" if asked.dry_run else run.action
-    places = [f"  /{path}" for path in asked.paths[:MOST_PATHS]]
-    more = len(asked.paths) - len(places)
-    lines = [f"The {what} of the tier {tier} is {state}.", *([error] if error else []), ""]
-    lines += ["Asked for:", *places, *([f"  and {more} more"] if more else []), ""]
+    lines = [f"The {what} of the tier {tier} is {ended.state}.", ended.error or "", ""]
+    lines += [*_paths(asked), "", *_counts(asked, outcome), ""]
+    if run.action == Action.FREEZE and not asked.dry_run and outcome.get("files"):
+        lines.append(f"Take it back, while its undo window lasts: holdfast tier undo {run.job_id}")
+    lines.append(f"What became of each file: holdfast tier details {run.job_id}")
+    return News(
+        job_id=run.job_id,
+        subject=f"Holdfast: {what} of {_place(tier, asked)}: {ended.state}",
+        text="\n".join(lines),
+        page=f"/web/tiers/runs/{run.job_id}",
+        bad=ended.state is not JobState.DONE,
+    )
+
+
+def _place(tier: str, asked: Asked) -> str:
+    paths = [f"{tier}/{path}" if path else tier for path in asked.paths]
+    return f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else "".join(paths) or tier
+
+
+def _paths(asked: Asked) -> Iterator[str]:
+    yield "Asked for:"
+    for path in asked.paths[:MOST_PATHS]:
+        yield f"  /{path}"
+    if len(asked.paths) > MOST_PATHS:
+        yield f"  and {len(asked.paths) - MOST_PATHS} more"
+
+
+def _counts(asked: Asked, outcome: dict[str, Any]) -> Iterator[str]:
+    if asked.dry_run:
+        yield "It was a dry run: nothing was changed. Without it:"
     if "files" in outcome and "bytes" in outcome:
-        lines.append(f"{outcome['files']} files of {outcome['bytes']} bytes")
+        yield f"{outcome['files']} files, {_size(outcome['bytes'])}"
     for reason, left in outcome.get("skipped", {}).items():
-        lines.append(f"left: {left['files']} files of {left['bytes']} bytes: {reason}")
-    lines += ["", f"Each file: holdfast tier details {run.job_id}"]
-    return Message(f"Holdfast: {what} of {tier}: {state}", "\n".join(lines) + "\n")
+        yield f"left as they are: {left['files']} files, {_size(left['bytes'])}: {reason}"
+    if outcome.get("over_limit"):
+        yield f"This is beyond the limits of the tier: it would take {outcome['over_limit']}"
 
 
-def addresses_of(sealer: Sealer, run: TierRunRow | None) -> list[str]:
-    """Whom to tell of the end of a run."""
-    return list(json.loads(sealer.unseal(run.notify))) if run and has_addresses(run) else []
-
-
-def has_addresses(run: TierRunRow) -> bool:
-    """Whether somebody is to be told."""
-    return run.notify not in {"", "[]"}
+def _size(size_bytes: int) -> str:
+    value, unit = float(size_bytes), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        if value < 1024:  # noqa: PLR2004 - of the next unit
+            break
+        value, unit = value / 1024, larger
+    return f"{size_bytes} bytes" if unit == "bytes" else f"{value:.1f} {unit} ({size_bytes} bytes)"

@@ -53,6 +53,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_tier_second_store_id"), "tier", ["second_store_id"])
     _runs_and_files()
     _proofs_and_pulls()
+    _notifications()
 
 
 def _runs_and_files() -> None:
@@ -122,6 +123,24 @@ def _proofs_and_pulls() -> None:
     op.create_index(op.f("ix_tier_pulled_pulled_at"), "tier_pulled", ["pulled_at"])
 
 
+def _notifications() -> None:
+    op.create_table(
+        "notification",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("job_id", sa.String(), nullable=False),
+        sa.Column("addresses", sa.Text(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("page", sa.String(), nullable=False),
+        sa.Column("bad", sa.Boolean(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notification")),
+    )
+    op.create_index(op.f("ix_notification_due_at"), "notification", ["due_at"])
+
+
 def _of_tier(table: str) -> sa.ForeignKeyConstraint:
     name = op.f(f"fk_{table}_tier_id")
     return sa.ForeignKeyConstraint(["tier_id"], ["tier.id"], name=name, ondelete="CASCADE")
@@ -129,5 +148,6 @@ def _of_tier(table: str) -> sa.ForeignKeyConstraint:
 
 def downgrade() -> None:
     """Drop them. What waits in a quarantine folder is to be moved back first."""
+    op.drop_table("notification")
     for table in ("tier_pulled", "tier_proof", "tier_file", "tier_run", "tier", "store"):
         op.drop_table(table)

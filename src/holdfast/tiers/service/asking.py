@@ -1,13 +1,14 @@
 """Asks something of a tier: a run that is under way already, or a new job."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import BadRequest, Conflict, Invalid, NotFound
 from holdfast.kernel.jobs.submitting import submit
+from holdfast.kernel.notify.addresses import check_addresses
+from holdfast.kernel.notify.outbox import seal_addresses, unseal_addresses
 from holdfast.kernel.secrets import Sealer
 from holdfast.kernel.work import Work
 from holdfast.tiers import queries
@@ -16,7 +17,6 @@ from holdfast.tiers.model import Action, Asked, job_to_join, locks_of, outermost
 from holdfast.tiers.names import to_text
 from holdfast.tiers.service.roots import located, shown
 from holdfast.tiers.tables import TierRow, TierRunRow
-from holdfast.tiers.telling import addresses_of
 
 MOST_PATHS = 1000
 MOST_SHOWN = 3
@@ -49,6 +49,7 @@ async def ask(work: Work, sealer: Sealer, wish: Wish) -> Answer:
     Raises ``Invalid``, ``BadRequest`` for paths outside every tier or in several, ``NotFound``,
     ``Conflict`` for a freeze of a tier that is not freezable.
     """
+    await check_addresses(None, wish.notify)
     row, paths = await _tier_of(work, wish)
     if wish.action is Action.FREEZE and not row.tier().options.freezable:
         raise Conflict(
@@ -67,7 +68,8 @@ async def ask(work: Work, sealer: Sealer, wish: Wish) -> Answer:
 async def ask_whole(
     work: Work, sealer: Sealer, tier_id: int, action: Action, *, notify: Sequence[str] = ()
 ) -> Answer:
-    """Have something done with a whole tier. Raises ``NotFound``."""
+    """Have something done with a whole tier. Raises ``NotFound``, ``Invalid``."""
+    await check_addresses(None, notify)
     row = await _locked(work, tier_id)
     return await put_in(work, sealer, row, Asked(action=action), notify=notify)
 
@@ -115,7 +117,7 @@ async def put_in(
         tier_id=row.id,
         action=asked.action,
         asked=asked.to_json(),
-        notify=_sealed(sealer, notify),
+        notify=seal_addresses(sealer, notify),
         created_at=now(),
     )
     work.session.add(run)
@@ -153,12 +155,7 @@ async def _tell_too(work: Work, sealer: Sealer, job_id: str, notify: Sequence[st
     """Whoever joins a run is told of its end as well."""
     run = await work.session.get(TierRunRow, job_id) if notify else None
     if run is not None:
-        known = addresses_of(sealer, run)
-        run.notify = _sealed(sealer, [*known, *(one for one in notify if one not in known)])
-
-
-def _sealed(sealer: Sealer, notify: Sequence[str]) -> str:
-    return sealer.seal(json.dumps(list(notify))) if notify else ""
+        run.notify = seal_addresses(sealer, [*unseal_addresses(sealer, run.notify), *notify])
 
 
 def _title(row: TierRow, asked: Asked) -> str:
