@@ -70,7 +70,7 @@ async def test_a_run_that_fails_is_told_by_mail(database: Database, tmp_path: Pa
         "the store is away",
         "  /b␊c",
         "3 files, 3.3 MiB (3500000 bytes)",
-        "left as they are: 1 files, 7 bytes: not on the store",
+        "left: 1 file, 7 bytes: not on the store",
         f"holdfast tier details {run.job_id}",
         f"http://127.0.0.1:8080/web/tiers/runs/{run.job_id}",
     ):

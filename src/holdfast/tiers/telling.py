@@ -31,7 +31,8 @@ def news_of(run: TierRunRow, tier: str, ended: EndedJob) -> News:
     """What is said of a run."""
     asked, outcome = Asked.from_json(run.asked), json.loads(run.outcome)
     what = f"{run.action} (dry run)" if asked.dry_run else run.action
-    lines = [f"The {what} of the tier {tier} is {ended.state}.", ended.error or "", ""]
+    lines = [f"The {what} of the tier {tier} is {ended.state}."]
+    lines += [*([ended.error] if ended.error else []), ""]
     lines += [*_paths(asked), "", *_counts(asked, outcome), ""]
     if run.action == Action.FREEZE and not asked.dry_run and outcome.get("files"):
         lines.append(f"Take it back, while its undo window lasts: holdfast tier undo {run.job_id}")
@@ -62,11 +63,16 @@ def _counts(asked: Asked, outcome: dict[str, Any]) -> Iterator[str]:
     if asked.dry_run:
         yield "It was a dry run: nothing was changed. Without it:"
     if "files" in outcome and "bytes" in outcome:
-        yield f"{outcome['files']} files, {_size(outcome['bytes'])}"
+        yield _amount(outcome)
     for reason, left in outcome.get("skipped", {}).items():
-        yield f"left as they are: {left['files']} files, {_size(left['bytes'])}: {reason}"
+        yield f"left: {_amount(left)}: {reason}"
     if outcome.get("over_limit"):
         yield f"This is beyond the limits of the tier: it would take {outcome['over_limit']}"
+
+
+def _amount(counted: dict[str, int]) -> str:
+    files = counted["files"]
+    return f"{files} file{'' if files == 1 else 's'}, {_size(counted['bytes'])}"
 
 
 def _size(size_bytes: int) -> str:

@@ -1,11 +1,12 @@
 """Pull and freeze with their forms, undo, verify, report: what is asked becomes a run."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import field_validator
 
+from holdfast.kernel.notify.addresses import check_addresses
+from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
@@ -46,7 +47,7 @@ async def pull(
 ) -> Response:
     """What to bring in."""
     row = await keeping.get_tier(session, tier_id)
-    return await _ask(request, services.sealer, row, Action.PULL)
+    return await _ask(request, services, row, Action.PULL)
 
 
 @router.api_route("/{tier_id}/freeze", methods=BOTH)
@@ -55,7 +56,7 @@ async def freeze(
 ) -> Response:
     """What may leave."""
     row = await keeping.get_tier(session, tier_id)
-    return await _ask(request, services.sealer, row, Action.FREEZE)
+    return await _ask(request, services, row, Action.FREEZE)
 
 
 @router.post("/{tier_id}/verify")
@@ -82,12 +83,13 @@ async def undo(job_id: str, services: ServicesDep, actor: ActorDep) -> Response:
     return _to_run(answer)
 
 
-async def _ask(request: Request, sealer: Any, row: TierRow, action: Action) -> Response:  # noqa: ANN401 - passed on
+async def _ask(request: Request, services: Services, row: TierRow, action: Action) -> Response:
     first = request.query_params.getlist("path") or [to_text(row.root)]
     form = Form(_fields(action), {"paths": "\n".join(first)})
     is_freeze = action is Action.FREEZE
 
     async def act(work: Work, body: AskForm) -> Answer:
+        await check_addresses(services.settings, body.notify)
         wish = Wish(
             action=action,
             paths=body.absolute(),
@@ -96,7 +98,7 @@ async def _ask(request: Request, sealer: Any, row: TierRow, action: Action) -> R
             notify=body.notify,
             tier_id=row.id,
         )
-        return await asking.ask(work, sealer, wish)
+        return await asking.ask(work, services.sealer, wish)
 
     if request.method == "POST":
         answer = await form.submit(request, AskForm, act)
