@@ -96,15 +96,22 @@ def serve(loaded: LoadedSettings, *, with_worker: bool = True) -> None:
         raise SystemExit(1)
 
 
+def _other_port(settings: Settings) -> int:
+    return settings.dropin_port if settings.dropin else 0
+
+
 def _with_other_port(app: ASGIApp, settings: Settings) -> ASGIApp:
-    return RootOfPort(app, settings.dropin_port, PREFIX) if settings.dropin_port else app
+    port = _other_port(settings)
+    return RootOfPort(app, port, PREFIX) if port else app
 
 
 def _listening(config: uvicorn.Config, settings: Settings) -> list[socket.socket] | None:
     """The sockets of both ports; None: the server opens its one port itself."""
-    if not settings.dropin_port:
+    port = _other_port(settings)
+    if not port:
         return None
-    other = uvicorn.Config(config.app, host=settings.host, port=settings.dropin_port)
+    # Without a configuration of its own for the log, which is the process's.
+    other = uvicorn.Config(config.app, host=settings.host, port=port, log_config=None)
     sockets = [config.bind_socket(), other.bind_socket()]
     for each in sockets:
         each.set_inheritable(False)  # a restart opens them anew

@@ -262,6 +262,9 @@ async def test_the_other_port_has_the_same_at_its_root_and_nothing_else(site: Si
         for path in ("/api/health", "/login", "/dropin/baricadr/version", "/../api/health"):
             answer = await client.get(path)
             assert (answer.status_code, answer.json()) == (404, {"error": "Not Found"})
+    said = (site.machine.directory / "out").read_text()
+    assert "HTTP/1.1" not in said
+    assert PASSWORD not in said
 
 
 async def test_no_login_is_asked_of_a_listed_network_whatever_a_header_says(site: Site) -> None:
@@ -276,3 +279,28 @@ async def test_no_login_is_asked_of_a_listed_network_whatever_a_header_says(site
     assert await status(GUEST, **{"X-Forwarded-For": GUEST}) == 401
     assert await status(GUEST, Authorization="Basic YTpi") == 401
     assert await status(GUEST, Origin="http://elsewhere.example") == 403
+
+
+async def test_a_repos_yml_is_sent_to_the_server_by_the_command(site: Site) -> None:
+    folder, file = site.machine.directory / "of the older", site.machine.directory / "repos.yml"
+    folder.mkdir()
+    keys = "provider: Other, access_key_id: k, secret_access_key: the-older-secret"
+    s3 = f"backend: s3, endpoint: 'http://127.0.0.1:9', path: bucket/a/, {keys}"
+    file.write_text(
+        f"{folder}: {{{s3}, freezable: yes, freeze_age: 60}}\n{folder}/absent: {{{s3}}}\n"
+    )
+    words = ("import", "baricadr", "--repos", str(file))
+    refused = await to_thread(site.machine.run, *words)
+    assert (refused.returncode, f"{folder}/absent: " in refused.stderr) == (2, True)
+    file.write_text(file.read_text().partition("\n")[0])
+    dry = await to_thread(site.machine.run, *words, "--dry-run")
+    assert (dry.returncode, "of-the-older" in dry.stdout) == (0, True)
+    assert "dry run" in dry.stderr
+    done = await to_thread(site.machine.run, *words, "--json")
+    (tier,) = json.loads(done.stdout)["tiers"]
+    assert (tier["name"], tier["store"], tier["prefix"]) == ("of-the-older", "s3-bucket", "a")
+    assert (tier["freezable"], tier["age_days"]) == (True, 60)
+    said = refused.stderr + dry.stdout + dry.stderr + done.stdout + done.stderr
+    assert "the-older-secret" not in said
+    absent = await to_thread(site.machine.run, *words[:3], f"{file}.absent")
+    assert (absent.returncode, "No such file" in absent.stderr) == (2, True)

@@ -12,7 +12,9 @@ import pytest
 from holdfast.dropin import context
 from holdfast.dropin.baricadr import ENDPOINTS, PREFIX
 from holdfast.kernel.clock import now
+from holdfast.kernel.config import validate_settings
 from holdfast.kernel.db import Database
+from holdfast.kernel.errors import Invalid
 from holdfast.kernel.identity import service
 from holdfast.kernel.identity.model import NAME_FAILURES
 from holdfast.kernel.identity.sessions import sha256
@@ -154,3 +156,12 @@ async def test_from_a_listed_network_nobody_need_log_in(database: Database, tmp_
         async with calling(services, address) as client:
             assert await status(client) == 401
             assert await status(client, headers={"X-Forwarded-For": "10.1.2.3"}) == 401
+
+
+def test_networks_are_given_with_commas_and_must_be_some() -> None:
+    read = validate_settings({"dropin": "baricadr", "dropin_allow": "10.1.0.0/16, ::1 192.168.7.5"})
+    assert read.dropin == ("baricadr",)
+    assert read.dropin_allow == ("10.1.0.0/16", "::1/128", "192.168.7.5/32")
+    for wrong in ({"dropin": "other"}, {"dropin_allow": "10.1.0.5/16"}, {"dropin_allow": "all"}):
+        with pytest.raises(Invalid, match="dropin"):
+            validate_settings(wrong)

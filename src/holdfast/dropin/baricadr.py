@@ -24,6 +24,7 @@ from holdfast.kernel.errors import AppError, Forbidden, TooMany, Unauthenticated
 from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.logfile import log_path
 from holdfast.kernel.jobs.model import FINAL
+from holdfast.kernel.jobs.tables import job_by_id
 from holdfast.kernel.logging import get_logger
 from holdfast.kernel.notify.addresses import check_addresses
 from holdfast.kernel.services import Services
@@ -141,10 +142,6 @@ async def _submit(
         )
         async with services.database.write(actor) as work:
             answer = await asking.ask(work, services.sealer, wish)
-            # Whoever asks for it again wants to see it.
-            removed = await work.session.get(RemovedTaskRow, answer.job_id)
-            if removed is not None:
-                await work.session.delete(removed)
     return {"task": answer.job_id}
 
 
@@ -188,10 +185,12 @@ async def _task_remove(services: Services, actor: Actor, request: Request) -> di
     task = await _task(services, request, {"error": _NO_TASK, "info": ""})
     task_id = task.run.row.job_id
     async with services.database.write(actor) as work:
-        if task.run.job and task.run.job.state not in FINAL:
+        job = await job_by_id(work.session, task_id, lock=True)
+        if job and job.state not in FINAL:
             await jobs.cancel(work, task_id)
-        work.session.add(RemovedTaskRow(job_id=task_id, removed_at=now()))
-        work.audit("remove", "task", task_id)
+        if await work.session.get(RemovedTaskRow, task_id) is None:
+            work.session.add(RemovedTaskRow(job_id=task_id, removed_at=now()))
+            work.audit("remove", "task", task_id)
     return {"info": f"Task {task_id} removed.", "error": ""}
 
 

@@ -17,7 +17,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be
 Context = Annotated[
     str, typer.Option("--context", help="Which server; see: holdfast context list.")
 ]
-COLUMNS = ("name", "path", "store_id", "prefix", "freezable", "age_days", "auto_freeze_cron")
+COLUMNS = ("name", "path", "store", "prefix", "freezable", "age_days", "auto_freeze_cron")
 
 
 def add_to(imports: typer.Typer) -> None:

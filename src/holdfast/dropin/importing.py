@@ -1,5 +1,6 @@
 """Makes the stores and tiers of what an older tool kept; all of it, or nothing."""
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ async def import_repositories(
     """
     if len(text) > LARGEST_FILE:
         raise Invalid("a repos.yml of more than a megabyte is none")
-    repositories = read_repositories(text)
+    repositories = await asyncio.to_thread(read_repositories, text)
     problems, result = list(repositories.problems), Imported()
     for one in repositories.found:
         result.warnings += [f"{one.path}: {note}" for note in one.notes]
@@ -58,7 +59,9 @@ async def import_repositories(
             ids = await _make_stores(work, services, prepared, result)
             for one in repositories.found:
                 with _collected(one.path, problems):
-                    await _make_tier(work, services, one, ids[one.store], names, result)
+                    made = await _make_tier(work, services, one, ids[one.store], names)
+                    store = prepared[one.store].draft.name
+                    result.tiers.append({**made, "store": store})
             work.audit("import", "tiers", None, after={"tiers": result.tiers})
             _check(problems)
     _check(problems)
@@ -109,8 +112,7 @@ async def _make_tier(
     one: Repository,
     store_id: int,
     names: set[str],
-    result: Imported,
-) -> None:
+) -> dict[str, Any]:
     draft = TierDraft(
         name=_free(PurePosixPath(one.path).name, names),
         path=absolute_path(one.path),
@@ -120,17 +122,15 @@ async def _make_tier(
         options=one.options,
     )
     row = await keeping.create_tier(work, services, draft)
-    made = {
+    return {
         "name": row.name,
         "path": to_text(row.root),
-        "store_id": store_id,
         "prefix": row.prefix,
         "freezable": one.options.freezable,
         "age_days": one.options.age_days,
         "filters": list(one.options.filters),
         "auto_freeze_cron": one.options.auto_freeze_cron,
     }
-    result.tiers.append(made)
 
 
 def _free(wanted: str, taken: set[str]) -> str:

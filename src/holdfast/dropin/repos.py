@@ -4,6 +4,7 @@ No value of it is repeated in a complaint but paths, globs and numbers: it has p
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -102,7 +103,7 @@ class _Loader(yaml.SafeLoader):
     ) -> dict[Hashable, Any]:
         """A mapping. Raises ``Invalid``."""
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, times in Counter(names).items() if times > 1)
         if twice:
             raise Invalid(f"line {node.start_mark.line + 1}: {twice[0]} stands there twice")
         return super().construct_mapping(node, deep=deep)
