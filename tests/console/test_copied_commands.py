@@ -26,7 +26,8 @@ GATHER = """() => {
   Object.defineProperty(navigator, "clipboard",
     { value: { writeText: async (text) => { copied.push(text); } }, configurable: true });
   for (const field of document.querySelectorAll("main form [required]"))
-    if (field.value === "") field.value = field.type === "number" ? "1" : "given";
+    if (field.value === "")
+      field.value = field.type === "number" ? "1" : field.placeholder || "given";
   for (const button of document.querySelectorAll("main [data-copy-form]")) button.click();
   return copied;
 }"""
