@@ -152,6 +152,8 @@ async def test_from_a_listed_network_nobody_need_log_in(database: Database, tmp_
             assert await status(client, headers={"Authorization": "Bearer x"}) == 401
             for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP"):
                 assert await status(client, headers={name: "10.1.2.3"}) == 401
+            assert await status(client, headers={"User-Agent": "Mozilla/5.0 (X11)"}) == 401
+            assert await status(client, headers={"Origin": "http://holdfast"}) == 401
     for address in ("10.2.0.1", "127.0.0.1", "unix"):
         async with calling(services, address) as client:
             assert await status(client) == 401

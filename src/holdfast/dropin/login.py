@@ -16,7 +16,9 @@ from holdfast.kernel.web.doors import connection_address
 from holdfast.kernel.web.security import check_origin, token_of, visit_of
 from holdfast.kernel.work import Actor, Role
 
-_OF_PROXIES = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_OF_OTHERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via", "origin", "sec-fetch-site")
+"""What a proxy or a browser sends: either asks for somebody else."""
+_OF_BROWSERS = "Mozilla/"
 
 
 async def actor_of(request: Request, services: Services, tool: str) -> Actor:
@@ -64,11 +66,14 @@ def _basic(request: Request) -> tuple[str, str] | None:
 
 
 def _guest(request: Request, services: Services, tool: str) -> Actor:
-    """Nobody in particular, by the address of the connection: a proxy speaks for others."""
+    """Nobody in particular, by the address of the connection.
+
+    Not a proxy, which speaks for people elsewhere, nor a browser, which any page may make ask.
+    """
     address = connection_address(request.scope)
-    if any(name in request.headers for name in _OF_PROXIES) or not _is_in(
-        address, services.settings.dropin_allow
-    ):
+    by_others = any(name in request.headers for name in _OF_OTHERS)
+    by_browser = request.headers.get("user-agent", "").startswith(_OF_BROWSERS)
+    if by_others or by_browser or not _is_in(address, services.settings.dropin_allow):
         raise Unauthenticated("Log in with the name and password of a user of Holdfast.")
     return Actor(f"{tool}/{address}", Role.OPERATOR)
 
