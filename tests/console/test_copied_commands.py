@@ -19,7 +19,8 @@ from holdfast.cli import app
 from holdfast.demo.fleet import Fleet
 from tests.console.browser import Console
 
-FORMS = {name: path for name, path in PAGES.items() if re.search(r"new|edit|keys|setup", path)}
+A_FORM = re.compile(r"new|edit|keys|setup|/pull|/freeze")
+FORMS = {name: path for name, path in PAGES.items() if A_FORM.search(path)}
 FORMS |= {"promote": PAGES["bucket-promote"], "role": PAGES["user"]}
 GATHER = """() => {
   const copied = [];

@@ -142,13 +142,13 @@ async def names_of_tiers(session: AsyncSession) -> dict[int, str]:
 
 
 async def taken(
-    session: AsyncSession, tier_ids: Sequence[int]
+    session: AsyncSession, tier_ids: Sequence[int], states: Sequence[FileState] = tuple(FileState)
 ) -> dict[int, dict[FileState, tuple[int, int]]]:
-    """Of these tiers' journals: files and bytes by state."""
+    """Of these tiers' journals: files and bytes by state. All that ever left is a long way."""
     size = func.coalesce(func.sum(TierFileRow.size_bytes), 0)
     query = (
         select(TierFileRow.tier_id, TierFileRow.state, func.count(), size)
-        .where(TierFileRow.tier_id.in_(tier_ids))
+        .where(TierFileRow.tier_id.in_(tier_ids), TierFileRow.state.in_(states))
         .group_by(TierFileRow.tier_id, TierFileRow.state)
     )
     found: dict[int, dict[FileState, tuple[int, int]]] = {}

@@ -47,7 +47,7 @@ async def _find(_: Services, session: AsyncSession, words: str) -> Sequence[Hit]
 
 async def _needs(services: Services, session: AsyncSession) -> Sequence[Need]:
     rows, _total = await queries.tier_page(session, limit=MOST_LOOKED_AT, offset=0)
-    found = await standings(services, session, rows) if rows else []
+    found = await standings(services, session, rows, states=()) if rows else []
     return [need for one in found for need in _needs_of(one)]
 
 
@@ -105,9 +105,8 @@ async def _figures(_: Services, session: AsyncSession) -> Sequence[Figure]:
     names = await page_queries.names_of_tiers(session)
     if not names:
         return []
-    journals = await page_queries.taken(session, list(names))
-    states = queries.WAITING_FILES
-    waiting = sum(found.get(one, (0, 0))[1] for found in journals.values() for one in states)
+    journals = await page_queries.taken(session, list(names), queries.WAITING_FILES)
+    waiting = sum(size for found in journals.values() for _, size in found.values())
     runs = await page_queries.latest_runs(session)
     freezing = sum(
         run.is_under_way and run.action is Action.FREEZE for found in runs.values() for run in found

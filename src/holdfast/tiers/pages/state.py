@@ -90,12 +90,16 @@ class Standing:
 
 
 async def standings(
-    services: Services, session: AsyncSession, rows: Sequence[TierRow]
+    services: Services,
+    session: AsyncSession,
+    rows: Sequence[TierRow],
+    *,
+    states: Sequence[FileState] = tuple(FileState),
 ) -> list[Standing]:
-    """How these tiers stand."""
+    """How these tiers stand; ``states``: those of the journal that somebody looks at."""
     numbers = [row.id for row in rows]
     runs = await page_queries.latest_runs(session, numbers)
-    journals = await page_queries.taken(session, numbers)
+    journals = await page_queries.taken(session, numbers, states) if states else {}
     rooms = await rooms_of(services).of(row.root for row in rows)
     return [
         Standing(

@@ -217,8 +217,8 @@ function copyForm(button) {
   const words = plain.filter((field) => !field.name.includes(".")).flatMap((field) => {
     const option = field.dataset.option ?? field.name.replaceAll("_", "-");
     if (field.dataset.into) return isSecret(field) ? ["--secret", field.name] : ["--set", quote(`${field.name}=${field.value}`)];
+    if ("lines" in field.dataset) return typed(field).flatMap((line) => option === "-" ? [quote(line)] : [`--${option}`, quote(line)]);
     if (option === "-") return [quote(field.value)];
-    if ("lines" in field.dataset) return typed(field).flatMap((line) => [`--${option}`, quote(line)]);
     return field.type === "checkbox" ? [field.checked ? `--${option}` : `--no-${option}`] : [`--${option}`, quote(field.value)];
   });
   for (const [name, list] of lists) words.push(`--${name.replaceAll("_", "-")}`, quote(JSON.stringify(list)));
