@@ -7,7 +7,7 @@ WORKERS ?= 3
 BOOTSTRAP := deploy/bootstrap.sh
 MODEL_TESTS := $(sort $(wildcard tests/*/test_model.py tests/*/*/test_model.py))
 BROWSER := chromium-headless-shell libatomic1
-TESTED_WITH := nginx rsync postgresql $(BROWSER)
+TESTED_WITH := nginx rsync openssh-client postgresql $(BROWSER)
 export NO_MKDOCS_2_WARNING := 1
 # With it set each of the thousand processes of a test run compiles every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -27,7 +27,7 @@ demo: ## A small local fleet, and one live migration watched by a client. DEMO_S
 
 .PHONY: run
 run: ## Run the server here, with its data in ./var.
-	@$(BOOTSTRAP) nginx rsync
+	@$(BOOTSTRAP) nginx rsync openssh-client
 	@mkdir -p var
 	@HOLDFAST_DATA_DIR="$${HOLDFAST_DATA_DIR:-$(CURDIR)/var}" exec $(BIN)/holdfast serve
 

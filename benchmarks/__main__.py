@@ -8,15 +8,18 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from benchmarks import (
+    ask,
     batch,
     changes,
     consoles,
+    freeze_decision,
     keepalive,
     lists,
     live,
     memory,
     migration,
     migration_under_load,
+    pull,
     throughput,
 )
 from benchmarks.result import Result, out, show
@@ -32,6 +35,9 @@ BENCHMARKS: dict[str, Callable[[Path], Awaitable[list[Result]]]] = {
     "consoles": consoles.run,
     "lists": lists.run,
     "live": live.run,
+    "ask": ask.run,
+    "freeze": freeze_decision.run,
+    "pull": pull.run,
 }
 
 

@@ -30,7 +30,7 @@ async def run(directory: Path) -> list[Result]:
         assert child
         idle = rss_mib(child.pid)
         samples = [idle]
-        async with _sampled(child.pid, samples):
+        async with sampled(child.pid, samples):
             seconds, migration = await move(api, BUCKET, confirm=BUCKET)
         if migration["objects_total"] != OBJECTS:
             raise RuntimeError(f"{migration['objects_total']} objects were seen")
@@ -52,7 +52,9 @@ def _keys(count: int) -> Iterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def _sampled(pid: int, samples: list[float]) -> AsyncIterator[None]:
+async def sampled(pid: int, samples: list[float]) -> AsyncIterator[None]:
+    """Memory of a process and its children, again and again."""
+
     async def sample() -> None:
         while True:
             samples.append(rss_mib(pid))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what is missing, and nothing else: system packages, uv, the virtual environment of the lock file.
 #
-#   deploy/bootstrap.sh [nginx] [rsync] [postgresql] [chromium-headless-shell libatomic1] [wrk]
+#   deploy/bootstrap.sh [nginx] [rsync] [openssh-client] [postgresql] [chromium-headless-shell libatomic1] [wrk]
 #
 # Quick when nothing is missing; safe to run again. Works as root, or through sudo.
 # Never starts a daemon: a package that brings one is installed with its start refused and its unit disabled.
@@ -22,6 +22,7 @@ is_installed() {
     case "$1" in
         postgresql) command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
         libatomic1) compgen -G '/usr/lib/*/libatomic.so.1' >/dev/null ;;
+        openssh-client) command -v ssh-keyscan >/dev/null ;;
         python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac

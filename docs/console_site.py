@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from docs.console_tiers import tiers_of
 from holdfast.demo.fleet import BUCKET, NEW, OLD, VHOST, Fleet, wait_until
 from holdfast.kernel.errors import TimedOut, Unavailable
 from holdfast.kernel.ports import free_port
@@ -41,6 +42,7 @@ async def furnish(fleet: Fleet) -> dict[str, str]:
         await _until_copying(api, moving["id"])
         await _call(api, "POST", f"/api/vhosts/{vhosts[VHOST]}/buckets/sync")
         await _people(api)
+        kept = await tiers_of(api, fleet.directory)
         moving = await _call(api, "GET", f"/api/migrations/{moving['id']}")
         members = await _call(api, "GET", f"/api/pools/{pools[OLD]}/members")
         routes = await _call(api, "GET", f"/api/vhosts/{vhosts[VHOST]}/routes")
@@ -64,6 +66,7 @@ async def furnish(fleet: Fleet) -> dict[str, str]:
             "generation": str(generations[1]["number"]),
             "file": f"pools/{OLD}.conf",
             "change": str(changes[0]["id"]),
+            **kept,
         }
 
 

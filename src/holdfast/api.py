@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.assembly import assemble, routers, running
-from holdfast.kernel.config import LoadedSettings
+from holdfast.dropin.baricadr import PREFIX
+from holdfast.kernel.config import LoadedSettings, Settings
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.identity import invitations
 from holdfast.kernel.restart import Restarter, begin_again
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.app import build_app
+from holdfast.kernel.web.doors import NoteConnection, RootOfPort
 
 SHUTDOWN_SECONDS = 5
 
@@ -59,17 +62,19 @@ async def _invite_first_admin(services: Services) -> None:
 def serve(loaded: LoadedSettings, *, with_worker: bool = True) -> None:
     """Serve until SIGTERM or SIGINT, or begin again when asked to restart."""
     services = assemble(loaded)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            _without_traceback(create_app(services, with_worker=with_worker), services),
-            host=loaded.settings.host,
-            port=loaded.settings.port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
+    settings = loaded.settings
+    config = uvicorn.Config(
+        _without_traceback(create_app(services, with_worker=with_worker), services),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+    config.load()
+    config.loaded_app = NoteConnection(_with_other_port(config.loaded_app, settings))
+    server = uvicorn.Server(config)
 
     def stop() -> None:
         server.should_exit = True
@@ -79,7 +84,7 @@ def serve(loaded: LoadedSettings, *, with_worker: bool = True) -> None:
         # The server hands a signal on once it has ended in order: that is no failure.
         signal.signal(number, lambda *_: None)
     try:
-        server.run()
+        server.run(_listening(config, settings))
     except SystemExit:  # the server's own way to say that it did not start
         refusal = services.find(Refusal)
         if refusal:
@@ -89,6 +94,28 @@ def serve(loaded: LoadedSettings, *, with_worker: bool = True) -> None:
         begin_again()
     if not server.started:
         raise SystemExit(1)
+
+
+def _other_port(settings: Settings) -> int:
+    return settings.dropin_port if settings.dropin else 0
+
+
+def _with_other_port(app: ASGIApp, settings: Settings) -> ASGIApp:
+    port = _other_port(settings)
+    return RootOfPort(app, port, PREFIX) if port else app
+
+
+def _listening(config: uvicorn.Config, settings: Settings) -> list[socket.socket] | None:
+    """The sockets of both ports; None: the server opens its one port itself."""
+    port = _other_port(settings)
+    if not port:
+        return None
+    # Without a configuration of its own for the log, which is the process's.
+    other = uvicorn.Config(config.app, host=settings.host, port=port, log_config=None)
+    sockets = [config.bind_socket(), other.bind_socket()]
+    for each in sockets:
+        each.set_inheritable(False)  # a restart opens them anew
+    return sockets
 
 
 def _without_traceback(app: ASGIApp, services: Services) -> ASGIApp:

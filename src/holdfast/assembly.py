@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import holdfast.dropin.api
+import holdfast.dropin.context
 import holdfast.gateway.api
 import holdfast.gateway.context
 import holdfast.gateway.pages
@@ -15,11 +17,18 @@ import holdfast.kernel.identity.pages
 import holdfast.kernel.identity.session_api
 import holdfast.kernel.jobs.api
 import holdfast.kernel.jobs.pages
+import holdfast.kernel.stores.api
+import holdfast.kernel.stores.doctor
+import holdfast.kernel.stores.pages
 import holdfast.kernel.web.system_api
 import holdfast.migrations.api
 import holdfast.migrations.pages
 import holdfast.migrations.service
 import holdfast.schema
+import holdfast.tiers.api
+import holdfast.tiers.context
+import holdfast.tiers.pages
+import holdfast.tiers.timers
 from holdfast.kernel.backup import backup_if_due
 from holdfast.kernel.clock import now
 from holdfast.kernel.config import LoadedSettings
@@ -27,7 +36,9 @@ from holdfast.kernel.events import forget_old_events
 from holdfast.kernel.identity.logins import forget_old_logins
 from holdfast.kernel.jobs.engine import JobEngine
 from holdfast.kernel.logging import configure, get_logger
+from holdfast.kernel.notify import outbox
 from holdfast.kernel.services import Services, build_services
+from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.timers import Timer, run_timers
 from holdfast.kernel.web.router import Router
 
@@ -44,10 +55,15 @@ def routers() -> list[Router]:
         *holdfast.kernel.identity.pages.routers,
         holdfast.kernel.jobs.api.router,
         holdfast.kernel.jobs.pages.router,
+        holdfast.kernel.stores.api.router,
+        holdfast.kernel.stores.pages.router,
         *holdfast.gateway.api.routers,
         *holdfast.gateway.pages.routers,
         *holdfast.migrations.api.routers,
+        *holdfast.tiers.api.routers,
+        holdfast.dropin.api.router,
         *holdfast.migrations.pages.routers,
+        *holdfast.tiers.pages.routers,
     ]
 
 
@@ -57,12 +73,18 @@ def assemble(loaded: LoadedSettings) -> Services:
     as_json = {"auto": None, "json": True, "console": False}[settings.log_format]
     configure(settings.log_level, as_json=as_json)
     services = build_services(loaded)
+    build_hub(services)
+    holdfast.kernel.stores.doctor.contribute(services)
     holdfast.gateway.context.build_gateway(services)
     holdfast.gateway.service.health.contribute(services)
     holdfast.gateway.pages.contribute(services)
     holdfast.migrations.service.build_migrations(services)
+    holdfast.tiers.context.contribute(services)
+    holdfast.dropin.context.contribute(services)
     holdfast.kernel.jobs.pages.contribute(services)
     holdfast.migrations.pages.contribute(services)
+    holdfast.kernel.stores.pages.contribute(services)
+    holdfast.tiers.pages.contribute(services)
     holdfast.kernel.identity.pages.contribute(services)
     return services
 
@@ -79,6 +101,7 @@ async def running(services: Services, *, with_worker: bool) -> AsyncIterator[Non
         else:
             yield
     finally:
+        await services.get(RcloneHub).stop()
         await services.database.close()
 
 
@@ -101,7 +124,7 @@ async def _worker(services: Services) -> AsyncIterator[None]:
 
 def _timers(services: Services) -> list[Timer]:
     settings = services.settings
-    gateway = holdfast.gateway.timers
+    gateway, tiers = holdfast.gateway.timers, holdfast.tiers.timers
     return [
         Timer(
             "bucket discovery",
@@ -120,5 +143,13 @@ def _timers(services: Services) -> list[Timer]:
             HOUR_SECONDS,
             lambda: forget_old_events(services.database, now(), settings.job_retention_days),
         ),
+        Timer(
+            "quarantines",
+            tiers.CHECK_SECONDS,
+            lambda: tiers.empty_quarantines(services),
+        ),
+        Timer("room on disks", tiers.CHECK_SECONDS, lambda: tiers.keep_room(services)),
+        Timer("notifications", outbox.CHECK_SECONDS, lambda: outbox.send_due(services)),
+        Timer("old runs", HOUR_SECONDS, lambda: tiers.forget_old_runs(services)),
         Timer("old logins", HOUR_SECONDS, lambda: forget_old_logins(services.database)),
     ]

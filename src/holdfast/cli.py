@@ -11,11 +11,14 @@ import holdfast.commands.context
 import holdfast.commands.identity
 import holdfast.commands.processes
 import holdfast.commands.settings
+import holdfast.commands.stores
 import holdfast.commands.system
+import holdfast.dropin.cli
 import holdfast.gateway.cli.files
 import holdfast.gateway.cli.importing
 import holdfast.gateway.cli.nouns
 import holdfast.migrations.cli
+import holdfast.tiers.cli
 from holdfast import __version__
 from holdfast.commands.output import complain, say
 from holdfast.commands.verbs import command
@@ -50,13 +53,15 @@ def _build() -> None:
     settings = holdfast.commands.settings.noun()
     holdfast.gateway.cli.files.add_to(app, settings)
     app.add_typer(settings)
-    holdfast.gateway.cli.importing.add_to(app)
+    holdfast.dropin.cli.add_to(holdfast.gateway.cli.importing.add_to(app))
     app.add_typer(holdfast.commands.context.noun())
     for add in (holdfast.commands.processes, holdfast.commands.identity, holdfast.commands.backups):
         add.add_to(app)
     for slice_nouns in (
         holdfast.gateway.cli.nouns.nouns(),
         holdfast.migrations.cli.nouns(),
+        holdfast.tiers.cli.nouns(),
+        holdfast.commands.stores.nouns(),
         holdfast.commands.system.nouns(),
     ):
         for noun in slice_nouns:

@@ -8,10 +8,11 @@ import pytest
 from fastapi import FastAPI
 
 from holdfast import assembly
-from holdfast.commands import system
+from holdfast.commands import stores, system
 from holdfast.commands.verbs import Field, Verb
 from holdfast.gateway.cli import files, nouns
 from holdfast.migrations import cli as migrations
+from holdfast.tiers import cli as tiers
 
 VERBS: dict[str, tuple[Verb, ...]] = {
     "pool": nouns.POOLS,
@@ -27,6 +28,8 @@ VERBS: dict[str, tuple[Verb, ...]] = {
     "job": system.JOBS,
     "schedule": system.SCHEDULES,
     "audit": system.AUDIT,
+    "store": stores.STORES,
+    "tier": tiers.TIERS,
 }
 CALLS = [
     pytest.param(verb, id=f"{noun} {verb.name}".strip())
@@ -78,9 +81,8 @@ def test_a_command_is_a_call_of_the_api_with_its_fields(schema: dict[str, Any], 
     query = {p["name"] for p in call.get("parameters", []) if p["in"] == "query"}
     content = call.get("requestBody", {}).get("content", {})
     body = set(body_fields(schema, [media["schema"] for media in content.values()]))
-    unknown = [
-        field.name for field in verb.fields if field.name not in (query if field.query else body)
-    ]
+    sent = [(field.into or field.name, query if field.query else body) for field in verb.fields]
+    unknown = [name for name, taken in sent if name not in taken]
     assert not unknown, f"{verb.method} {verb.path} does not take {unknown}"
     assert {name for name, _ in verb.fixed} <= body
 

@@ -19,14 +19,16 @@ from holdfast.cli import app
 from holdfast.demo.fleet import Fleet
 from tests.console.browser import Console
 
-FORMS = {name: path for name, path in PAGES.items() if re.search(r"new|edit|keys|setup", path)}
+A_FORM = re.compile(r"new|edit|keys|setup|/pull|/freeze")
+FORMS = {name: path for name, path in PAGES.items() if A_FORM.search(path)}
 FORMS |= {"promote": PAGES["bucket-promote"], "role": PAGES["user"]}
 GATHER = """() => {
   const copied = [];
   Object.defineProperty(navigator, "clipboard",
     { value: { writeText: async (text) => { copied.push(text); } }, configurable: true });
   for (const field of document.querySelectorAll("main form [required]"))
-    if (field.value === "") field.value = field.type === "number" ? "1" : "given";
+    if (field.value === "")
+      field.value = field.type === "number" ? "1" : field.placeholder || "given";
   for (const button of document.querySelectorAll("main [data-copy-form]")) button.click();
   return copied;
 }"""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -22,6 +23,7 @@ from holdfast.kernel.process import Child, start
 READY_SECONDS = 30.0
 RCLONE = Path(sys.executable).parent / "rclone"
 USER = "tester"
+HostKey = Ed25519PrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(slots=True)
@@ -48,15 +50,25 @@ class SftpServer:
 
 
 @asynccontextmanager
-async def sftp_server(directory: Path) -> AsyncIterator[SftpServer]:
-    """``rclone serve sftp`` of a folder below ``directory``."""
+async def sftp_server(
+    directory: Path, *, port: int | None = None, with_rsa: bool = False, looks_again: str = "0s"
+) -> AsyncIterator[SftpServer]:
+    """``rclone serve sftp`` of a folder below ``directory``, with host keys made for it.
+
+    ``looks_again``: how long a folder's listing is believed; with 0 s each file costs one.
+    """
     files = directory / "data" / "files"
     files.mkdir(parents=True)
-    port, password = free_port(), secrets.token_hex(12)
-    key, known_hosts = directory / "host_key", directory / "known_hosts"
-    known_hosts.write_text(f"[127.0.0.1]:{port} {_host_key(key)}\n")
+    port, password = port or free_port(), secrets.token_hex(12)
+    known_hosts = directory / "known_hosts"
+    made: dict[Path, HostKey] = {directory / "host_key": Ed25519PrivateKey.generate()}
+    if with_rsa:
+        made[directory / "rsa_key"] = rsa.generate_private_key(65537, 2048)
+    shown = [_host_key(path, key) for path, key in made.items()]
+    known_hosts.write_text("".join(f"[127.0.0.1]:{port} {each}\n" for each in shown))
     words = [str(RCLONE), "serve", "sftp", str(files.parent), "--addr", f"127.0.0.1:{port}"]
-    words += ["--key", str(key), "--config=", "--vfs-cache-mode=writes", "--dir-cache-time=0s"]
+    words += [f"--key={path}" for path in made]
+    words += ["--config=", "--vfs-cache-mode=writes", f"--dir-cache-time={looks_again}"]
     words += [f"--cache-dir={directory / 'cache'}", "--vfs-write-back=0s"]
     keys = {"RCLONE_USER": USER, "RCLONE_PASS": password, "HOME": str(directory)}
     async with await start(words, env=keys, cwd=directory) as child:
@@ -64,8 +76,7 @@ async def sftp_server(directory: Path) -> AsyncIterator[SftpServer]:
         yield SftpServer(port, password, known_hosts, files, child)
 
 
-def _host_key(path: Path) -> str:
-    key = Ed25519PrivateKey.generate()
+def _host_key(path: Path, key: HostKey) -> str:
     path.touch(mode=0o600)
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()

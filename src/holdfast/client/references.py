@@ -25,6 +25,8 @@ COLLECTIONS = {
         Collection("pool", "/api/pools", "name"),
         Collection("member", "/api/pools/{pool}/members", "address"),
         Collection("vhost", "/api/vhosts", "server_name"),
+        Collection("store", "/api/stores", "name"),
+        Collection("tier", "/api/tiers", "name"),
         Collection("route", "/api/vhosts/{vhost}/routes", "path_prefix"),
     )
 }

@@ -48,9 +48,16 @@ def follow_migration(
     return migration
 
 
+def follow_run(client: "HoldfastClient", answer: dict[str, Any], timeout: float | None) -> Any:  # noqa: ANN401 - any JSON
+    """The run of a tier at its end. Raises ``DidNotSucceed`` and ``TimedOut``."""
+    job = follow_job(client, answer, timeout)
+    return client.get(f"/api/tiers/runs/{job['id']}")
+
+
 FOLLOWERS: dict[str, Callable[["HoldfastClient", dict[str, Any], float | None], Any]] = {
     "job": follow_job,
     "migration": follow_migration,
+    "run": follow_run,
 }
 
 

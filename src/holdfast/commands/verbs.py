@@ -23,7 +23,7 @@ from holdfast.kernel.errors import Invalid, ServerUnreachable
 if TYPE_CHECKING:
     from holdfast.client.http import HoldfastClient
 
-Kind = Literal["text", "number", "decimal", "flag", "texts", "json", "secret"]
+Kind = Literal["text", "number", "decimal", "flag", "texts", "json", "secret", "pairs", "secrets"]
 TYPES: dict[Kind, Any] = {
     "text": str | None,
     "number": int | None,
@@ -31,6 +31,8 @@ TYPES: dict[Kind, Any] = {
     "flag": bool | None,
     "texts": list[str] | None,
     "json": str | None,
+    "pairs": list[str] | None,
+    "secrets": list[str] | None,
 }
 CHANGES_PRESENT = 3
 NO = False
@@ -55,6 +57,10 @@ class Field:
     """The noun that its value names; the call gets the id."""
     beside: str = ""
     """Of a secret: the field without which it is not asked for; empty: it always is."""
+    read: Callable[[str], str] | None = None
+    """What a text on the command line is in the call: a path, from where the command runs."""
+    into: str = ""
+    """The field of the body whose names and values these are added to: of pairs and secrets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +93,8 @@ class Verb:
     """What a table of nothing says instead, as a result."""
     text: str = ""
     """The field of the answer that is printed as it is."""
+    draw: Callable[[Any], str] | None = None
+    """Words and lines for people in place of a table; empty: the table."""
     judged: bool = False
     """Whether an answer with ``ok: false`` ends the command with 1."""
     offline: bool = False
@@ -180,7 +188,9 @@ def _call(client: "HoldfastClient", verb: Verb, path: str, given: dict[str, Any]
         if field.beside and given.get(field.beside) is None:
             continue
         value = _value(client, field, given.get(parameter_name(field)))
-        if value is not None:
+        if value is not None and field.into:
+            body[field.into] = {**body.get(field.into, {}), **value}
+        elif value is not None:
             (query if field.query else body)[field.name] = value
     if verb.method == "GET" and verb.paged and verb.columns and not verb.rows:
         limited = "limit" in query
@@ -194,10 +204,16 @@ def _value(client: "HoldfastClient", field: Field, given: Any) -> Any:  # noqa: 
         return read_secret(field.name)
     if given is None or given == []:
         return None
+    if field.read is not None:
+        return [field.read(text) for text in given] if field.kind == "texts" else field.read(given)
     if field.ref:
         return find(client, field.ref, given, {})["id"]
     if field.kind == "json":
         return _json(field, given)
+    if field.kind == "pairs":
+        return dict(_pair(field, each) for each in given)
+    if field.kind == "secrets":
+        return {name: read_secret(name) for name in given}
     return _text(given) if field.kind == "text" else given
 
 
@@ -209,6 +225,14 @@ def read_secret(name: str) -> str:
     if not secret:
         raise Invalid(f"{name} is missing", hint=f"give {name} on stdin")
     return secret
+
+
+def _pair(field: Field, given: str) -> tuple[str, str]:
+    """``name=value``; ``name=@path`` takes a file's content."""
+    name, equals, value = given.partition("=")
+    if not name or not equals:
+        raise Invalid(f"--{option_name(field)} is NAME=VALUE", hint="or NAME=@FILE")
+    return name, _text(value)
 
 
 def _text(given: str) -> str:
@@ -242,12 +266,8 @@ def _show(verb: Verb, answer: Any) -> None:  # noqa: ANN401 - any JSON
     rows = answer.get(verb.rows) if verb.rows and isinstance(answer, dict) else answer
     if output.chosen() is not Form.TABLE:
         output.show(answer)
-    elif verb.text and isinstance(answer, dict):
-        output.show(answer.get(verb.text) or "")
     else:
-        output.show(rows or verb.empty or rows, verb.columns)
-        if isinstance(answer, dict) and answer.get("truncated"):
-            output.say("there are more")
+        _show_for_people(verb, answer, rows)
     if verb.done:
         output.say(verb.done)
     if verb.judged and not answer.get("ok", True):
@@ -256,12 +276,28 @@ def _show(verb: Verb, answer: Any) -> None:  # noqa: ANN401 - any JSON
         raise typer.Exit(CHANGES_PRESENT)
 
 
+def _show_for_people(verb: Verb, answer: Any, rows: Any) -> None:  # noqa: ANN401 - any JSON
+    drawn = verb.draw(answer) if verb.draw is not None else ""
+    if drawn:
+        output.show(drawn)
+    elif verb.text and isinstance(answer, dict):
+        output.show(answer.get(verb.text) or "")
+    else:
+        output.show(rows or verb.empty or rows, verb.columns)
+        if isinstance(answer, dict) and answer.get("truncated"):
+            output.say("there are more")
+
+
 def _arguments(verb: Verb) -> list[inspect.Parameter]:
     return [
         _parameter(name, str, typer.Argument(help=_argument_help(name)))
         for name in _PLACE.findall(verb.path)
     ] + [
-        _parameter(parameter_name(field), str, typer.Argument(help=field.help))
+        _parameter(
+            parameter_name(field),
+            list[str] if field.kind == "texts" else str,
+            typer.Argument(help=field.help),
+        )
         for field in verb.fields
         if field.argument
     ]

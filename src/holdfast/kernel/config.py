@@ -1,10 +1,12 @@
 """Settings: one frozen object, read once at start. Flag > environment > config.toml > default."""
 
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +17,14 @@ from holdfast.kernel.errors import Invalid
 from holdfast.kernel.secrets import mask
 
 PREFIX = "HOLDFAST_"
-SECRET_SETTINGS = ("api_key", "secret", "s3_access_key", "s3_secret_key", "database_url")
+SECRET_SETTINGS = (
+    "api_key",
+    "secret",
+    "s3_access_key",
+    "s3_secret_key",
+    "database_url",
+    "mail_password",
+)
 
 
 def _default_data_dir() -> Path:
@@ -53,6 +62,30 @@ class Settings(BaseSettings):
     )
     secret: SecretStr = Field(
         SecretStr(""), description="Seals stored credentials; empty: made in the data directory."
+    )
+    public_url: str = Field(
+        "", description="Address of the console for links in messages; empty: of host and port."
+    )
+    mail_server: str = Field("", description="Host of the mail server (SMTP); empty: no mail.")
+    mail_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of the mail server; 0: 587 with starttls, 465 with tls, 25 with none.",
+    )
+    mail_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How the connection to the mail server is sealed."
+    )
+    mail_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) to trust of the mail server; default: the system's."
+    )
+    mail_user: str = Field("", description="Login at the mail server; empty: none.")
+    mail_password: SecretStr = Field(SecretStr(""), description="Password of that login.")
+    mail_sender: str = Field(
+        "holdfast@localhost", description="From whom mail comes, like holdfast@example.org."
+    )
+    mail_admin: str = Field(
+        "", description="Who is told by mail of failed jobs that nobody asked for; empty: nobody."
     )
     nginx_dir: Path | None = Field(
         None, description="Generations and the live link; default: nginx in the data directory."
@@ -139,11 +172,37 @@ class Settings(BaseSettings):
         300, ge=0, description="Pause between database backups, in seconds; 0: never."
     )
     backup_rotate: int = Field(3, ge=1, le=1000, description="Database backups kept.")
+    dropin: Annotated[tuple[Literal["baricadr"], ...], NoDecode] = Field(
+        (), description="Older tools whose clients are answered, with commas between; empty: none."
+    )
+    dropin_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Networks like 10.1.0.0/16, with commas between, from which those clients need "
+        "no login.",
+    )
+    dropin_port: int = Field(
+        0, ge=0, le=65535, description="Another port, for those clients alone; 0: none."
+    )
 
     @field_validator("nginx_command", mode="before")
     @classmethod
     def _split_words(cls, value: object) -> object:
         return tuple(shlex.split(value)) if isinstance(value, str) else value
+
+    @field_validator("dropin", "dropin_allow", mode="before")
+    @classmethod
+    def _split_list(cls, value: object) -> object:
+        return tuple(re.findall(r"[^\s,]+", value)) if isinstance(value, str) else value
+
+    @field_validator("dropin_allow")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ip_network(network)) for network in value)
+
+    @property
+    def public_address(self) -> str:
+        """Where people reach the console, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     @property
     def nginx_root(self) -> Path:

@@ -53,6 +53,10 @@ class Contributors:
     """Figures that are read from the database when they are asked for."""
     checks: list[Callable[[Services], Awaitable[Sequence[Finding]]]] = field(default_factory=list)
     """Further checks of ``doctor``."""
+    store_users: list[Callable[[AsyncSession, int], Awaitable[Sequence[str]]]] = field(
+        default_factory=list
+    )
+    """What stands on the store of this id, in words such as ``tier photos``."""
 
 
 def contributors(services: Services) -> Contributors:

@@ -34,7 +34,7 @@ class Web:
         return answer.text
 
     async def post(
-        self, path: str, *, who: str = "admin", status: int = 303, **fields: Any
+        self, path: str, /, *, who: str = "admin", status: int = 303, **fields: Any
     ) -> httpx.Response:
         """Send a form, insist on the status."""
         form = fields or {"": ""}

@@ -25,12 +25,13 @@ Db = Annotated[Path | None, typer.Option("--db", help="Its DB_PATH; migrations/ 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be imported.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Put the noun beside the others."""
+def add_to(app: typer.Typer) -> typer.Typer:
+    """Put the noun beside the others; gives it, for the imports of others."""
     noun = typer.Typer(name="import", help="Take over another tool's setup.", no_args_is_help=True)
     noun.callback()(_options)
     noun.command("nanio-orchestrator")(nanio_orchestrator)
     app.add_typer(noun)
+    return noun
 
 
 def _options() -> None:

@@ -1,7 +1,9 @@
 """Log in by password or key, change a password: guessing is counted, slowed and then refused."""
 
 import asyncio
+import hmac
 import math
+import secrets
 from datetime import timedelta
 
 from holdfast.kernel.clock import now
@@ -28,12 +30,63 @@ NOBODY = Actor("nobody", Role.VIEWER)
 """Who failed to log in."""
 _KEYS = "\0key"
 """Where failures with a key are counted: no user has this name."""
+_REMEMBERED = 256
+"""Right passwords that a process remembers."""
 _KEPT = timedelta(days=30)
 """How long logins and links that are over are kept."""
 
 
+class RightPasswords:
+    """Passwords that were right: programs send theirs with each call, and a check takes a while.
+
+    Kept are codes that nobody can try guesses against, and each only for the password it was.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._codes: dict[bytes, None] = {}
+
+    def has(self, user: UserRow, password: str) -> bool:
+        """Whether this is still the user's password, and was given before."""
+        return bool(user.password_hash) and self._code(user, password) in self._codes
+
+    def add(self, user: UserRow, password: str) -> None:
+        """Remember a password that was right just now."""
+        self._codes[self._code(user, password)] = None
+        if len(self._codes) > _REMEMBERED:
+            del self._codes[next(iter(self._codes))]
+
+    def _code(self, user: UserRow, password: str) -> bytes:
+        said = f"{user.id}:{user.password_hash}:{password}".encode(errors="surrogatepass")
+        return hmac.digest(self._key, said, "sha256")
+
+
 async def log_in(services: Services, *, name: str, password: str, visit: Visit) -> NewSession:
     """Log a user in. Raises ``Unauthenticated`` in one form for every reason, and ``TooMany``."""
+    user = await _user_with_password(services, name, password, visit)
+    async with services.database.write(sessions.actor_for(user, None)) as work:
+        await tables.forget_failures(work.session, guesser(visit.address), sha256(name))
+        return await sessions.begin(work, LoginMethod.PASSWORD, visit, services.settings, user=user)
+
+
+async def caller_by_password(
+    services: Services, *, name: str, password: str, visit: Visit
+) -> Caller:
+    """Who this is, for one request and without a session. Raises as `log_in` does."""
+    known = services.find(RightPasswords) or services.add(RightPasswords())
+    async with services.database.read() as session:
+        user = await tables.user_named(session, name) if service.may_be_a_name(name) else None
+    if user is None or user.disabled_at or not known.has(user, password):
+        user = await _user_with_password(services, name, password, visit)
+        async with services.database.write(SYSTEM) as work:
+            await tables.forget_failures(work.session, guesser(visit.address), sha256(name))
+        known.add(user, password)
+    return Caller(actor=sessions.actor_for(user, None), user_id=user.id)
+
+
+async def _user_with_password(
+    services: Services, name: str, password: str, visit: Visit
+) -> UserRow:
     await _count(services.database, name, visit)
     async with services.database.read() as session:
         user = await tables.user_named(session, name) if service.may_be_a_name(name) else None
@@ -41,9 +94,7 @@ async def log_in(services: Services, *, name: str, password: str, visit: Visit) 
     if user is None or user.disabled_at or not fits:
         await _tell_failure(services.database, user, visit)
         raise Unauthenticated("The name or the password is wrong.", hint="try again")
-    async with services.database.write(Actor(user.name, Role(user.role))) as work:
-        await tables.forget_failures(work.session, guesser(visit.address), sha256(name))
-        return await sessions.begin(work, LoginMethod.PASSWORD, visit, services.settings, user=user)
+    return user
 
 
 async def log_in_by_key(services: Services, *, key: str, visit: Visit) -> NewSession:

@@ -32,6 +32,7 @@ from holdfast.kernel.stores.rclone_daemon import (
     RcloneFailed,
     find_rclone,
     rclone_environment,
+    rclone_failure,
 )
 from holdfast.kernel.stores.rclone_remote import Remote
 
@@ -96,7 +97,7 @@ class RcloneStore:
                         yield self._entry(path, item)
         except ProcessFailed as error:
             told = self._remote.hide(error.message)
-            raise RcloneFailed(f"the listing of {self.name} is not whole: {told}") from None
+            raise rclone_failure(f"the listing of {self.name} is not whole: {told}") from None
 
     @asynccontextmanager
     async def open(self, path: str, *, offset: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -21,7 +21,7 @@ from yarl import URL
 
 from holdfast.kernel.errors import BadGateway, Invalid, Unavailable
 from holdfast.kernel.process import SEARCH_PATH, Child, find_program, start
-from holdfast.kernel.stores.rclone_remote import Remote, options_of
+from holdfast.kernel.stores.rclone_remote import Remote, RemoteOption, options_of
 
 START_SECONDS = 20.0
 CALL_SECONDS = 120.0
@@ -34,6 +34,9 @@ LONGEST_SOCKET_PATH = 100
 NO_LIMIT = "8760h"
 """rclone's limits count a whole transfer, which may take as long as it takes."""
 _JSON = "application/json"
+_KINDS: dict[str, dict[str, dict[str, RemoteOption]]] = {}
+"""Of each program: the kinds of remotes that it has, and their options."""
+_OTHER_HOST_KEY = ("knownhosts: key", "no common algorithm for host key")
 
 Progress = Callable[[int], None]
 
@@ -42,6 +45,12 @@ class RcloneFailed(BadGateway):
     """rclone could not do what it was asked; the message is rclone's."""
 
     code = "rclone_failed"
+
+
+class HostKeyChanged(RcloneFailed):
+    """An SFTP host shows another key than the one that was trusted; it is not spoken to."""
+
+    code, retryable = "host_key_changed", False
 
 
 class RcloneDied(Unavailable):
@@ -72,7 +81,6 @@ class RcloneDaemon:
         self._session: aiohttp.ClientSession | None = None
         self._starting = asyncio.Lock()
         self._told: set[str] = set()
-        self._providers: dict[str, dict[str, bool]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -113,7 +121,7 @@ class RcloneDaemon:
         try:
             return await self._post(session, command, parameters)
         except RcloneFailed as error:
-            raise RcloneFailed(_hidden(error.message, remotes), hint=error.hint) from None
+            raise type(error)(_hidden(error.message, remotes), hint=error.hint) from None
 
     @asynccontextmanager
     async def get(
@@ -123,7 +131,7 @@ class RcloneDaemon:
         session = await self._ready()
         await self._tell(remote)
         anchor, inner = remote.anchored(path)
-        place = f"/{quote(f'[{anchor}]', safe='')}/{quote(inner)}"
+        place = f"/{quote(f'[{anchor}]', safe='')}/{quote(inner, errors='surrogateescape')}"
         with self._dying():
             async with session.get(_url(place), headers=headers) as answer:
                 yield answer
@@ -159,7 +167,7 @@ class RcloneDaemon:
             # Cancelled right now, rclone may have begun all the same: its answer has the job's id.
             await self._until_finished(await asyncio.shield(starting), group, on_progress)
         except RcloneFailed as error:
-            raise RcloneFailed(_hidden(error.message, remotes)) from None
+            raise type(error)(_hidden(error.message, remotes), hint=error.hint) from None
         except asyncio.CancelledError:
             with suppress(RcloneFailed, Unavailable):
                 await self._quietly("job/stop", {"jobid": (await starting)["jobid"]})
@@ -167,15 +175,23 @@ class RcloneDaemon:
         finally:
             await self._quietly("core/stats-delete", {"group": group})
 
-    async def options(self, kind: str) -> dict[str, bool]:
-        """The options of a kind of remote, and whether each is a password."""
-        if not self._providers:
+    async def kinds(self) -> dict[str, dict[str, RemoteOption]]:
+        """The kinds of remotes that rclone has, and their options; it is asked once."""
+        known = _KINDS.setdefault(find_rclone(), {})
+        if not known:
             answer = await self.call("config/providers", {})
-            for provider in answer["providers"]:
-                self._providers[provider["Name"]] = options_of(provider)
-        if kind not in self._providers:
-            raise Invalid(f"rclone has no kind of remote named {kind!r}")
-        return self._providers[kind]
+            known |= {each["Name"]: options_of(each) for each in answer["providers"]}
+        return known
+
+    async def options(self, kind: str) -> dict[str, RemoteOption]:
+        """The options of a kind of remote; rclone is asked once in a process."""
+        known = await self.kinds()
+        if kind not in known:
+            raise Invalid(
+                f"rclone has no kind of remote named {kind[:64]!r}",
+                hint="for example sftp, s3, local",
+            )
+        return known[kind]
 
     async def _until_finished(
         self, begun: Mapping[str, Any], group: str, on_progress: Progress | None
@@ -191,7 +207,7 @@ class RcloneDaemon:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LAST_POLL_SECONDS)
         if not status["success"]:
-            raise RcloneFailed(_clean(status["error"]))
+            raise rclone_failure(status["error"])
 
     async def _status(self, begun: Mapping[str, Any]) -> dict[str, Any]:
         """A job's state; one that another daemon answers about is lost, and says so."""
@@ -348,7 +364,7 @@ async def _checked(answer: aiohttp.ClientResponse) -> dict[str, Any]:
         raise RcloneFailed(f"rclone answered with status {answer.status}")
     found: dict[str, Any] = json.loads(text)
     if answer.status != 200:  # noqa: PLR2004 - HTTP's OK
-        raise RcloneFailed(_clean(str(found.get("error", f"status {answer.status}"))))
+        raise rclone_failure(str(found.get("error", f"status {answer.status}")))
     return found
 
 
@@ -358,5 +374,12 @@ def _hidden(message: str, remotes: tuple[Remote, ...]) -> str:
     return message
 
 
-def _clean(message: str) -> str:
-    return message[:500] or "rclone gave no reason"
+def rclone_failure(message: str) -> RcloneFailed:
+    """What rclone said, as one of our errors; secrets must be hidden in it already."""
+    if any(sign in message for sign in _OTHER_HOST_KEY):
+        return HostKeyChanged(
+            "the host shows another key than the one that was trusted, and is not spoken to",
+            hint="if whoever runs it confirms the new key: holdfast store host-key STORE, then "
+            "holdfast store trust STORE FINGERPRINT",
+        )
+    return RcloneFailed(message[:500] or "rclone gave no reason")

@@ -3,12 +3,18 @@
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.kernel.errors import Invalid
 
 _RUNS_PROGRAMS = ("ssh", "command")
 """Ends of the names of options whose value rclone would run as a program."""
+
+_OTHER_REMOTES = frozenset({"remote", "upstreams"})
+"""Options of remotes that stand on another; that one's options come in their value."""
+
+_ADDRESS = frozenset({"host", "port", "user", "url", "endpoint"})
 
 _SECRET_NAME = re.compile(r"pass|secret|token|credentials|key(?!_file)")
 SHORTEST_SECRET = 4
@@ -17,9 +23,34 @@ SHORTEST_SECRET = 4
 Obscure = Callable[[str], Awaitable[str]]
 
 
-def options_of(provider: Mapping[str, Any]) -> dict[str, bool]:
-    """Names of a provider's options, and whether each is a password."""
-    return {option["Name"]: bool(option["IsPassword"]) for option in provider["Options"]}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteOption:
+    """An option of a kind of remote, as rclone tells it."""
+
+    name: str
+    is_password: bool
+    """rclone takes it obscured."""
+    is_sensitive: bool
+    """rclone would not show it; some of these are no secrets, such as a host."""
+    is_required: bool = False
+    is_advanced: bool = False
+    help: str = ""
+    """Its first sentence."""
+
+
+def options_of(provider: Mapping[str, Any]) -> dict[str, RemoteOption]:
+    """A provider's options by name."""
+    return {
+        option["Name"]: RemoteOption(
+            name=option["Name"],
+            is_password=bool(option["IsPassword"]),
+            is_sensitive=bool(option.get("Sensitive")),
+            is_required=bool(option.get("Required")),
+            is_advanced=bool(option.get("Advanced")),
+            help=str(option.get("Help") or "").strip().partition("\n")[0],
+        )
+        for option in provider["Options"]
+    }
 
 
 class Remote:
@@ -29,13 +60,22 @@ class Remote:
     option may hold a program to run: ``Invalid``.
     """
 
-    def __init__(self, kind: str, options: Mapping[str, str], root: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        options: Mapping[str, str],
+        root: str,
+        *,
+        secret: frozenset[str] = frozenset(),
+    ) -> None:
+        """``secret``: names of options nobody should see, besides those that say so themselves."""
         self.kind = kind
         self.root = root
         self.name = f"hf-{secrets.token_hex(8)}"
         self.obscured: dict[str, str] = {}
         """The options as rclone takes them; empty before `prepare`."""
         self._options = dict(options)
+        self._secret = secret
         if kind == "sftp" and options.get("known_hosts_file", "none") == "none":
             raise Invalid(
                 "an sftp remote needs the keys of its host",
@@ -44,9 +84,19 @@ class Remote:
         for name in options:
             if name.endswith(_RUNS_PROGRAMS):
                 raise Invalid(f"the option {name!r} would run a program, and is not accepted")
+            if name in _OTHER_REMOTES:
+                raise Invalid(
+                    f"the option {name!r} names another remote, whose options nobody checks",
+                    hint="use the store that it stands on",
+                )
 
     def __repr__(self) -> str:
         return f"Remote({self.kind!r}, root={self.root!r})"
+
+    @property
+    def address(self) -> dict[str, str]:
+        """The options that say where it is and as whom it is entered. Not to be shown as it is."""
+        return {name: value for name, value in self._options.items() if name in _ADDRESS}
 
     @property
     def fs(self) -> str:
@@ -59,13 +109,13 @@ class Remote:
         anchor = f"{self.name}:/" if self.root.startswith("/") else f"{self.name}:"
         return anchor, f"{root}/{path}" if root else path
 
-    async def prepare(self, known: Mapping[str, bool], obscure: Obscure) -> None:
+    async def prepare(self, known: Mapping[str, RemoteOption], obscure: Obscure) -> None:
         """Check the options' names, and obscure the passwords among their values."""
         unknown = sorted(set(self._options) - set(known))
         if unknown:
             raise Invalid(f"rclone's {self.kind} has no option {', '.join(unknown)}")
         self.obscured = {
-            name: await obscure(value) if known[name] and value else value
+            name: await obscure(value) if known[name].is_password and value else value
             for name, value in self._options.items()
         }
 
@@ -78,6 +128,7 @@ class Remote:
         """A text without the values of this remote that nobody should see."""
         for given in (self._options, self.obscured):
             for name, value in given.items():
-                if len(value) >= SHORTEST_SECRET and _SECRET_NAME.search(name):
+                is_secret = name in self._secret or _SECRET_NAME.search(name)
+                if is_secret and len(value) >= SHORTEST_SECRET:
                     text = text.replace(value, "***")
         return text

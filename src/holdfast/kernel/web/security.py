@@ -23,6 +23,7 @@ from holdfast.kernel.identity.uses import TokenUses
 from holdfast.kernel.logging import get_logger
 from holdfast.kernel.web.console.render import error_page, wants_page
 from holdfast.kernel.web.deps import check_role
+from holdfast.kernel.web.doors import OwnDoors
 from holdfast.kernel.work import SYSTEM, Role
 
 if TYPE_CHECKING:
@@ -61,7 +62,10 @@ def error_response(error: AppError) -> JSONResponse:
 
 
 class TokenDoor:
-    """ASGI middleware: every path but the public ones asks who it is, existing or not."""
+    """ASGI middleware: every path but the public ones asks who it is, existing or not.
+
+    What is behind a door of its own asks by itself.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -71,6 +75,10 @@ class TokenDoor:
         path = scope.get("path", "")
         if scope["type"] != "http" or path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX):
             await self._app(scope, receive, send)
+            return
+        doors = scope["app"].state.services.find(OwnDoors)
+        if doors and (behind := doors.behind(path)):
+            await behind(scope, receive, send)
             return
         request, came_at = Request(scope), now()
         try:

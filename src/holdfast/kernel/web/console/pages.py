@@ -39,6 +39,8 @@ async def overview(request: Request, services: ServicesDep, session: ReadDep) ->
     """What needs the operator, then what runs, then figures."""
     parts = console_parts(services)
     needs = [need for ask in parts.needs for need in await ask(services, session)]
+    told = {need.instead_of for need in needs}
+    needs = [need for need in needs if need.href not in told]
     needs.sort(key=lambda need: need.level != "bad")
     figures = [figure for ask in parts.figures for figure in await ask(services, session)]
     return await page(request, "console/overview.html.j2", needs=needs, figures=figures)

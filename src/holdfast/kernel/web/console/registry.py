@@ -49,6 +49,8 @@ class Need:
     topic: str = ""
     role: Role = Role.VIEWER
     """Who may mend it; others are told, without the link."""
+    instead_of: str = ""
+    """The address of another need that it tells better: that one is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

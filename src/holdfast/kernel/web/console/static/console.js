@@ -188,11 +188,12 @@ function curl(target, body) {
 }
 const wasFilled = (field) => field.defaultValue || [...field.options ?? []].some((one) => one.defaultSelected && one.value);
 const givenFields = (form) => [...form.elements].filter((field) =>
-  field.name && field.name !== "do" && (field.type === "checkbox" || field.value !== "" || wasFilled(field)));
+  field.name && field.name !== "do" && !("local" in field.dataset) && (field.type === "checkbox" || field.value !== "" || wasFilled(field)));
+const isSecret = (field) => field.type === "password" || "secret" in field.dataset;
 function typed(field) {
   if (field.type === "checkbox") return field.checked;
-  if (field.type === "password") return `<${field.name}>`;
-  if ("lines" in field.dataset) return field.value.split(/[\s,]+/).filter(Boolean);
+  if (isSecret(field)) return `<${field.name}>`;
+  if ("lines" in field.dataset) return field.value.split(field.dataset.lines ? "\n" : /[\s,]+/).filter(Boolean);
   if ("json" in field.dataset) return JSON.parse(field.value || "null");
   if (field.value === "" && (field.options || field.type === "number")) return null;
   return field.type === "number" ? Number(field.value) : field.value;
@@ -201,7 +202,8 @@ function bodyOf(fields) { // "blocks.0.zone" is a part of the list "blocks"
   const body = {}, lists = {};
   for (const field of fields) {
     const [name, line, part] = field.name.split(".");
-    if (part) ((lists[name] ??= {})[line] ??= {})[part] = typed(field);
+    if (field.dataset.into) (body[field.dataset.into] ??= {})[field.name] = typed(field);
+    else if (part) ((lists[name] ??= {})[line] ??= {})[part] = typed(field);
     else body[name] = typed(field);
   }
   for (const [name, lines] of Object.entries(lists)) body[name] = Object.values(lines);
@@ -218,12 +220,13 @@ function copyForm(button) {
   const form = button.closest("form");
   const fields = givenFields(form);
   if (button.dataset.copyForm === "curl") return copy(curl(form.dataset.api, bodyOf(fields)));
-  const plain = fields.filter((field) => field.type !== "password" && field.dataset.option !== "!");
+  const plain = fields.filter((field) => (!isSecret(field) || field.dataset.into) && field.dataset.option !== "!");
   const lists = Object.entries(bodyOf(plain.filter((field) => field.name.includes("."))));
   const words = plain.filter((field) => !field.name.includes(".")).flatMap((field) => {
     const option = field.dataset.option ?? field.name.replaceAll("_", "-");
+    if (field.dataset.into) return isSecret(field) ? ["--secret", field.name] : ["--set", quote(`${field.name}=${field.value}`)];
+    if ("lines" in field.dataset) return typed(field).flatMap((line) => option === "-" ? [quote(line)] : [`--${option}`, quote(line)]);
     if (option === "-") return [quote(field.value)];
-    if ("lines" in field.dataset) return typed(field).flatMap((line) => [`--${option}`, quote(line)]);
     return field.type === "checkbox" ? [field.checked ? `--${option}` : `--no-${option}`] : [`--${option}`, quote(field.value)];
   });
   for (const [name, list] of lists) words.push(`--${name.replaceAll("_", "-")}`, quote(JSON.stringify(list)));

@@ -1,0 +1,166 @@
+"""What a freeze costs to decide, beside ``find -atime``, and how much memory it takes.
+
+Decided is which cold files the store has with the same size, and why the others stay: scan and
+join. Listing the store is apart, and so is looking at the chosen files again and proving them.
+"""
+
+import asyncio
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import repeat
+from pathlib import Path
+
+from benchmarks.memory import sampled
+from benchmarks.result import Result, compared, counted, tell
+from holdfast.kernel.process import start
+from holdfast.tiers.merge import Count, join, read_matched, rests_of, split_records
+from holdfast.tiers.scan import scan
+
+FILES = 300_000
+MANY = 1_000_000
+EACH = 100
+"""Files of a folder; every second is cold."""
+AGE_DAYS = 100
+DAY_SECONDS = 86_400
+ROUNDS = 7
+REACH_CPU = 1.6
+REACH_MIB = 120.0
+DIGEST = "0123456789abcdef0123456789abcdef"
+
+
+async def run(directory: Path) -> list[Result]:
+    """First the smaller tree, which then grows."""
+    root, work = directory / "tree", directory / "work"
+    work.mkdir()
+    await asyncio.to_thread(_grow, root, 0, FILES)
+    await asyncio.to_thread(_list, work, FILES)
+    tell(f"{FILES} files are there")
+    results = await _compared(root, work)
+    small = await _highest(root, work)
+    await asyncio.to_thread(_grow, root, FILES, MANY)
+    await asyncio.to_thread(_list, work, MANY)
+    tell(f"{MANY} files are there")
+    high = await _highest(root, work)
+    against = f"{small:.0f} MiB for {FILES}"
+    what = f"memory with its programs, a freeze decided over {MANY} files"
+    return [*results, counted(what, high, at_most=REACH_MIB, unit="MiB", against=against)]
+
+
+async def _compared(root: Path, work: Path) -> list[Result]:
+    bare, ours, looked = [], [], []
+    _bare(root)  # from here on the tree is in memory
+    for _ in range(ROUNDS):
+        bare.append(_bare(root))
+        before = _cpu_seconds()
+        chosen = await _decide(root, work)
+        between = _cpu_seconds()
+        await asyncio.to_thread(_look, root, work)
+        ours.append(between - before)
+        looked.append(_cpu_seconds() - before)
+        if chosen.files != FILES // 2:
+            raise RuntimeError(f"{chosen.files} files were chosen")
+    what = f"freeze decided over {FILES} files, half cold: CPU beside find -atime"
+    more = f"the same, and each of {FILES // 2} files looked at again for its proof"
+    return [
+        compared(what, ours, bare, reach=REACH_CPU, unit="s"),
+        compared(more, looked, bare, reach=None, unit="s"),
+    ]
+
+
+async def _decide(root: Path, work: Path) -> Count:
+    limit = time.time_ns() - AGE_DAYS * DAY_SECONDS * 1_000_000_000
+    to, left = work / "cold", work / "left"
+    left.unlink(missing_ok=True)
+    found = await scan(os.fsencode(root), b"", limit, min_size=0, to=to)
+    totals = await asyncio.to_thread(
+        lambda: join(to, work / "listing", of=found.candidates, matched=work / "both", skipped=left)
+    )
+    return totals.matched
+
+
+def _look(root: Path, work: Path) -> None:
+    for candidate, _ in read_matched(work / "both", os.fsencode(root), [work / "listing"]):
+        if not candidate.inode:
+            raise RuntimeError(f"{candidate.path!r} is gone")
+
+
+async def _highest(root: Path, work: Path) -> float:
+    """Of a process that does nothing else, and its programs."""
+    samples: list[float] = []
+    words = [sys.executable, "-m", "benchmarks.freeze_decision", str(root), str(work)]
+    child = await start(words, env={"PYTHONPATH": os.pathsep.join(sys.path)})
+    async with child, sampled(child.pid, samples):
+        if await child.wait():
+            raise child.failure("did not decide")
+    return max(samples)
+
+
+async def _alone(root: Path, work: Path) -> None:
+    await _decide(root, work)
+    await asyncio.to_thread(_look, root, work)
+
+
+def _bare(root: Path) -> float:
+    """CPU seconds of the program that tells no more than what was not read."""
+    with subprocess.Popen(
+        ["find", str(root), "-atime", f"+{AGE_DAYS}", "-printf", "%p\\n"],
+        stdout=(root.parent / "bare").open("wb"),
+        env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
+    ) as program:
+        _, status, usage = os.wait4(program.pid, 0)
+        program.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _cpu_seconds() -> float:
+    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def _path(number: int) -> tuple[str, str]:
+    folder = number // EACH
+    return f"project-{folder // 100:03d}/sample-{folder:05d}", f"reads-{number % EACH:04d}.fastq"
+
+
+def _size(number: int) -> int:
+    return 1000 + number * 7919 % 100_000
+
+
+def _grow(root: Path, first: int, last: int) -> None:
+    """Make files, every second one cold; they have lengths and no content."""
+    cold = time.time() - 2 * AGE_DAYS * DAY_SECONDS
+    for begin in range(first, last, EACH):
+        folder = root / _path(begin)[0]
+        folder.mkdir(parents=True)
+        at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        for number in range(begin, begin + EACH):
+            file = os.open(_path(number)[1], os.O_CREAT | os.O_WRONLY, dir_fd=at)
+            os.ftruncate(file, _size(number))
+            if number % 2:
+                os.utime(file, (cold, cold))
+            os.close(file)
+        os.close(at)
+
+
+def _list(work: Path, count: int) -> None:
+    """As a store would tell it that has everything; made in the order of its keys."""
+    raw = work / "raw"
+    with raw.open("w") as file:
+        file.writelines(_records(count))
+    split_records(raw, work / "listing")
+    tell(f"listing: {rests_of(work / 'listing').stat().st_size} bytes besides the keys")
+    raw.unlink()
+
+
+def _records(count: int) -> Iterator[str]:
+    for number, digest in zip(range(count), repeat(DIGEST), strict=False):
+        folder, name = _path(number)
+        yield f"{folder}/{name}//{_size(number)}//:{digest}  \0"
+
+
+if __name__ == "__main__":
+    asyncio.run(_alone(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -1,0 +1,162 @@
+"""Makes the stores and tiers of what an older tool kept; all of it, or nothing."""
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from holdfast.dropin.repos import LARGEST_FILE, Repository, StoreOf, read_repositories
+from holdfast.kernel.errors import AppError, Invalid
+from holdfast.kernel.services import Services
+from holdfast.kernel.stores import service as stores
+from holdfast.kernel.stores.kinds import StoreDraft
+from holdfast.kernel.stores.service import Prepared
+from holdfast.kernel.work import Actor, Work
+from holdfast.tiers import queries
+from holdfast.tiers.names import to_text
+from holdfast.tiers.schemas import absolute_path
+from holdfast.tiers.service import keeping
+from holdfast.tiers.service.keeping import TierDraft
+
+FROM = "from baricadr's repos.yml"
+LONGEST_NAME = 50
+NAMED = 5
+
+
+@dataclass(slots=True)
+class Imported:
+    """What was made, and what is worth a look."""
+
+    stores: list[dict[str, Any]] = field(default_factory=list)
+    tiers: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+async def import_repositories(
+    services: Services, actor: Actor, text: str, *, dry_run: bool = False
+) -> Imported:
+    """Make a store and a tier of each repository of a repos.yml.
+
+    Raises ``Invalid`` with everything that cannot be taken over as it is; then nothing was made.
+    """
+    if len(text) > LARGEST_FILE:
+        raise Invalid("a repos.yml of more than a megabyte is none")
+    repositories = await asyncio.to_thread(read_repositories, text)
+    problems, result = list(repositories.problems), Imported()
+    for one in repositories.found:
+        result.warnings += [f"{one.path}: {note}" for note in one.notes]
+    async with services.database.read() as session:
+        rows, _ = await stores.list_stores(session, limit=stores.LARGEST_ID, offset=0)
+        taken = {row.name for row in rows}
+        names = {row.name for row in await queries.all_tiers(session)}
+    prepared = await _prepared(services, repositories.found, taken, problems, result)
+    if len(prepared) == len({one.store for one in repositories.found}):
+        async with services.database.write(actor) as work:
+            work.dry_run = dry_run
+            ids = await _make_stores(work, services, prepared, result)
+            for one in repositories.found:
+                with _collected(one.path, problems):
+                    made = await _make_tier(work, services, one, ids[one.store], names)
+                    store = prepared[one.store].draft.name
+                    result.tiers.append({**made, "store": store})
+            work.audit("import", "tiers", None, after={"tiers": result.tiers})
+            _check(problems)
+    _check(problems)
+    return result
+
+
+async def _prepared(
+    services: Services,
+    repositories: Iterable[Repository],
+    taken: set[str],
+    problems: list[str],
+    result: Imported,
+) -> dict[StoreOf, Prepared]:
+    found: dict[StoreOf, Prepared] = {}
+    for one in repositories:
+        if one.store in found:
+            continue
+        draft = StoreDraft(
+            name=_free(one.store.label, taken),
+            kind=one.store.kind,
+            root=one.store.root,
+            options=dict(one.store.options),
+            description=FROM,
+        )
+        with _collected(one.path, problems):
+            ready = await stores.prepare(services, draft)
+            found[one.store] = ready
+            if ready.warning:
+                advice = f"when it answers: holdfast store check {draft.name}"
+                result.warnings.append(f"{one.path}: {ready.warning}; {advice}")
+    return found
+
+
+async def _make_stores(
+    work: Work, services: Services, prepared: dict[StoreOf, Prepared], result: Imported
+) -> dict[StoreOf, int]:
+    ids = {}
+    for store, ready in prepared.items():
+        row = await stores.add_store(work, services, ready)
+        ids[store] = row.id
+        result.stores.append({"name": row.name, "kind": row.kind, "root": row.root})
+    return ids
+
+
+async def _make_tier(
+    work: Work,
+    services: Services,
+    one: Repository,
+    store_id: int,
+    names: set[str],
+) -> dict[str, Any]:
+    draft = TierDraft(
+        name=_free(PurePosixPath(one.path).name, names),
+        path=absolute_path(one.path),
+        store_id=store_id,
+        prefix=one.prefix,
+        description=FROM,
+        options=one.options,
+    )
+    row = await keeping.create_tier(work, services, draft)
+    return {
+        "name": row.name,
+        "path": to_text(row.root),
+        "prefix": row.prefix,
+        "freezable": one.options.freezable,
+        "age_days": one.options.age_days,
+        "filters": list(one.options.filters),
+        "auto_freeze_cron": one.options.auto_freeze_cron,
+    }
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    """A name like this one that is not taken, taken now."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", wanted).strip("-._")[:LONGEST_NAME] or "tier"
+    plain = f"tier-{plain}" if plain.isdigit() else plain
+    name, number = plain, 2
+    while name in taken:
+        name, number = f"{plain}-{number}", number + 1
+    taken.add(name)
+    return name
+
+
+def _check(problems: list[str]) -> None:
+    if problems:
+        shown = "; ".join(problems[:NAMED])
+        raise Invalid(
+            f"{len(problems)} things cannot be taken over as they are: {shown}",
+            hint="mend them in the file, then import again; nothing was made",
+            details="\n".join(problems),
+        )
+
+
+@contextmanager
+def _collected(path: str, problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except AppError as error:
+        problems.append(f"{path}: {error.message}")

@@ -1,0 +1,187 @@
+"""A quick look at a folder of a tier: what lies there, and what its store has of it."""
+
+import os
+import stat
+from collections.abc import Iterator, Sized
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+
+from holdfast.kernel.errors import Conflict
+from holdfast.kernel.process import ProcessFailed, stream
+from holdfast.kernel.stores.hub import RcloneHub
+from holdfast.kernel.stores.place import Place
+from holdfast.kernel.stores.rclone_daemon import (
+    CALL_SECONDS,
+    find_rclone,
+    rclone_environment,
+    rclone_failure,
+)
+from holdfast.tiers.model import PARTIAL_SUFFIX, QUARANTINE
+from holdfast.tiers.names import from_remote_listing, remote_name
+from holdfast.tiers.present import LINK_SUFFIX, absolute
+
+NOT_THERE = frozenset({3, 4})
+"""rclone's statuses when a folder, or a file, is not there."""
+MOST_ENTRIES = 200_000
+_TIMES = ["--format=stp", "--time-format=unixnano", "--use-server-modtime"]
+"""Of S3 without one more call for each object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A file (or a symlink), on one side."""
+
+    size_bytes: int
+    is_link: bool = False
+    modified_ns: int | None = None
+    """Of a stored one, and only where it was asked for."""
+
+
+def local_files(root: bytes, below: bytes, *, depth: int) -> dict[bytes, Seen]:
+    """What lies below a folder of a tier, or the one file; it blocks. ``depth``: 0 is all."""
+    try:
+        found = os.lstat(absolute(root, below))
+    except OSError:
+        return {}
+    if not stat.S_ISDIR(found.st_mode):
+        return {below: Seen(found.st_size, stat.S_ISLNK(found.st_mode))}
+    return _counted(_walked(root, below, depth or MOST_ENTRIES))
+
+
+def local_entries(root: bytes, below: bytes) -> dict[bytes, Seen | None]:
+    """What lies right in a folder of a tier; it blocks. A folder is None."""
+    found: dict[bytes, Seen | None] = {}
+    with suppress(OSError), os.scandir(absolute(root, below)) as entries:
+        for entry in entries:
+            path = below + b"/" + entry.name if below else entry.name
+            if entry.name.endswith(PARTIAL_SUFFIX.encode()) or path == QUARANTINE.encode():
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                found[path] = None
+            else:
+                size = entry.stat(follow_symlinks=False).st_size
+                found[path] = Seen(size, entry.is_symlink())
+            _check_size(found)
+    return found
+
+
+def _counted(found: Iterator[tuple[bytes, Seen]]) -> dict[bytes, Seen]:
+    kept: dict[bytes, Seen] = {}
+    for path, seen in found:
+        kept[path] = seen
+        _check_size(kept)
+    return kept
+
+
+def _check_size(kept: Sized) -> None:
+    if len(kept) > MOST_ENTRIES:
+        raise Conflict(
+            f"more than {MOST_ENTRIES} files", hint="look at a folder of it, or less deep"
+        )
+
+
+def _walked(root: bytes, below: bytes, depth: int) -> Iterator[tuple[bytes, Seen]]:
+    folders = [(below, 1)]
+    while folders:
+        folder, level = folders.pop()
+        with suppress(OSError), os.scandir(absolute(root, folder)) as entries:
+            for entry in entries:
+                path = folder + b"/" + entry.name if folder else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if level < depth and path != QUARANTINE.encode():
+                        folders.append((path, level + 1))
+                elif not entry.name.endswith(PARTIAL_SUFFIX.encode()):
+                    size = entry.stat(follow_symlinks=False).st_size
+                    yield path, Seen(size, entry.is_symlink())
+
+
+async def stored_files(
+    hub: RcloneHub, place: Place, below: bytes, *, depth: int, with_times: bool = False
+) -> dict[bytes, Seen]:
+    """What a store has below a folder, or the one file: by the names that a pull would give.
+
+    ``with_times``: as the server keeps them; of S3 that is when an object was put there. Raises
+    when the listing did not end whole.
+    """
+    folder = remote_name(below) if below else b""
+    if folder is None:
+        return {}
+    await hub.daemon.call("rc/noop", {}, remotes=(place.remote,))  # obscures the passwords
+    found = await _listed(hub, place, folder, depth, with_times=with_times)
+    name = below.rpartition(b"/")[2]
+    # Of a file, rclone lists the file itself: like a folder with one file of its own name.
+    inner = folder + b"/" + folder.rpartition(b"/")[2]
+    if below and list(found) == [name] and not await _listed(hub, place, inner, 1):
+        return {below: found[name]}
+    return {below + b"/" + path if below else path: seen for path, seen in found.items()}
+
+
+async def stored_entries(hub: RcloneHub, place: Place, below: bytes) -> dict[bytes, Seen | None]:
+    """What a store has right in a folder, by the names that a pull would give; a folder is None.
+
+    Raises when the listing did not end whole.
+    """
+    folder = remote_name(below) if below else b""
+    if folder is None:
+        return {}
+    await hub.daemon.call("rc/noop", {}, remotes=(place.remote,))  # obscures the passwords
+    found = await _listed(hub, place, folder, 1, folders=True)
+    start = below + b"/" if below else b""
+    return {
+        start + path.removesuffix(b"/"): None if path.endswith(b"/") else seen
+        for path, seen in found.items()
+    }
+
+
+async def _listed(
+    hub: RcloneHub,
+    place: Place,
+    folder: bytes,
+    depth: int,
+    *,
+    folders: bool = False,
+    with_times: bool = False,
+) -> dict[bytes, Seen]:
+    remote = place.remote
+    root = remote.root.encode("utf-8", "surrogateescape")
+    lines = stream(
+        _words(root, folder, depth, folders=folders, with_times=with_times),
+        silence_seconds=CALL_SECONDS,
+        accept=NOT_THERE | {0} if folder else frozenset({0}),
+        env={**rclone_environment(hub.daemon.directory), **remote.environment()},
+        cwd=hub.daemon.directory,
+    )
+    found: dict[bytes, Seen] = {}
+    try:
+        async with aclosing(lines):
+            async for line in lines:
+                _take(found, line, with_times=with_times)
+                _check_size(found)
+    except ProcessFailed as error:
+        told = remote.hide(error.message)
+        raise rclone_failure(f"the listing of {place.name} is not whole: {told}") from None
+    return found
+
+
+def _words(root: bytes, folder: bytes, depth: int, *, folders: bool, with_times: bool) -> list[str]:
+    target = root.rstrip(b"/") + b"/" + folder if root and folder else root or folder
+    words = [find_rclone(), "lsf", "--format=sp", "--separator=;"]
+    words += [] if folders else ["--recursive", "--files-only"]
+    words += [f"--max-depth={depth}"] if depth else []
+    words += _TIMES if with_times else []
+    return [*words, "--", os.fsdecode(b"hf:" + target)]
+
+
+def _take(found: dict[bytes, Seen], line: bytes, *, with_times: bool) -> None:
+    size, _, listed = line.partition(b";")
+    modified: int | None = None
+    if with_times:
+        told, _, listed = listed.partition(b";")
+        modified = int(told) if told else None
+    is_folder = listed.endswith(b"/")
+    name = from_remote_listing(listed.removesuffix(b"/"))
+    if name is not None and is_folder:
+        found[name + b"/"] = Seen(0)
+    elif name is not None:
+        is_link = name.endswith(LINK_SUFFIX)
+        found[name.removesuffix(LINK_SUFFIX)] = Seen(int(size), is_link, modified)

@@ -1,0 +1,111 @@
+"""What tiers tell the kernel: figures, checks of doctor, which stores they stand on."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.kernel.clock import now
+from holdfast.kernel.contributors import Finding, Gauge, Verdict, contributors
+from holdfast.kernel.process import ProcessFailed, ProgramMissing, find_program, run
+from holdfast.kernel.services import Services
+from holdfast.tiers import queries
+from holdfast.tiers.model import FileState
+from holdfast.tiers.names import to_text
+from holdfast.tiers.service.roots import keeps_no_atime
+from holdfast.tiers.tables import TierRow
+
+LATE = timedelta(days=1)
+"""So long after its undo window a file should have left the quarantine."""
+PROGRAM_SECONDS = 10.0
+
+
+def contribute(services: Services) -> None:
+    """Register with the kernel; nothing runs yet."""
+    told = contributors(services)
+    told.gauges.append(gauges)
+    told.checks.append(check_tiers)
+    told.store_users.append(store_users)
+
+
+async def gauges(session: AsyncSession) -> Sequence[Gauge]:
+    """Files and bytes of each tier's journal, by state."""
+    names = {row.id: row.name for row in await queries.all_tiers(session)}
+    found = {
+        (tier, state): (n, size) for tier, state, n, size in await queries.files_by_state(session)
+    }
+    gauges: list[Gauge] = []
+    for tier_id, name in names.items():
+        for state in FileState:
+            files, size = found.get((tier_id, state), (0, 0))
+            labels = {"tier": name, "state": state.value}
+            gauges += [
+                Gauge(
+                    name="holdfast_tier_files",
+                    help="Files of tiers that a freeze took, by what became of them.",
+                    value=files,
+                    labels=labels,
+                ),
+                Gauge(
+                    name="holdfast_tier_bytes",
+                    help="Their bytes.",
+                    value=size,
+                    labels=labels,
+                ),
+            ]
+    return gauges
+
+
+async def store_users(session: AsyncSession, store_id: int) -> Sequence[str]:
+    """The tiers of a store."""
+    of_store = or_(TierRow.store_id == store_id, TierRow.second_store_id == store_id)
+    names = await session.scalars(select(TierRow.name).where(of_store).order_by(TierRow.name))
+    return [f"tier {name}" for name in names]
+
+
+async def check_tiers(services: Services) -> Sequence[Finding]:
+    """Whether find is there, each tier's folder can be used, and the quarantine is emptied."""
+    async with services.database.read() as session:
+        rows = await queries.all_tiers(session)
+        oldest = await queries.oldest_due(session)
+    if not rows:
+        return []
+    findings = [await _find(), *await asyncio.to_thread(lambda: [_root(row) for row in rows])]
+    if oldest is not None and now() - oldest > LATE:
+        remedy = "see why it was not emptied: holdfast job list --kind tiers.empty"
+        detail = f"a file waits since {oldest:%Y-%m-%d %H:%M} UTC, the end of its undo window"
+        findings.append(_finding("quarantine", Verdict.WARN, detail, remedy))
+    return findings
+
+
+async def _find() -> Finding:
+    try:
+        program = find_program("find")
+        told = await run([program, "--version"], timeout_seconds=PROGRAM_SECONDS)
+    except (ProgramMissing, ProcessFailed) as error:
+        remedy = "install GNU findutils: without it, looking through a tier takes longer"
+        return _finding("find", Verdict.WARN, error.message, remedy)
+    return _finding("find", Verdict.OK, f"{told.stdout.splitlines()[0]} at {program}")
+
+
+def _root(row: TierRow) -> Finding:
+    check, shown = f"tier {row.name}", to_text(row.root)
+    if not Path(os.fsdecode(row.root)).is_dir():
+        return _finding(check, Verdict.FAIL, f"{shown} is no folder", "mount or make it")
+    if not os.access(row.root, os.R_OK | os.W_OK | os.X_OK):
+        remedy = f"give the user {os.geteuid()} the right to read and write there"
+        return _finding(check, Verdict.FAIL, f"{shown} cannot be used", remedy)
+    options = row.tier().options
+    if options.freezable and keeps_no_atime(row.root):
+        verdict = Verdict.WARN if options.allow_noatime else Verdict.FAIL
+        detail = f"{shown} is mounted with noatime: what is read looks unread"
+        return _finding(check, verdict, detail, "mount it with relatime")
+    return _finding(check, Verdict.OK, shown)
+
+
+def _finding(check: str, verdict: Verdict, detail: str, remedy: str = "") -> Finding:
+    return Finding(check=check, verdict=verdict, detail=detail, remedy=remedy)

@@ -1,0 +1,341 @@
+"""Both sides of a tier, side by side: sorted files, joined in memory of one size.
+
+A side is a file of keys, ``path//size`` and a NUL, sorted by their bytes; no path has two slashes
+in a row, so they are sorted by path, and by size. What else is known of a file stands beside it, in
+`rests_of` that file, in the same order. Keys are joined by sets, a block at a time: Python touches
+only what differs.
+"""
+
+import os
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from holdfast.tiers.model import PARTIAL_SUFFIX, Candidate, Skip
+from holdfast.tiers.names import remote_name
+
+SIZE_MARK = b"//"
+REST_MARK = b"//:"
+"""Between a key and the rest, while both are in one file to be sorted."""
+BLOCK_BYTES = 128 * 1024
+_PARTIAL_END = PARTIAL_SUFFIX.encode() + SIZE_MARK
+_LINK_END = b".rclonelink" + SIZE_MARK
+_NEVER = {_PARTIAL_END: Skip.EXCLUDED, _LINK_END: Skip.NOT_PROVABLE}
+"""What does not leave: what a pull has not finished, and what a pull would make a symlink of."""
+_GONE = b"0 0 0 0 0 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many files, and how large they are together."""
+
+    files: int = 0
+    size_bytes: int = 0
+
+    def __add__(self, other: "Count") -> "Count":
+        return Count(self.files + other.files, self.size_bytes + other.size_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A file as the listing of its store shows it. ``path``: as it would be called here."""
+
+    path: bytes
+    size_bytes: int
+    digest: str
+    """In hex, of the listing's kind of hash; empty: not known."""
+    version: str
+    """Changes with the content, as far as the store tells: its ETag, or its modification time."""
+    stored_as: bytes
+    """How the store's rclone calls it; differs from `names.remote_name` for odd names only."""
+
+
+@dataclass(slots=True)
+class JoinTotals:
+    """What a join found."""
+
+    matched: Count = field(default_factory=Count)
+    skipped: dict[Skip, Count] = field(default_factory=dict)
+
+
+def rests_of(path: Path) -> Path:
+    """Where the rest of what is known of a file's keys stands."""
+    return path.with_name(f"{path.name}.rest")
+
+
+def split_records(given: Path, to: Path) -> tuple[Count, set[bytes]]:
+    """Make a side of a sorted file of ``path//size//:rest``.
+
+    Gives what is in it, and the paths that come more than once.
+    """
+    files = size_bytes = 0
+    repeated: set[bytes] = set()
+    last = b""
+    with to.open("wb") as keys_file, rests_of(to).open("wb") as rests_file:
+        for block in lists(given):
+            parts = b"\0".join(block).replace(REST_MARK, b"\0").split(b"\0")
+            keys, rests = parts[::2], parts[1::2]
+            if len(keys) != len(block) or len(rests) != len(block):
+                raise ValueError(f"{given.name} has a record that is not whole")
+            write_list(keys_file, keys)
+            write_list(rests_file, rests)
+            files += len(keys)
+            size_bytes += sum(map(size_of, keys))
+            paths = [last, *map(path_of, keys)]
+            last = paths[-1]
+            if len(set(paths)) != len(paths):
+                repeated.update(name for name, times in Counter(paths).items() if times > 1)
+    return Count(files, size_bytes), repeated
+
+
+def lists(path: Path) -> Iterator[list[bytes]]:
+    """What stands between the NULs of a file, a block at a time."""
+    rest = b""
+    with path.open("rb", buffering=0) as file:
+        while read := file.read(BLOCK_BYTES):
+            *whole, rest = (rest + read).split(b"\0")
+            if whole:
+                yield whole
+    if rest:
+        raise ValueError(f"{path.name} ends within a record")
+
+
+def write_list(file: IO[bytes], items: Sequence[bytes]) -> None:
+    """Append items, each with a NUL behind it."""
+    if items:
+        file.write(b"\0".join(items) + b"\0")
+
+
+def join(candidates: Path, listing: Path, *, of: Count, matched: Path, skipped: Path) -> JoinTotals:
+    """Find the candidates that are in a listing with the same size.
+
+    ``of``: how many candidates there are. The found ones are written to ``matched``, a file of keys
+    that can be joined with a second listing; the others are added to ``skipped``: `read_skipped`.
+    """
+    totals = JoinTotals()
+    files = 0
+    ours, theirs = _Side(candidates), _Side(listing)
+    with matched.open("wb") as found, skipped.open("ab") as left:
+        while ours.filled():
+            upto = min(ours.end(), theirs.end()) if theirs.filled() else ours.end()
+            keys, known = ours.take(upto), theirs.take(upto)
+            both = set(keys).intersection(known)
+            if len(both) < len(keys):
+                _leave([key for key in keys if key not in both], known, totals, left)
+                keys = [key for key in keys if key in both]
+            text = b"\0".join(keys)
+            for end, reason in _NEVER.items():
+                if end in text:
+                    _skip(reason, [key for key in keys if end in key], totals, left)
+                    keys = [key for key in keys if end not in key]
+            write_list(found, keys)
+            files += len(keys)
+    left_bytes = sum(count.size_bytes for count in totals.skipped.values())
+    totals.matched = Count(files, of.size_bytes - left_bytes)
+    return totals
+
+
+def read_candidates(path: Path, root: bytes) -> Iterator[Candidate]:
+    """The files of a scan; where it kept no more than keys, each is looked at now.
+
+    One that went away meanwhile has inode 0.
+    """
+    rests = _Rests(path) if rests_of(path).exists() else None
+    for keys in lists(path):
+        told = rests.take(len(keys)) if rests else []
+        found = map(_candidate, keys, told) if rests else map(partial(_look, root), keys)
+        yield from (one for one, key in zip(found, keys, strict=True) if not _is_partial(key))
+
+
+def read_listing(path: Path) -> Iterator[Listed]:
+    """The files of a listing."""
+    rests = _Rests(path)
+    for keys in lists(path):
+        yield from map(_listed, keys, rests.take(len(keys)))
+
+
+def read_matched(
+    path: Path, root: bytes, listings: Sequence[Path]
+) -> Iterator[tuple[Candidate, tuple[Listed, ...]]]:
+    """What `join` found, each looked at now, and what the joined listings say of it.
+
+    A file that went away meanwhile has inode 0; its size is always the one that was compared.
+    """
+    sides = [_Side(listing, rests=True) for listing in listings]
+    for keys in lists(path):
+        told = [side.look_up(keys) for side in sides]
+        for number, key in enumerate(keys):
+            listed = tuple(_listed(key, rests[number]) for rests in told)
+            yield _look(root, key), listed
+
+
+def read_skipped(path: Path) -> Iterator[tuple[bytes, int, Skip]]:
+    """What `join` left: path, size and reason."""
+    for block in lists(path):
+        for record in block:
+            key, _, reason = record.rpartition(REST_MARK)
+            yield path_of(key), size_of(key), Skip[reason.decode()]
+
+
+def outer_join(
+    local: Iterable[Candidate], listed: Iterable[Listed]
+) -> Iterator[tuple[Candidate | None, Listed | None]]:
+    """All files of both sides in their order; the same path comes as one pair."""
+    ours, theirs = iter(local), iter(listed)
+    one, two = next(ours, None), next(theirs, None)
+    while one is not None or two is not None:
+        mine = one is not None and (two is None or _order(one) <= _order(two))
+        other = two is not None and (one is None or _order(two) <= _order(one))
+        yield (one if mine else None), (two if other else None)
+        one = next(ours, None) if mine else one
+        two = next(theirs, None) if other else two
+
+
+def path_of(key: bytes) -> bytes:
+    """The path in a key."""
+    return key.rpartition(SIZE_MARK)[0]
+
+
+def size_of(key: bytes) -> int:
+    """The size in a key."""
+    return int(key.rpartition(SIZE_MARK)[2])
+
+
+class _Rests:
+    """What stands beside keys, taken as they are."""
+
+    def __init__(self, path: Path) -> None:
+        self._lists = lists(rests_of(path))
+        self._items: list[bytes] = []
+
+    def take(self, count: int) -> list[bytes]:
+        """The next ones."""
+        while len(self._items) < count:
+            self._items += next(self._lists)
+        taken, self._items = self._items[:count], self._items[count:]
+        return taken
+
+
+class _Side:
+    """A side, taken piece by piece; no path comes twice."""
+
+    def __init__(self, path: Path, *, rests: bool = False) -> None:
+        self._lists = lists(path)
+        self._keys: list[bytes] = []
+        self._rests = _Rests(path) if rests else None
+
+    def filled(self) -> bool:
+        """Whether there is more; looks for it when nothing is at hand."""
+        if not self._keys:
+            self._keys = next(self._lists, [])
+        return bool(self._keys)
+
+    def end(self) -> bytes:
+        """What is right behind the last path at hand."""
+        return path_of(self._keys[-1]) + REST_MARK
+
+    def take(self, end: bytes) -> list[bytes]:
+        """The keys at hand that lie before ``end``."""
+        cut = bisect_left(self._keys, end)
+        taken, self._keys = self._keys[:cut], self._keys[cut:]
+        return taken
+
+    def look_up(self, keys: list[bytes]) -> list[bytes]:
+        """The rests of keys that are here, and behind those looked up before."""
+        known: dict[bytes, bytes] = {}
+        wanted = set(keys)
+        end = path_of(keys[-1]) + REST_MARK
+        while self._rests is not None and self.filled():
+            taken = self.take(end)
+            pairs = zip(taken, self._rests.take(len(taken)), strict=True)
+            known.update(pair for pair in pairs if pair[0] in wanted)
+            if self._keys:
+                break
+        return [known[key] for key in keys]
+
+
+def _leave(missing: list[bytes], known: list[bytes], totals: JoinTotals, left: IO[bytes]) -> None:
+    paths = set(map(path_of, known))
+    here = [key for key in missing if path_of(key) in paths]
+    _skip(Skip.OTHER_SIZE, here, totals, left)
+    _skip(
+        Skip.MISSING_ON_STORE, [key for key in missing if path_of(key) not in paths], totals, left
+    )
+
+
+def _skip(reason: Skip, keys: list[bytes], totals: JoinTotals, left: IO[bytes]) -> None:
+    if keys:
+        count = Count(len(keys), sum(map(size_of, keys)))
+        totals.skipped[reason] = totals.skipped.get(reason, Count()) + count
+        end = REST_MARK + reason.name.encode()
+        write_list(left, [key + end for key in keys])
+
+
+def _is_partial(key: bytes) -> bool:
+    return _PARTIAL_END in key
+
+
+def _order(item: Candidate | Listed) -> bytes:
+    return item.path + SIZE_MARK
+
+
+def rest_of(info: os.stat_result) -> bytes:
+    """What a scan keeps of a file besides its path and size."""
+    moments = (info.st_mtime_ns, info.st_ctime_ns, info.st_atime_ns)
+    times = [b"%d.%09d" % divmod(moment, 1_000_000_000) for moment in moments]
+    return b" ".join([b"%d %d %d" % (info.st_dev, info.st_ino, info.st_nlink), *times])
+
+
+def _look(root: bytes, key: bytes) -> Candidate:
+    path, _, size = key.rpartition(SIZE_MARK)
+    try:
+        info = os.lstat(root.rstrip(b"/") + b"/" + path)
+    except OSError:
+        return _candidate(key, _GONE)
+    return Candidate(
+        path=path,
+        size_bytes=int(size),
+        device=info.st_dev,
+        inode=info.st_ino,
+        links=info.st_nlink,
+        mtime_ns=info.st_mtime_ns,
+        ctime_ns=info.st_ctime_ns,
+        atime_ns=info.st_atime_ns,
+    )
+
+
+def _candidate(key: bytes, rest: bytes) -> Candidate:
+    path, _, size = key.rpartition(SIZE_MARK)
+    device, inode, links, modified, changed, read = rest.split(b" ")
+    return Candidate(
+        path=path,
+        size_bytes=int(size),
+        device=int(device),
+        inode=int(inode),
+        links=int(links),
+        mtime_ns=_nanoseconds(modified),
+        ctime_ns=_nanoseconds(changed),
+        atime_ns=_nanoseconds(read),
+    )
+
+
+def _nanoseconds(seconds: bytes) -> int:
+    """Of seconds with a point and at least nine digits behind it."""
+    whole, _, fraction = seconds.partition(b".")
+    return int(whole) * 1_000_000_000 + int(fraction[:9] or b"0")
+
+
+def _listed(key: bytes, rest: bytes) -> Listed:
+    path, _, size = key.rpartition(SIZE_MARK)
+    digest, version, stored_as = rest.split(b" ", 2)
+    return Listed(
+        path=path,
+        size_bytes=int(size),
+        digest=digest.decode(),
+        version=version.decode() or digest.decode(),
+        stored_as=stored_as or remote_name(path) or path,
+    )

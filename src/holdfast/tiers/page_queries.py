@@ -1,0 +1,243 @@
+"""What the pages of tiers read: lines of lists without what is large in a run."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, false, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.kernel.jobs.model import UNFINISHED, JobState
+from holdfast.kernel.jobs.tables import JobRow
+from holdfast.kernel.stores.tables import StoreRow
+from holdfast.kernel.web.console.listing import Listing, like
+from holdfast.tiers.model import Action, FileState
+from holdfast.tiers.queries import WAITING_FILES
+from holdfast.tiers.tables import TierFileRow, TierRow, TierRunRow
+
+SORTS = {
+    "name": TierRow.name,
+    "path": TierRow.root,
+    "store": StoreRow.name,
+    "updated": TierRow.updated_at,
+}
+HEAD = 400
+"""Characters of an outcome that a list reads: a report's is long, and its totals come first."""
+_TOTALS = re.compile(r'"files": (\d+), "bytes": (\d+)')
+_LIMIT = re.compile(r'"over_limit": "([^"]+)"')
+_IS_DRY = TierRunRow.asked.contains('"dry_run": true')
+_WAITING = TierFileRow.state.in_(WAITING_FILES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLine:
+    """A run in a list."""
+
+    job_id: str
+    tier_id: int
+    action: Action
+    is_dry: bool
+    paths: str
+    """How its request begins: enough to tell where it worked."""
+    outcome: str
+    """How it begins."""
+    created_at: datetime
+    ended_at: datetime | None
+    state: JobState | None
+    """None: its job was forgotten."""
+    error: str
+    created_by: str
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether its job has not ended."""
+        return self.state in UNFINISHED
+
+    @property
+    def totals(self) -> tuple[int, int] | None:
+        """Files and bytes; None while nothing is told."""
+        found = _TOTALS.search(self.outcome)
+        return (int(found[1]), int(found[2])) if found else None
+
+    @property
+    def stopped_at(self) -> str:
+        """The limit at which it stopped before it took anything, in words; empty: at none."""
+        found = _LIMIT.search(self.outcome) if self.state is JobState.FAILED else None
+        return found[1] if found else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What a freeze took and what waits in quarantine."""
+
+    job_id: str
+    files: int
+    size_bytes: int
+    first_due: datetime | None
+    last_due: datetime | None
+
+
+async def tier_lines(
+    session: AsyncSession, asked: Listing
+) -> tuple[Sequence[tuple[TierRow, str]], int]:
+    """A page of tiers with the names of their stores, and how many fit the search."""
+    query = select(TierRow, StoreRow.name).join(StoreRow, StoreRow.id == TierRow.store_id)
+    if asked.q:
+        pattern = like(asked.q)
+        words = (TierRow.name, TierRow.description, StoreRow.name)
+        path = TierRow.root.contains(asked.q.encode("utf-8", "surrogatepass"))
+        query = query.where(or_(path, *(c.ilike(pattern, escape="\\") for c in words)))
+    counted = query.with_only_columns(TierRow.id).subquery()
+    total = await session.scalar(select(func.count()).select_from(counted)) or 0
+    column = SORTS[asked.sort]
+    order = column.desc() if asked.descending else column.asc()
+    rows = await session.execute(
+        query.order_by(order, TierRow.id).limit(asked.rows).offset(asked.offset)
+    )
+    return [(tier, store) for tier, store in rows], total
+
+
+async def latest_runs(
+    session: AsyncSession, tier_ids: Sequence[int] | None = None
+) -> dict[int, list[RunLine]]:
+    """Of each tier the newest run of each action: dry or not, with an outcome or without."""
+    told = TierRunRow.outcome != "{}"
+    kinds = (TierRunRow.tier_id, TierRunRow.action, _IS_DRY, told)
+    newest = func.row_number().over(partition_by=kinds, order_by=TierRunRow.created_at.desc())
+    ranked = select(TierRunRow.job_id, newest.label("place"))
+    if tier_ids is not None:
+        ranked = ranked.where(TierRunRow.tier_id.in_(tier_ids))
+    chosen = ranked.subquery()
+    first = select(chosen.c.job_id).where(chosen.c.place == 1)
+    found: dict[int, list[RunLine]] = {}
+    for line in await _lines(session, _runs().where(TierRunRow.job_id.in_(first))):
+        found.setdefault(line.tier_id, []).append(line)
+    return found
+
+
+async def run_lines(
+    session: AsyncSession, asked: Listing, *, tier_id: int | None = None
+) -> tuple[Sequence[RunLine], int]:
+    """A page of runs, newest first, and how many there are."""
+    query = _runs()
+    if tier_id is not None:
+        query = query.where(TierRunRow.tier_id == tier_id)
+    if action := asked.others.get("action"):
+        query = query.where(TierRunRow.action == action)
+    if state := asked.others.get("state"):
+        query = query.where(JobRow.state == state)
+    if asked.q:
+        query = query.where(TierRunRow.asked.ilike(like(asked.q), escape="\\"))
+    counted = query.with_only_columns(TierRunRow.job_id).order_by(None).subquery()
+    total = await session.scalar(select(func.count()).select_from(counted)) or 0
+    return await _lines(session, query.limit(asked.rows).offset(asked.offset)), total
+
+
+async def names_of_tiers(session: AsyncSession) -> dict[int, str]:
+    """Each tier's name."""
+    rows = await session.execute(select(TierRow.id, TierRow.name).order_by(TierRow.name))
+    return {number: name for number, name in rows}  # noqa: C416 - rows are no pairs to the checker
+
+
+async def taken(
+    session: AsyncSession, tier_ids: Sequence[int], states: Sequence[FileState] = tuple(FileState)
+) -> dict[int, dict[FileState, tuple[int, int]]]:
+    """Of these tiers' journals: files and bytes by state. All that ever left is a long way."""
+    size = func.coalesce(func.sum(TierFileRow.size_bytes), 0)
+    query = (
+        select(TierFileRow.tier_id, TierFileRow.state, func.count(), size)
+        .where(TierFileRow.tier_id.in_(tier_ids), TierFileRow.state.in_(states))
+        .group_by(TierFileRow.tier_id, TierFileRow.state)
+    )
+    found: dict[int, dict[FileState, tuple[int, int]]] = {}
+    for tier_id, state, files, total in await session.execute(query):
+        found.setdefault(tier_id, {})[FileState(state)] = (files, int(total))
+    return found
+
+
+async def waiting_by_job(session: AsyncSession, tier_id: int) -> Sequence[Waiting]:
+    """What waits in a tier's quarantine, a freeze a line, the first to leave first."""
+    due = func.min(TierFileRow.due_at)
+    query = (
+        select(
+            TierFileRow.job_id,
+            func.count(),
+            func.sum(TierFileRow.size_bytes),
+            due,
+            func.max(TierFileRow.due_at),
+        )
+        .where(TierFileRow.tier_id == tier_id, _WAITING)
+        .group_by(TierFileRow.job_id)
+        .order_by(due, TierFileRow.job_id)
+    )
+    return [
+        Waiting(job_id=job, files=files, size_bytes=int(size), first_due=first, last_due=last)
+        for job, files, size, first, last in await session.execute(query)
+    ]
+
+
+async def last_report(
+    session: AsyncSession, tier_id: int, job_id: str = ""
+) -> tuple[TierRunRow, JobRow | None] | None:
+    """The newest report of a tier that was made, or the one of this job."""
+    query = (
+        select(TierRunRow, JobRow)
+        .outerjoin(JobRow, JobRow.id == TierRunRow.job_id)
+        .where(
+            TierRunRow.tier_id == tier_id,
+            TierRunRow.action == Action.REPORT,
+            TierRunRow.outcome != "{}",
+        )
+        .order_by(TierRunRow.created_at.desc())
+        .limit(1)
+    )
+    if job_id:
+        query = query.where(TierRunRow.job_id == job_id)
+    found = (await session.execute(query)).first()
+    return (found[0], found[1]) if found else None
+
+
+def _runs() -> Select[*tuple[Any, ...]]:
+    def head(column: ColumnElement[str]) -> ColumnElement[str]:
+        return func.substr(column, 1, HEAD)
+
+    return (
+        select(
+            TierRunRow.job_id,
+            TierRunRow.tier_id,
+            TierRunRow.action,
+            func.coalesce(_IS_DRY, false()),
+            head(TierRunRow.asked.expression),
+            head(TierRunRow.outcome.expression),
+            TierRunRow.created_at,
+            TierRunRow.ended_at,
+            JobRow.state,
+            JobRow.error,
+            JobRow.created_by,
+        )
+        .outerjoin(JobRow, JobRow.id == TierRunRow.job_id)
+        .order_by(TierRunRow.created_at.desc(), TierRunRow.job_id)
+    )
+
+
+async def _lines(session: AsyncSession, query: Select[*tuple[Any, ...]]) -> Sequence[RunLine]:
+    return [_line(row) for row in await session.execute(query)]
+
+
+def _line(row: Row[*tuple[Any, ...]]) -> RunLine:
+    job_id, tier_id, action, is_dry, asked, outcome, created, ended, state, error, by = row
+    return RunLine(
+        job_id=job_id,
+        tier_id=tier_id,
+        action=Action(action),
+        is_dry=bool(is_dry),
+        paths=asked,
+        outcome=outcome,
+        created_at=created,
+        ended_at=ended,
+        state=JobState(state) if state else None,
+        error=error or "",
+        created_by=by or "",
+    )

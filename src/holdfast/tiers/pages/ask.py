@@ -1,0 +1,156 @@
+"""Pull and freeze with their forms, undo, verify, report: what is asked becomes a run."""
+
+from collections.abc import Sequence
+
+from fastapi import Request, Response
+from pydantic import field_validator
+
+from holdfast.kernel.notify.addresses import check_addresses
+from holdfast.kernel.services import Services
+from holdfast.kernel.web.console.forms import Field, Form
+from holdfast.kernel.web.console.render import page, see_other
+from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
+from holdfast.kernel.work import Work
+from holdfast.tiers.model import Action
+from holdfast.tiers.names import to_text
+from holdfast.tiers.pages.tiers import TierId
+from holdfast.tiers.schemas import FreezeIn
+from holdfast.tiers.service import asking, keeping
+from holdfast.tiers.service.asking import Answer, Wish
+from holdfast.tiers.tables import TierRow
+
+router = Router(include_in_schema=False, prefix="/web/tiers", dependencies=[OPERATOR])
+BOTH = ["GET", "POST"]
+OTHER = "more"
+"""The second button of a form: a dry run of a pull, the real thing of a freeze."""
+
+
+class AskForm(FreezeIn):
+    """The form of a pull or freeze: paths and addresses a line each."""
+
+    @field_validator("paths", "notify", mode="before")
+    @classmethod
+    def _lines(cls, given: object) -> object:
+        return lines_of(given)
+
+
+def lines_of(given: object) -> object:
+    """The lines of a text that are not empty."""
+    if not isinstance(given, str):
+        return given
+    return [line for line in given.split("\n") if line.strip()]
+
+
+@router.api_route("/{tier_id}/pull", methods=BOTH)
+async def pull(
+    request: Request, tier_id: TierId, session: ReadDep, services: ServicesDep
+) -> Response:
+    """What to bring in."""
+    row = await keeping.get_tier(session, tier_id)
+    return await _ask(request, services, row, Action.PULL)
+
+
+@router.api_route("/{tier_id}/freeze", methods=BOTH)
+async def freeze(
+    request: Request, tier_id: TierId, session: ReadDep, services: ServicesDep
+) -> Response:
+    """What may leave."""
+    row = await keeping.get_tier(session, tier_id)
+    return await _ask(request, services, row, Action.FREEZE)
+
+
+@router.post("/{tier_id}/verify")
+async def verify(tier_id: TierId, services: ServicesDep, actor: ActorDep) -> Response:
+    """Compare the whole tier with its store."""
+    async with services.database.write(actor) as work:
+        answer = await asking.ask_whole(work, services.sealer, tier_id, Action.VERIFY)
+    return _to_run(answer)
+
+
+@router.post("/{tier_id}/report")
+async def report(tier_id: TierId, services: ServicesDep, actor: ActorDep) -> Response:
+    """Tell what the tier holds."""
+    async with services.database.write(actor) as work:
+        answer = await asking.ask_whole(work, services.sealer, tier_id, Action.REPORT)
+    return _to_run(answer)
+
+
+@router.post("/runs/{job_id}/undo")
+async def undo(job_id: str, services: ServicesDep, actor: ActorDep) -> Response:
+    """Bring back what a freeze took."""
+    async with services.database.write(actor) as work:
+        answer = await asking.undo(work, services.sealer, job_id)
+    return _to_run(answer)
+
+
+async def _ask(request: Request, services: Services, row: TierRow, action: Action) -> Response:
+    first = request.query_params.getlist("path") or [to_text(row.root)]
+    form = Form(_fields(action), {"paths": "\n".join(first)})
+    is_freeze = action is Action.FREEZE
+
+    async def act(work: Work, body: AskForm) -> Answer:
+        await check_addresses(services.settings, body.notify)
+        wish = Wish(
+            action=action,
+            paths=body.absolute(),
+            dry_run=(form.button == OTHER) is not is_freeze,
+            confirm=body.confirm,
+            notify=body.notify,
+            tier_id=row.id,
+        )
+        return await asking.ask(work, services.sealer, wish)
+
+    if request.method == "POST":
+        answer = await form.submit(request, AskForm, act)
+        if answer is not None:
+            return _to_run(answer)
+    return await page(
+        request,
+        "tiers/ask.html.j2",
+        status=form.status,
+        form=form,
+        tier=row,
+        action=action.value,
+        freezable=row.tier().options.freezable,
+        is_freeze=is_freeze,
+    )
+
+
+def _to_run(answer: Answer) -> Response:
+    told = "It is under way already: this is its run." if answer.joined else "It is queued."
+    return see_other(f"/web/tiers/runs/{answer.job_id}", told=told)
+
+
+def _fields(action: Action) -> Sequence[Field]:
+    lines = {"rows": "4", "data-lines": "whole"}
+    fields = [
+        Field(
+            name="paths",
+            label="Files and folders",
+            kind="textarea",
+            required=True,
+            option="-",
+            help="A path a line, as on this machine. The tier's own folder is all of it.",
+            attributes=lines,
+        ),
+        Field(
+            name="notify",
+            label="Tell at the end",
+            kind="textarea",
+            help="A mail or Apprise address a line.",
+            attributes=lines | {"rows": "2"},
+            advanced=True,
+        ),
+    ]
+    if action is Action.FREEZE:
+        fields.append(
+            Field(
+                name="confirm",
+                label="Go on beyond the limits of the tier",
+                kind="checkbox",
+                help="Look at a dry run first: it says how much would leave.",
+                advanced=True,
+            )
+        )
+    return fields

@@ -1,0 +1,96 @@
+"""One folder of a tier at a time: what is here, on the store, frozen, differing, missing."""
+
+from urllib.parse import urlencode
+
+from fastapi import Request, Response
+
+from holdfast.kernel.errors import BadRequest
+from holdfast.kernel.web.console.listing import listing
+from holdfast.kernel.web.console.render import page
+from holdfast.kernel.web.deps import ReadDep, ServicesDep
+from holdfast.kernel.web.router import Router
+from holdfast.tiers.model import QUARANTINE, inside
+from holdfast.tiers.names import from_text, to_text
+from holdfast.tiers.pages.tiers import TierId
+from holdfast.tiers.service import keeping
+from holdfast.tiers.service.folders import Entry, look_into
+
+router = Router(include_in_schema=False, prefix="/web/tiers")
+ROWS = 100
+SHOWN = (
+    ("here", "here"),
+    ("missing", "not here"),
+    ("frozen", "frozen"),
+    ("differing", "differing"),
+    ("only-here", "only here"),
+)
+
+
+@router.get("/{tier_id}/browse")
+async def browse(
+    request: Request, tier_id: TierId, session: ReadDep, services: ServicesDep
+) -> Response:
+    """A folder; ``?path=``: relative to the tier's root, in text form."""
+    row = await keeping.get_tier(session, tier_id)
+    await session.close()
+    below = _below(request.query_params.get("path", ""))
+    found = await look_into(services, row, below)
+    asked = listing(request, sorts=("",), filters=("path", "show"), rows=ROWS)
+    words, show = asked.q.lower(), asked.others.get("show", "")
+    entries = [one for one in found.entries if words in one.name.lower() and _fits(one, show)]
+    here = f"/web/tiers/{tier_id}"
+    text = to_text(below)
+    return await page(
+        request,
+        "tiers/browse.html.j2",
+        tier=row,
+        list=asked,
+        folder=text,
+        crumbs=_crumbs(here, text),
+        problem=found.problem,
+        entries=entries[asked.offset : asked.offset + asked.rows],
+        total=len(entries),
+        everything=len(found.entries),
+        absolute=lambda path: to_text(row.root + (b"/" + from_text(path) if path else b"")),
+        to=lambda path: f"{here}/browse?{urlencode({'path': path})}",
+        asks=lambda verb, path: f"{here}/{verb}?{urlencode({'path': path})}",
+        freezable=row.tier().options.freezable,
+        choices=[("show", "Show", SHOWN)],
+    )
+
+
+def _below(text: str) -> bytes:
+    """The folder as bytes. Raises ``Invalid``, and ``BadRequest`` for what is no folder of it."""
+    parts = [part for part in text.split("/") if part]
+    if any(part in {".", ".."} for part in parts):
+        raise BadRequest("the path has . or .. in it", hint="give it without them")
+    below = from_text("/".join(parts)) if parts else b""
+    if b".." in below.split(b"/") or inside(below, QUARANTINE.encode()):
+        raise BadRequest("this folder is not shown", hint="frozen files wait in the quarantine")
+    return below
+
+
+def _fits(one: Entry, show: str) -> bool:
+    match show:
+        case "here":
+            return one.here
+        case "missing":
+            return one.missing
+        case "frozen":
+            return one.frozen
+        case "differing":
+            return one.differing
+        case "only-here":
+            return one.here and one.stored is False
+        case _:
+            return True
+
+
+def _crumbs(here: str, path: str) -> list[tuple[str, str]]:
+    parts = path.split("/") if path else []
+    found = []
+    for number, name in enumerate(parts, 1):
+        inner = "/".join(parts[:number])
+        address = f"{here}/browse?{urlencode({'path': inner})}" if number < len(parts) else ""
+        found.append((name, address))
+    return found

@@ -1,0 +1,51 @@
+"""The files that a freeze is to move, kept between its planning and its doing."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from holdfast.tiers.model import Candidate, Skip
+from holdfast.tiers.proof import Proven
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezePlan:
+    """What a freeze will do: how many files, how large, what stays and why."""
+
+    files: int
+    size_bytes: int
+    path: Path
+    """Each file and its proof: see `read_plan`."""
+    skipped: dict[Skip, tuple[int, int]] = field(default_factory=dict)
+    over_limit: str | None = None
+    """Why it would remove more than the tier allows."""
+
+
+def write_plan(to: TextIO, files: Iterable[tuple[Candidate, Proven]]) -> None:
+    """Add files; all names of one file one after another."""
+    for file, proven in files:
+        kept = [file.path.decode("latin-1"), file.size_bytes, file.device, file.inode, file.links]
+        kept += [file.mtime_ns, file.ctime_ns, file.atime_ns, proven.to_json()]
+        to.write(json.dumps(kept) + "\n")
+
+
+def read_plan(path: Path) -> Iterator[tuple[Candidate, Proven]]:
+    """What `write_plan` wrote."""
+    with path.open(encoding="ascii") as file:
+        for line in file:
+            name, size, device, inode, links, modified, changed, read, proven = json.loads(line)
+            yield (
+                Candidate(
+                    path=name.encode("latin-1"),
+                    size_bytes=size,
+                    device=device,
+                    inode=inode,
+                    links=links,
+                    mtime_ns=modified,
+                    ctime_ns=changed,
+                    atime_ns=read,
+                ),
+                Proven.from_json(proven),
+            )

@@ -1,0 +1,344 @@
+"""What a freeze would take: scan, listings, join, rules, and last the proof of each file.
+
+Nothing is moved here. Listings that did not end whole end the plan; a file that cannot be proven
+stays, and the report says why.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import asdict
+from datetime import timedelta
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import TextIO, TypeVar
+
+from sqlalchemy import func, select
+
+from holdfast.kernel.stores.model import HashKind
+from holdfast.tiers import journal, proof
+from holdfast.tiers.filters import Filters, matches
+from holdfast.tiers.holding import Stays
+from holdfast.tiers.listing import list_place
+from holdfast.tiers.merge import Count, Listed, join, lists, read_matched, read_skipped
+from holdfast.tiers.model import (
+    DAY_SECONDS,
+    Candidate,
+    FileState,
+    Policy,
+    Skip,
+    TierOptions,
+    inside,
+    longest_age,
+    over_limit,
+)
+from holdfast.tiers.plan_file import FreezePlan, write_plan
+from holdfast.tiers.proof import Pair, Proven
+from holdfast.tiers.running import Run, Tally, block_of, in_threads, tallying
+from holdfast.tiers.scan import scan, sort
+from holdfast.tiers.tables import TierFileRow, TierPulledRow
+
+T = TypeVar("T")
+BLOCK_FILES = 1000
+SECOND_NS = 1_000_000_000
+MOVED = (FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)
+Kinds = tuple[HashKind | None, ...]
+
+
+async def plan_freeze(
+    run: Run, paths: Sequence[bytes], *, until_bytes: int | None = None
+) -> FreezePlan:
+    """What may leave of these paths (b"": the whole tier) and is proven.
+
+    ``until_bytes``: the files that were not read for longest, until there are so many bytes. Raises
+    what is wrong with a store or with a path.
+    """
+    await journal.mend(run)
+    wanted = outermost(paths)
+    if until_bytes is not None:
+        until_bytes -= await _moved_before(run)
+    planner = _Planner(run, until_bytes)
+    to = run.work / "plan"
+    with tallying(run.report) as tally, to.open("w") as out:
+        async with aclosing(planner.decided(wanted, tally)) as blocks:
+            async for block in blocks:
+                await planner.prove(block, tally, out)
+                if planner.has_enough:
+                    break
+        skipped = tally.outcome().skipped
+    of = await planner.whole(wanted)
+    over = over_limit(
+        run.tier.options,
+        files=planner.taken.files,
+        of_files=of.files,
+        size=planner.taken.size_bytes,
+        of_size=of.size_bytes,
+    )
+    return FreezePlan(
+        files=planner.taken.files,
+        size_bytes=planner.taken.size_bytes,
+        path=to,
+        skipped=skipped,
+        over_limit=over,
+    )
+
+
+async def _moved_before(run: Run) -> int:
+    """Bytes that this job has moved, when it was begun again."""
+    query = select(func.coalesce(func.sum(TierFileRow.size_bytes), 0)).where(
+        TierFileRow.job_id == run.ctx.job_id, TierFileRow.state.in_(MOVED)
+    )
+    async with run.ctx.read() as session:
+        return int((await session.scalars(query)).one())
+
+
+def outermost(paths: Sequence[bytes]) -> list[bytes]:
+    """Paths without those that lie in another."""
+    found: list[bytes] = []
+    for path in sorted(set(paths), key=len):
+        if not any(inside(path, folder) for folder in found):
+            found.append(path)
+    return sorted(found)
+
+
+class _Planner:
+    """Takes the parts of one plan through their stages."""
+
+    def __init__(self, run: Run, until_bytes: int | None) -> None:
+        self._run = run
+        self._until_bytes = until_bytes
+        self._rules = Rules(run.tier.options, int(run.ctx.now().timestamp() * SECOND_NS))
+        self._kinds: Kinds = ()
+        self._seen = Count()
+        self._looked_at = 0
+        self.taken = Count()
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether as many bytes are taken as were asked for."""
+        return self._until_bytes is not None and self.taken.size_bytes >= self._until_bytes
+
+    async def decided(
+        self, paths: Sequence[bytes], tally: Tally
+    ) -> AsyncGenerator[list[Pair], None]:
+        """Blocks of files that the rules let go; all names of a file stand together."""
+        given, ordered = self._run.work / "later", self._run.work / "ordered"
+        with given.open("wb") as later:
+            for number, path in enumerate(paths):
+                pairs = await self._pairs(number, path, tally)
+                while block := await _next(pairs):
+                    kept = await self._allowed(block, tally)
+                    now = [pair for pair in kept if not self._comes_later(pair[0])]
+                    later.writelines(
+                        _spooled(pair, by_age=self._until_bytes is not None)
+                        for pair in kept
+                        if self._comes_later(pair[0])
+                    )
+                    if now:
+                        yield now
+        await sort(given, ordered)
+        blocks = _whole_files(_unspooled(ordered))
+        while following := await _next(blocks, 1):
+            yield following[0]
+
+    async def prove(self, block: Sequence[Pair], tally: Tally, out: TextIO) -> None:
+        """Put what is proven of a block in the plan."""
+        results = await proof.prove(self._run, block, self._kinds)
+        self._looked_at += len(block)
+        self._run.ctx.progress(self._looked_at, unit="files", text="proving")
+        pairs = [(file, result) for (file, _), result in zip(block, results, strict=True)]
+        for _, names in groupby(pairs, key=lambda pair: pair[0].inode):
+            if not self.has_enough:
+                self._take(list(names), tally, out)
+
+    async def whole(self, paths: Sequence[bytes]) -> Count:
+        """What the limits are a share of: the tier, when these paths alone would be too little."""
+        over = over_limit(
+            self._run.tier.options,
+            files=self.taken.files,
+            of_files=self._seen.files,
+            size=self.taken.size_bytes,
+            of_size=self._seen.size_bytes,
+        )
+        if over is None or b"" in paths:
+            return self._seen
+        found = await scan(self._run.tier.root, b"", 0, min_size=0, to=self._run.work / "whole")
+        return found.seen
+
+    def _take(
+        self, names: Sequence[tuple[Candidate, Proven | Stays]], tally: Tally, out: TextIO
+    ) -> None:
+        proven = [(file, result) for file, result in names if isinstance(result, Proven)]
+        if len(proven) == len(names) == names[0][0].links:
+            write_plan(out, proven)
+            self.taken += Count(len(names), names[0][0].size_bytes)
+            return
+        for file, result in names:
+            stays = Stays(Skip.LINKED) if isinstance(result, Proven) else result
+            tally.stays(file.path, file.size_bytes, stays.reason, stays.detail)
+
+    def _comes_later(self, file: Candidate) -> bool:
+        return self._until_bytes is not None or file.links > 1
+
+    async def _pairs(self, number: int, path: bytes, tally: Tally) -> Iterator[Pair]:
+        """The cold files below a path that each place has with the same size."""
+        run, to = self._run, self._run.work / f"cold-{number}"
+        found = await scan(
+            run.tier.root,
+            path,
+            self._rules.cold_before_ns,
+            min_size=run.tier.options.min_size_bytes,
+            to=to,
+        )
+        self._seen += found.seen
+        for reason, count in found.skipped.items():
+            tally.count(reason, count.files, count.size_bytes)
+        tally.count(Skip.NOT_PERMITTED, found.unreadable, 0)
+        for complaint in found.complaints:
+            run.ctx.log(complaint)
+        listings, kinds, count = [], [], found.candidates
+        for side, place in enumerate(run.places):
+            listing, matched = (
+                run.work / f"listed-{number}-{side}",
+                run.work / f"both-{number}-{side}",
+            )
+            listed = await list_place(run.ctx.services, place, path, listing)
+            skipped = run.work / f"only-here-{number}-{side}"
+            joining = partial(join, to, listing, of=count, matched=matched, skipped=skipped)
+            count = (await asyncio.to_thread(joining)).matched
+            await asyncio.to_thread(self._tell_skipped, skipped, tally)
+            listings.append(listing)
+            kinds.append(listed.hash_kind)
+            to = matched
+        self._kinds = tuple(kinds)
+        return read_matched(to, run.tier.root, listings)
+
+    def _tell_skipped(self, skipped: Path, tally: Tally) -> None:
+        for path, size, reason in read_skipped(skipped):
+            tally.stays(path, size, self._rules.of_name(path) or reason)
+
+    async def _allowed(self, block: Sequence[Pair], tally: Tally) -> list[Pair]:
+        pulled = await self._pulled([file.path for file, _ in block])
+        kept = []
+        for file, listed in block:
+            reason = self._rules.of(file)
+            if reason is None and file.path in pulled:
+                reason = Skip.PULLED_RECENTLY
+            if reason is None:
+                kept.append((file, listed))
+            elif reason is Skip.READ_RECENTLY:
+                tally.count(reason, 1, file.size_bytes)
+            else:
+                tally.stays(file.path, file.size_bytes, reason)
+        return kept
+
+    async def _pulled(self, paths: Sequence[bytes]) -> set[bytes]:
+        """Which of these paths have their grace."""
+        run = self._run
+        since = run.ctx.now() - timedelta(hours=run.tier.options.grace_hours)
+        query = select(TierPulledRow.path).where(
+            TierPulledRow.tier_id == run.tier.id,
+            TierPulledRow.pulled_at > since,
+            TierPulledRow.path.in_(paths),
+        )
+        async with run.ctx.read() as session:
+            return set((await session.scalars(query)).all())
+
+
+class Rules:
+    """What a tier's options say of a file by its name and times."""
+
+    def __init__(self, options: TierOptions, now_ns: int) -> None:
+        self._options = options
+        self._now_ns = now_ns
+        self._filters = Filters(options.filters)
+        self._has_names = bool(options.filters or options.rules)
+        self.cold_before_ns = self._before(longest_age(options)[0])
+        """What was read since is hot by every rule."""
+
+    def of(self, file: Candidate) -> Skip | None:
+        """Why a file stays; None: it may leave."""
+        if not file.inode:
+            return Skip.GONE
+        by_name = self.of_name(file.path)
+        if by_name is not None:
+            return by_name
+        if max(file.atime_ns, file.mtime_ns) >= self._before(self._age_days(file.path)):
+            return Skip.READ_RECENTLY
+        return Skip.TOO_SMALL if file.size_bytes < self._options.min_size_bytes else None
+
+    def of_name(self, path: bytes) -> Skip | None:
+        """The same as far as the path alone tells."""
+        if not self._has_names:
+            return None
+        if not self._filters.takes(path):
+            return Skip.EXCLUDED
+        for rule in self._options.rules:
+            if matches(rule.pattern, path):
+                return Skip.PINNED if rule.policy is Policy.PIN else None
+        return None
+
+    def _age_days(self, path: bytes) -> int:
+        for rule in self._options.rules:
+            if matches(rule.pattern, path):
+                return self._options.age_days if rule.age_days is None else rule.age_days
+        return self._options.age_days
+
+    def _before(self, days: int) -> int:
+        return self._now_ns - days * DAY_SECONDS * SECOND_NS
+
+
+async def _next(items: Iterator[T], size: int = BLOCK_FILES) -> list[T]:
+    """The next items, found in a thread."""
+    (block,) = await in_threads([lambda _: block_of(items, size)])
+    return block
+
+
+def _spooled(pair: Pair, *, by_age: bool) -> bytes:
+    """A record that sorts by the file, the ones not read for longest first if asked so."""
+    file, listed = pair
+    age = f"{max(file.atime_ns, file.mtime_ns):020d} " if by_age else ""
+    told = {**asdict(file), "path": _text(file.path)}
+    sides = [[one.size_bytes, one.digest, one.version, _text(one.stored_as)] for one in listed]
+    record = f"{age}{file.inode:020d} {json.dumps([told, sides])}"
+    return record.encode() + b"\0"
+
+
+def _unspooled(path: Path) -> Iterator[Pair]:
+    for block in lists(path):
+        for record in block:
+            told, sides = json.loads(record[record.index(b"[") :])
+            file = Candidate(**{**told, "path": _bytes(told["path"])})
+            listed = tuple(
+                Listed(
+                    path=file.path,
+                    size_bytes=size,
+                    digest=digest,
+                    version=version,
+                    stored_as=_bytes(stored_as),
+                )
+                for size, digest, version, stored_as in sides
+            )
+            yield file, listed
+
+
+def _whole_files(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
+    """Blocks in which no file's names are parted."""
+    block: list[Pair] = []
+    for pair in pairs:
+        if len(block) >= BLOCK_FILES and pair[0].inode != block[-1][0].inode:
+            yield block
+            block = []
+        block.append(pair)
+    if block:
+        yield block
+
+
+def _text(path: bytes) -> str:
+    return path.decode("latin-1")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("latin-1")

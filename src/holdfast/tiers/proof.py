@@ -1,0 +1,349 @@
+"""Proves that each store of a tier holds the very bytes of a local file.
+
+What was found out is kept with the file's identity and times, and on the store's side with its
+version mark: what has not changed is never read twice.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self, cast
+
+from sqlalchemy import Insert, Table, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.kernel.stores.model import HashKind
+from holdfast.kernel.stores.place import Place
+from holdfast.tiers import asking, hashing
+from holdfast.tiers.asking import Told
+from holdfast.tiers.holding import Stays
+from holdfast.tiers.merge import Listed
+from holdfast.tiers.model import Candidate, Proof, Skip
+from holdfast.tiers.running import Run
+from holdfast.tiers.tables import TierProofRow
+
+COMPARED_AT_ONCE = 4
+_ROWS_AT_ONCE = 500
+
+Pair = tuple[Candidate, tuple[Listed, ...]]
+Inode = tuple[int, int]
+Known = dict[tuple[int, int, str], str]
+"""Digests of the cache by device, inode and kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proven:
+    """What proves a file: the hash of its content here, and what each store said."""
+
+    kind: HashKind
+    digest: str
+    links: int
+    """Names of the file, all of which leave."""
+    stores: dict[str, Told]
+    """By the name that `place_name` gives a place."""
+
+    def to_json(self) -> str:
+        """As kept in the journal."""
+        stores = {
+            name: [told.size_bytes, told.mark, told.kind, told.digest]
+            for name, told in self.stores.items()
+        }
+        kept = {"kind": self.kind, "digest": self.digest, "links": self.links, "stores": stores}
+        return json.dumps(kept)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote."""
+        kept = json.loads(text)
+        stores = {
+            name: Told(
+                size_bytes=size, mark=mark, kind=HashKind(kind) if kind else None, digest=digest
+            )
+            for name, (size, mark, kind, digest) in kept["stores"].items()
+        }
+        kind = HashKind(kept["kind"])
+        return cls(kind=kind, digest=kept["digest"], links=kept["links"], stores=stores)
+
+    def stands(self, name: str, now: Told) -> bool:
+        """Whether a place still holds the content, by what it says now."""
+        before = self.stores.get(name)
+        if before is not None and now.mark and now.mark == before.mark:
+            return now.size_bytes == before.size_bytes
+        known = {told.kind: told.digest for told in self.stores.values()} | {self.kind: self.digest}
+        return bool(now.digest) and known.get(now.kind) == now.digest
+
+
+async def prove(
+    run: Run, block: Sequence[Pair], kinds: Sequence[HashKind | None]
+) -> list[Proven | Stays]:
+    """For each file of a block: what proves it, or why it stays.
+
+    ``kinds``: of which hash the listings' digests are. Raises what is wrong with a store.
+    """
+    async with run.ctx.read() as session:
+        known = await _cached(session, run.tier.id, [file for file, _ in block])
+    fresh: Known = {}
+    sides = [
+        await _stored(run, number, block, kinds[number], known, fresh)
+        for number in range(len(run.places))
+    ]
+    stored = [tuple(side[row] for side in sides) for row in range(len(block))]
+    local = await _local(run, block, stored, known, fresh)
+    if fresh:
+        async with run.ctx.write() as work:
+            await _keep(work.session, run.tier.id, [file for file, _ in block], fresh)
+    rows = zip(block, stored, local, strict=True)
+    names = [place_name(place) for place in run.places]
+    return [_judged(names, file, told, hashes) for (file, _), told, hashes in rows]
+
+
+async def known_same(run: Run, block: Sequence[Pair], kind: HashKind | None) -> list[bool | None]:
+    """Whether the first store has the content of each file, as far as that was found out before.
+
+    None: it was not, or one of both has changed since. Reads no file and asks no store. ``kind``:
+    of which hash the listing's digests are.
+    """
+    async with run.ctx.read() as session:
+        known = await _cached(session, run.tier.id, [file for file, _ in block])
+    name = place_name(run.places[0])
+    found: list[bool | None] = []
+    for file, (listed, *_) in block:
+        told = _as_listed(listed, kind) or _as_known(listed, known.get(_key(file, name)))
+        here = known.get(_key(file, told.kind)) if told and told.kind else None
+        found.append(None if here is None or told is None else here == told.digest)
+    return found
+
+
+async def has_proofs(session: AsyncSession, tier_id: int) -> bool:
+    """Whether anything was found out about a tier's files."""
+    query = select(TierProofRow.inode).where(TierProofRow.tier_id == tier_id).limit(1)
+    return await session.scalar(query) is not None
+
+
+def _judged(
+    names: Sequence[str],
+    file: Candidate,
+    stored: tuple[Told | Stays, ...],
+    hashes: hashing.Hashes | Stays,
+) -> Proven | Stays:
+    told = []
+    for one in stored:
+        if isinstance(one, Stays):
+            return one
+        told.append(one)
+    if isinstance(hashes, Stays):
+        return hashes
+    for one in told:
+        if one.size_bytes != file.size_bytes:
+            return Stays(Skip.OTHER_SIZE)
+        if one.kind is None or not one.digest:
+            return Stays(Skip.NOT_PROVABLE)
+        if hashes[one.kind] != one.digest:
+            return Stays(Skip.OTHER_CONTENT)
+    if not told or told[0].kind is None:
+        return Stays(Skip.NOT_PROVABLE)
+    kind = told[0].kind
+    stores = dict(zip(names, told, strict=True))
+    return Proven(kind=kind, digest=hashes[kind], links=file.links, stores=stores)
+
+
+async def _stored(
+    run: Run,
+    number: int,
+    block: Sequence[Pair],
+    kind: HashKind | None,
+    known: Known,
+    fresh: Known,
+) -> list[Told | Stays]:
+    """What one place holds of each file; what is not in its listing for free is asked for."""
+    place = run.places[number]
+    name = place_name(place)
+    found: dict[bytes, Told | Stays] = {}
+    for file, sides in block:
+        listed = sides[number]
+        told = _as_listed(listed, kind) or _as_known(listed, known.get(_key(file, name)))
+        if told is not None:
+            found[file.path] = told
+    missing = [file for file, _ in block if file.path not in found]
+    if missing:
+        found |= await _asked(run, place, [file.path for file in missing])
+        for file in missing:
+            answer = found[file.path]
+            if isinstance(answer, Told) and answer.kind and answer.digest and answer.mark:
+                fresh[_key(file, name)] = f"{answer.mark} {answer.kind} {answer.digest}"
+    return [found[file.path] for file, _ in block]
+
+
+def _as_listed(listed: Listed, kind: HashKind | None) -> Told | None:
+    if kind is None or not listed.digest:
+        return None
+    return Told(size_bytes=listed.size_bytes, mark=listed.version, kind=kind, digest=listed.digest)
+
+
+def _as_known(listed: Listed, known: str | None) -> Told | None:
+    """What was found out before, if the store still has that version."""
+    if not known or not listed.version:
+        return None
+    mark, kind, digest = known.rsplit(" ", 2)
+    if mark != listed.version:
+        return None
+    return Told(size_bytes=listed.size_bytes, mark=mark, kind=HashKind(kind), digest=digest)
+
+
+async def _asked(run: Run, place: Place, paths: Sequence[bytes]) -> dict[bytes, Told | Stays]:
+    answers = await run.ask(run.ctx.services, place, paths, True, run.work)  # noqa: FBT003
+    found: dict[bytes, Told | Stays] = {}
+    for path in paths:
+        told = answers.get(path)
+        found[path] = Stays(Skip.MISSING_ON_STORE) if told is None else told
+    if run.tier.options.proof is Proof.COMPARE:
+        hashless = [
+            (path, told)
+            for path, told in found.items()
+            if isinstance(told, Told) and not told.digest
+        ]
+        found |= await _read_all(run, place, hashless)
+    return found
+
+
+async def _read_all(
+    run: Run, place: Place, files: Iterable[tuple[bytes, Told]]
+) -> dict[bytes, Told | Stays]:
+    """The hashes of contents that are read from a store, some at a time."""
+    found: dict[bytes, Told | Stays] = {}
+    waiting = iter(files)
+
+    async def worker() -> None:
+        for path, told in waiting:
+            found[path] = await _read_one(run, place, path, told)
+
+    await asking.together(worker() for _ in range(COMPARED_AT_ONCE))
+    return found
+
+
+async def _read_one(run: Run, place: Place, path: bytes, told: Told) -> Told | Stays:
+    read = await asking.content_hash(run.ctx.services, place, path)
+    if read is None:
+        return Stays(Skip.MISSING_ON_STORE)
+    size, digest = read
+    if size != told.size_bytes:
+        return Stays(Skip.OTHER_CONTENT, "its content has another length than the store says")
+    return Told(size_bytes=size, mark=told.mark, kind=HashKind.SHA256, digest=digest)
+
+
+async def _local(
+    run: Run,
+    block: Sequence[Pair],
+    stored: Sequence[tuple[Told | Stays, ...]],
+    known: Known,
+    fresh: Known,
+) -> list[hashing.Hashes | Stays]:
+    """The hashes that the stores' are compared with; files that stay anyhow are not read."""
+    needed: list[hashing.Wanted] = []
+    have: list[dict[HashKind, str]] = []
+    for (file, _), told in zip(block, stored, strict=True):
+        kinds = _kinds(file, told)
+        have.append({kind: known[_key(file, kind)] for kind in kinds if _key(file, kind) in known})
+        needed.append((file, kinds - set(have[-1])))
+    rows = [row for row, (_, kinds) in enumerate(needed) if kinds]
+    hashed = await hashing.hash_files(run.tier.root, [needed[row] for row in rows])
+    found: list[hashing.Hashes | Stays] = list(have)
+    for row, hashes in zip(rows, hashed, strict=True):
+        if isinstance(hashes, Stays):
+            found[row] = hashes
+            continue
+        found[row] = {**have[row], **hashes}
+        for kind, digest in hashes.items():
+            fresh[_key(needed[row][0], kind)] = digest
+    return found
+
+
+def _kinds(file: Candidate, stored: tuple[Told | Stays, ...]) -> set[HashKind]:
+    kinds: set[HashKind] = set()
+    for told in stored:
+        if isinstance(told, Stays) or told.kind is None or not told.digest:
+            return set()
+        if told.size_bytes != file.size_bytes:
+            return set()
+        kinds.add(told.kind)
+    return kinds
+
+
+def _key(file: Candidate, kind: str) -> tuple[int, int, str]:
+    return file.device, file.inode, kind
+
+
+def place_name(place: Place) -> str:
+    """Under which what is known of a place is kept: what lies elsewhere has another name."""
+    if place.s3 is not None:
+        parts = [place.s3.endpoint, place.s3.bucket, place.s3.prefix]
+    else:
+        parts = [place.kind, place.remote.root, json.dumps(place.remote.address, sort_keys=True)]
+    return "on:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+async def forget(run: Run, inodes: Sequence[Inode]) -> None:
+    """Of files that are gone, nothing need be known."""
+    by_device: dict[int, list[int]] = {}
+    for device, inode in inodes:
+        by_device.setdefault(device, []).append(inode)
+    async with run.ctx.write() as work:
+        for device, gone in by_device.items():
+            query = delete(TierProofRow).where(
+                TierProofRow.tier_id == run.tier.id,
+                TierProofRow.device == device,
+                TierProofRow.inode.in_(gone),
+            )
+            await work.session.execute(query)
+
+
+async def _cached(session: AsyncSession, tier_id: int, files: Sequence[Candidate]) -> Known:
+    """What is known of files that are as they were then."""
+    by_inode = {(file.device, file.inode): file for file in files}
+    known: Known = {}
+    for start in range(0, len(files), _ROWS_AT_ONCE):
+        part = files[start : start + _ROWS_AT_ONCE]
+        query = select(
+            TierProofRow.device,
+            TierProofRow.inode,
+            TierProofRow.kind,
+            TierProofRow.digest,
+            TierProofRow.size_bytes,
+            TierProofRow.mtime_ns,
+            TierProofRow.ctime_ns,
+        ).where(
+            TierProofRow.tier_id == tier_id,
+            TierProofRow.device.in_({file.device for file in part}),
+            TierProofRow.inode.in_({file.inode for file in part}),
+        )
+        for device, inode, kind, digest, *then in await session.execute(query):
+            file = by_inode.get((device, inode))
+            if file is not None and then == [file.size_bytes, file.mtime_ns, file.ctime_ns]:
+                known[device, inode, kind] = digest
+    return known
+
+
+async def _keep(
+    session: AsyncSession, tier_id: int, files: Sequence[Candidate], fresh: Known
+) -> None:
+    by_inode = {(file.device, file.inode): file for file in files}
+    rows = []
+    for (device, inode, kind), digest in fresh.items():
+        file = by_inode[device, inode]
+        row = {"tier_id": tier_id, "device": device, "inode": inode, "kind": kind}
+        times = {"mtime_ns": file.mtime_ns, "ctime_ns": file.ctime_ns}
+        rows.append({**row, **times, "size_bytes": file.size_bytes, "digest": digest})
+    await session.execute(_upsert(session), rows)
+
+
+def _upsert(session: AsyncSession) -> Insert:
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    given = (sqlite if is_sqlite else postgresql).insert(cast("Table", TierProofRow.__table__))
+    told = ("size_bytes", "mtime_ns", "ctime_ns", "digest")
+    upsert: Insert = given.on_conflict_do_update(
+        index_elements=["tier_id", "device", "inode", "kind"],
+        set_={name: given.excluded[name] for name in told},
+    )
+    return upsert

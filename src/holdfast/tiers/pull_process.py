@@ -1,0 +1,239 @@
+"""One ``rclone copy`` that brings files in: its words, what it says, how it ends.
+
+Content lies under a name of its own until it is whole (`PARTIAL_SUFFIX`); what was left there by a
+process that was killed is swept. Secrets go in by environment. No file that is there is touched.
+"""
+
+import json
+import re
+from asyncio import to_thread
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from os import fsdecode, scandir, unlink
+from pathlib import Path
+from typing import Any
+
+from holdfast.kernel.child import ProcessFailed, ProgramMissing
+from holdfast.kernel.process import find_program, run
+from holdfast.kernel.services import Services
+from holdfast.kernel.stores.hub import RcloneHub
+from holdfast.kernel.stores.place import Place
+from holdfast.kernel.stores.rclone_daemon import RcloneFailed, find_rclone, rclone_environment
+from holdfast.tiers.model import PARTIAL_SUFFIX, Skip
+from holdfast.tiers.present import LINK_SUFFIX, absolute
+
+LONGEST_SECONDS = 90 * 86_400.0
+"""rclone itself ends what stands still; this bounds a transfer that goes on."""
+LOW_LEVEL_TRIES = 5
+"""Of one request; a store that is away is noticed in seconds, and a job tries again later."""
+TRANSFERS = 8
+"""Small files wait for the way there and back; some servers allow ten connections, and no more."""
+STATS_INTERVAL = "500ms"
+KEPT_PROBLEMS = 10_000
+LONGEST_KEPT_NAME = 200
+"""Of longer ones, a partial name may have the first part only."""
+_PARTIAL = re.compile(rb"(.*)\.[0-9a-f]{8}" + re.escape(PARTIAL_SUFFIX.encode()), re.DOTALL)
+_PARTIAL_GLOB = "*." + "[0-9a-f]" * 8 + PARTIAL_SUFFIX
+_HERE = {"RCLONE_CONFIG_HERE_TYPE": "local", "RCLONE_CONFIG_HERE_LINKS": "true"}
+"""The tier's side has symlinks; on the store they are files, also where that is a folder."""
+_SWEEP_SECONDS = 86_400.0
+_GLOB_SPECIAL = re.compile(r"([\\*?\[\]{}])")
+_BROKEN_WRITE = "- .tmp." + "[0-9a-f]" * 32
+"""What nanio leaves of a write that broke off; a listing knows it by more than its name."""
+_NO_ROOM = ("no space left", "remaining disk space", "quota exceeded")
+_FORBIDDEN = ("permission denied", "operation not permitted", "read-only file system")
+_GONE = ("object not found", "no such file", "file does not exist", "404")
+
+OnStats = Callable[[int, int], None]
+"""Called with bytes and files moved so far."""
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a transfer went."""
+
+    status: int | None = None
+    """rclone's; None when it was killed."""
+    last: str = ""
+    """The last problem that it told."""
+    problems: dict[str, str] = field(default_factory=dict)
+    """By file, as rclone names it."""
+
+    def hear(self, said: dict[str, Any], hide: Callable[[str], str]) -> None:
+        """Keep a problem."""
+        if said.get("level") not in {"error", "critical", "fatal"}:
+            return
+        text = hide(str(said.get("msg", ""))).removeprefix("Failed to copy: ")
+        name = said.get("object")
+        if not text.startswith("Attempt "):
+            self.last = text
+            if name and said.get("objectType") != "string" and len(self.problems) < KEPT_PROBLEMS:
+                self.problems[str(name)] = text
+
+    def problem_of(self, stored_as: bytes) -> str:
+        """What was told of one file; empty: nothing."""
+        return self.problems.get(stored_as.decode("utf-8", "replace"), "")
+
+
+def together(ends: Iterable[Ended]) -> Ended:
+    """How transfers went, one after the other."""
+    whole = Ended(status=0)
+    for one in ends:
+        whole.status = None if one.status is None else (whole.status or one.status)
+        whole.last = one.last or whole.last
+        whole.problems |= one.problems
+    return whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What to bring in: exactly the names in a file, or what these filters take."""
+
+    names: Path | None = None
+    filters: Path | None = None
+
+    def words(self) -> list[str]:
+        """As rclone takes it."""
+        if self.names is not None:
+            # Each name is looked for by itself: large folders need not be listed.
+            return ["--files-from-raw", str(self.names), "--no-traverse"]
+        return ["--filter-from", str(self.filters)]
+
+
+async def fetch(
+    services: Services,
+    place: Place,
+    root: bytes,
+    choice: Choice,
+    *,
+    bytes_per_second: int | None,
+    on_stats: OnStats,
+) -> Ended:
+    """Bring in what is chosen and not there; what failed is told in the answer.
+
+    Raises ``ProgramMissing``, or what the remote's options are refused for. Cancelled, it ends
+    rclone at once.
+    """
+    daemon = services.get(RcloneHub).daemon
+    await daemon.call("rc/noop", {}, remotes=(place.remote,))  # obscures the passwords
+    ended = Ended()
+
+    def hear(line: str) -> None:
+        said = _parsed(line)
+        if "stats" in said:
+            stats = said["stats"]
+            on_stats(int(stats.get("bytes", 0)), int(stats.get("transfers", 0)))
+        else:
+            ended.hear(said, place.remote.hide)
+
+    environment = rclone_environment(daemon.directory) | place.remote.environment() | _HERE
+    try:
+        done = await run(
+            _words(place, root, choice, bytes_per_second),
+            timeout_seconds=LONGEST_SECONDS,
+            accept=frozenset(range(256)),
+            env=environment,
+            cwd=daemon.directory,
+            on_error_line=hear,
+        )
+    except ProgramMissing:
+        raise
+    except ProcessFailed as error:
+        ended.last = ended.last or f"rclone was ended: {error.returncode}"
+        return ended
+    ended.status = done.returncode
+    return ended
+
+
+def _words(place: Place, root: bytes, choice: Choice, bytes_per_second: int | None) -> list[str]:
+    words = [find_rclone(), "copy", "--config=", "--ignore-existing", "--retries=1"]
+    words += [f"--low-level-retries={LOW_LEVEL_TRIES}", f"--transfers={TRANSFERS}"]
+    words += [f"--partial-suffix={PARTIAL_SUFFIX}", "--no-update-dir-modtime", "--use-json-log"]
+    words += [f"--stats={STATS_INTERVAL}", "--stats-log-level=NOTICE"]
+    words += [f"--bwlimit={bytes_per_second}B"] if bytes_per_second else []
+    return [*words, *choice.words(), "--", f"hf:{place.remote.root}", f"here:{fsdecode(root)}"]
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    with suppress(ValueError):
+        said = json.loads(line)
+        if isinstance(said, dict):
+            return said
+    return {"level": "error", "msg": line}
+
+
+def bytes_a_second(limit: str) -> int | None:
+    """A bandwidth of the settings in bytes; None: no limit."""
+    if not limit:
+        return None
+    unit = {"K": 1024, "M": 1024**2, "G": 1024**3}.get(limit[-1].upper())
+    return int(float(limit[:-1]) * unit if unit else float(limit)) or None
+
+
+def no_room(problem: str) -> bool:
+    """Whether the disk was full."""
+    return any(words in problem.lower() for words in _NO_ROOM)
+
+
+def lasting(problem: str) -> Skip | None:
+    """Why trying again would not help; None: it may."""
+    text = problem.lower()
+    if any(words in text for words in _FORBIDDEN):
+        return Skip.NOT_PERMITTED
+    return Skip.MISSING_ON_STORE if any(words in text for words in _GONE) else None
+
+
+def failed(place: Place, ended: Ended) -> RcloneFailed:
+    """The error of a transfer that did not bring everything."""
+    why = ended.last or f"rclone ended with status {ended.status}"
+    return RcloneFailed(
+        f"not everything could be fetched from the store {place.name!r}: {why}",
+        hint="what arrived is kept: pull again for the rest",
+    )
+
+
+def filter_lines(paths: Iterable[str], tier_filters: Sequence[str]) -> list[str]:
+    """Rclone's filters that take what is below these paths, given as rclone names them."""
+    wanted = [path for path in paths if path]
+    if not wanted:
+        return [_BROKEN_WRITE, *tier_filters]
+    taken = [f"+ /{_escaped(path)}{end}" for path in wanted for end in ("", "/**")]
+    return [_BROKEN_WRITE, *tier_filters, *taken, "- *"]
+
+
+def _escaped(path: str) -> str:
+    return _GLOB_SPECIAL.sub(r"\\\1", path)
+
+
+async def sweep(root: bytes, below: bytes) -> None:
+    """Remove partial content of a transfer that ended before its time, at or below a path."""
+    start = absolute(root, below)
+    if await to_thread(Path(fsdecode(start)).is_dir):
+        kinds = ["(", "-type", "f", "-o", "-type", "l", ")"]
+        words = [find_program("find"), fsdecode(start), *kinds, "-name", _PARTIAL_GLOB, "-delete"]
+        await run(
+            words, timeout_seconds=_SWEEP_SECONDS, accept=frozenset({0, 1}), env={"LC_ALL": "C"}
+        )
+    else:
+        await to_thread(_sweep_beside, start)
+
+
+def _sweep_beside(path: bytes) -> None:
+    """The partial content of one file: rclone may have shortened its name."""
+    folder, _, name = path.rpartition(b"/")
+    with suppress(FileNotFoundError, NotADirectoryError), scandir(folder) as entries:
+        for entry in entries:
+            found = _PARTIAL.fullmatch(entry.name)
+            if found and _is_of(found[1], name.removesuffix(LINK_SUFFIX)):
+                unlink(entry.path)  # noqa: PTH108 - bytes
+
+
+def _is_of(start: bytes, name: bytes) -> bool:
+    """Whether rclone may have made this start of a partial name of a file's name."""
+    return start == name or (len(name) > LONGEST_KEPT_NAME and name.startswith(start))
+
+
+def is_partial(path: bytes) -> bool:
+    """Whether a path is one under which rclone keeps what is not whole."""
+    return path.endswith(PARTIAL_SUFFIX.encode()) and _PARTIAL.fullmatch(path) is not None

@@ -1,0 +1,210 @@
+"""Named queries over tiers, their runs and their files."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from holdfast.kernel.jobs.model import UNFINISHED, JobState
+from holdfast.kernel.jobs.tables import JobRow
+from holdfast.tiers.model import EMPTY, Action, Asked, FileState, Standing
+from holdfast.tiers.tables import TierFileRow, TierRow, TierRunRow
+
+JOINABLE = (JobState.WAITING, JobState.RUNNING)
+WAITING_FILES = tuple(FileState(state) for state in ("intent", "quarantined", "leaving"))
+
+
+async def tier_page(
+    session: AsyncSession, *, limit: int, offset: int, words: str = ""
+) -> tuple[Sequence[TierRow], int]:
+    """Tiers by name, and how many in all; ``words``: in name or description."""
+    query = select(TierRow)
+    if words:
+        looked_in = (TierRow.name, TierRow.description)
+        query = query.where(or_(*(c.icontains(words, autoescape=True) for c in looked_in)))
+    total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    page = query.order_by(TierRow.name).limit(limit).offset(offset)
+    return (await session.scalars(page)).all(), total
+
+
+async def all_tiers(session: AsyncSession) -> Sequence[TierRow]:
+    """Every tier, by name."""
+    return (await session.scalars(select(TierRow).order_by(TierRow.name))).all()
+
+
+async def tier_named(session: AsyncSession, name: str) -> TierRow | None:
+    """The tier of this name."""
+    return await session.scalar(select(TierRow).where(TierRow.name == name))
+
+
+async def locked_tier(session: AsyncSession, tier_id: int) -> TierRow | None:
+    """The tier; who else wants to ask something of it waits until the transaction ends."""
+    return await session.scalar(select(TierRow).where(TierRow.id == tier_id).with_for_update())
+
+
+async def standing_runs(session: AsyncSession, tier_id: int) -> list[Standing]:
+    """Runs of a tier that wait or run and that nobody has cancelled, oldest first."""
+    query = (
+        select(TierRunRow.job_id, TierRunRow.asked)
+        .join(JobRow, JobRow.id == TierRunRow.job_id)
+        .where(TierRunRow.tier_id == tier_id, JobRow.state.in_(JOINABLE))
+        .order_by(JobRow.seq)
+    )
+    rows = await session.execute(query)
+    return [Standing(job_id=job_id, asked=Asked.from_json(asked)) for job_id, asked in rows]
+
+
+async def unfinished_jobs(session: AsyncSession, tier_id: int) -> Sequence[str]:
+    """Ids of the jobs of a tier that have not ended."""
+    query = (
+        select(TierRunRow.job_id)
+        .join(JobRow, JobRow.id == TierRunRow.job_id)
+        .where(TierRunRow.tier_id == tier_id, JobRow.state.in_(UNFINISHED))
+    )
+    return (await session.scalars(query)).all()
+
+
+async def run_page(
+    session: AsyncSession,
+    *,
+    limit: int,
+    offset: int,
+    tier_id: int | None = None,
+    action: str | None = None,
+) -> tuple[Sequence[tuple[TierRunRow, JobRow | None]], int]:
+    """Runs and their jobs, newest first, and how many in all. An old job may be forgotten."""
+    query = select(TierRunRow, JobRow).outerjoin(JobRow, JobRow.id == TierRunRow.job_id)
+    if tier_id is not None:
+        query = query.where(TierRunRow.tier_id == tier_id)
+    if action:
+        query = query.where(TierRunRow.action == action)
+    total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    order = (TierRunRow.created_at.desc(), TierRunRow.job_id)
+    rows = await session.execute(query.order_by(*order).limit(limit).offset(offset))
+    return [(run, job) for run, job in rows], total
+
+
+async def run_of(session: AsyncSession, job_id: str) -> tuple[TierRunRow, JobRow | None] | None:
+    """One run and its job."""
+    query = (
+        select(TierRunRow, JobRow)
+        .outerjoin(JobRow, JobRow.id == TierRunRow.job_id)
+        .where(TierRunRow.job_id == job_id)
+    )
+    found = (await session.execute(query)).first()
+    return (found[0], found[1]) if found else None
+
+
+async def files_by_state(
+    session: AsyncSession, *, tier_id: int | None = None, job_id: str | None = None
+) -> list[tuple[int, FileState, int, int]]:
+    """Of the journal: tier, state, files, bytes."""
+    size = func.coalesce(func.sum(TierFileRow.size_bytes), 0)
+    query = select(TierFileRow.tier_id, TierFileRow.state, func.count(), size)
+    if tier_id is not None:
+        query = query.where(TierFileRow.tier_id == tier_id)
+    if job_id is not None:
+        query = query.where(TierFileRow.job_id == job_id)
+    rows = await session.execute(query.group_by(TierFileRow.tier_id, TierFileRow.state))
+    return [(tier, FileState(state), count, int(total)) for tier, state, count, total in rows]
+
+
+async def waiting_files(
+    session: AsyncSession, *, tier_id: int | None = None, job_id: str | None = None
+) -> tuple[int, int]:
+    """Files, and their bytes, that are on their way out and can still come back."""
+    found = await files_by_state(session, tier_id=tier_id, job_id=job_id)
+    waiting = [(count, size) for _, state, count, size in found if state in WAITING_FILES]
+    return sum(count for count, _ in waiting), sum(size for _, size in waiting)
+
+
+async def tiers_with_due_files(session: AsyncSession, moment: datetime) -> Sequence[int]:
+    """Tiers in whose quarantine an undo window has ended, or a job left something half done."""
+    unfinished = select(JobRow.id).where(JobRow.state.in_(UNFINISHED))
+    is_due = TierFileRow.state.in_((FileState.QUARANTINED, FileState.LEAVING)) & (
+        TierFileRow.due_at <= moment
+    )
+    is_left = (TierFileRow.state == FileState.INTENT) & TierFileRow.job_id.not_in(unfinished)
+    query = select(TierFileRow.tier_id).where(is_due | is_left)
+    return (await session.scalars(query.distinct())).all()
+
+
+async def oldest_due(session: AsyncSession) -> datetime | None:
+    """When the undo window ended that ended first, of files that are still in quarantine."""
+    query = select(func.min(TierFileRow.due_at)).where(
+        TierFileRow.state.in_((FileState.QUARANTINED, FileState.LEAVING))
+    )
+    return await session.scalar(query)
+
+
+async def end_windows(session: AsyncSession, tier_id: int, moment: datetime) -> None:
+    """Let the undo window of everything in a tier's quarantine end now."""
+    await session.execute(
+        update(TierFileRow)
+        .where(
+            TierFileRow.tier_id == tier_id,
+            TierFileRow.state == FileState.QUARANTINED,
+            TierFileRow.due_at > moment,
+        )
+        .values(due_at=moment)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def left_below(
+    session: AsyncSession, tier_id: int, paths: Sequence[bytes], *, block: int = 500
+) -> set[bytes]:
+    """Which of these paths a freeze took away."""
+    found: set[bytes] = set()
+    for start in range(0, len(paths), block):
+        query = select(TierFileRow.path).where(
+            TierFileRow.tier_id == tier_id,
+            TierFileRow.path.in_(paths[start : start + block]),
+            TierFileRow.state.in_((FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)),
+        )
+        found.update((await session.scalars(query)).all())
+    return found
+
+
+async def is_emptied(session: AsyncSession, tier_id: int, failed_after: datetime) -> bool:
+    """Whether a job that empties this tier's quarantine has not ended, or just failed."""
+    failed = (JobRow.state == JobState.FAILED) & (JobRow.finished_at > failed_after)
+    query = select(JobRow.args).where(JobRow.kind == EMPTY, JobRow.state.in_(UNFINISHED) | failed)
+    return any(json.loads(args)["tier_id"] == tier_id for args in await session.scalars(query))
+
+
+async def makes_room(session: AsyncSession, tier_id: int, begun_after: datetime) -> bool:
+    """Whether a freeze that makes room in this tier has not ended, or just began."""
+    query = (
+        select(TierRunRow.asked)
+        .outerjoin(JobRow, JobRow.id == TierRunRow.job_id)
+        .where(
+            TierRunRow.tier_id == tier_id,
+            TierRunRow.action == Action.FREEZE,
+            JobRow.state.in_(UNFINISHED) | (TierRunRow.created_at > begun_after),
+        )
+    )
+    runs = [Asked.from_json(asked) for asked in await session.scalars(query)]
+    return any(asked.until_bytes is not None for asked in runs)
+
+
+async def forget_runs(session: AsyncSession, before: datetime) -> None:
+    """Forget runs that ended before a moment, but those whose files can still come back."""
+    waiting = select(TierFileRow.job_id).where(TierFileRow.state.in_(WAITING_FILES))
+    await session.execute(
+        delete(TierRunRow)
+        .where(TierRunRow.ended_at < before, TierRunRow.job_id.not_in(waiting))
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def living_jobs(session: AsyncSession) -> Sequence[str]:
+    """All jobs that have not ended."""
+    return (await session.scalars(select(JobRow.id).where(JobRow.state.in_(UNFINISHED)))).all()
+
+
+async def run_ids(session: AsyncSession) -> Sequence[str]:
+    """The jobs of all runs that are kept."""
+    return (await session.scalars(select(TierRunRow.job_id))).all()

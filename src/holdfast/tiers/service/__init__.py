@@ -1,0 +1,1 @@
+"""What a person or another slice may ask of tiers."""

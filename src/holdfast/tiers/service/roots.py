@@ -1,0 +1,121 @@
+"""Whether a folder can be the root of a tier, and which tier a path lies in. These calls block."""
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.kernel.errors import BadRequest, Conflict, Invalid
+from holdfast.tiers.model import QUARANTINE, inside, nearest_root, relative_to
+from holdfast.tiers.names import to_text
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How full a file system is, in bytes, for those who are not root."""
+
+    used: int
+    available: int
+
+
+def shown(path: bytes) -> str:
+    """A path for people."""
+    return to_text(path)
+
+
+def checked_root(asked: bytes, *, data_dir: Path, others: Iterable[tuple[str, bytes]]) -> bytes:
+    """The root of a tier without symlinks; ``others``: names and roots of the other tiers.
+
+    Raises ``Invalid`` for what cannot be one, ``Conflict`` for what lies in or around another's.
+    """
+    if not asked.startswith(b"/"):
+        raise Invalid(f"{shown(asked)} is no absolute path", hint="begin with a slash")
+    root = os.path.realpath(asked)
+    _check_folder(root)
+    _check_own(root, data_dir)
+    for name, other in others:
+        if relative_to(root, other) is not None or relative_to(other, root) is not None:
+            raise Conflict(
+                f"{shown(root)} and the tier {name!r} at {shown(other)} lie in one another",
+                hint="a file belongs to one tier: choose another folder, or use rules of that tier",
+            )
+        if _same_folder(root, other):
+            raise Conflict(f"{shown(root)} is the folder of the tier {name!r}, mounted once more")
+    return root
+
+
+def _check_folder(root: bytes) -> None:
+    try:
+        found = os.lstat(root)
+    except OSError as error:
+        raise Invalid(f"{shown(root)}: {error.strerror}", hint="make the folder first") from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise Invalid(f"{shown(root)} is no folder")
+    if root == b"/":
+        raise Invalid("the whole machine cannot be a tier", hint="choose a folder")
+    for mode, words in ((os.R_OK | os.X_OK, "read"), (os.W_OK | os.X_OK, "write")):
+        if not os.access(root, mode):
+            raise Invalid(
+                f"{shown(root)}: Holdfast, as user {os.geteuid()}, may not {words} there",
+                hint="give that user the right, or run Holdfast as the owner",
+            )
+
+
+def _check_own(root: bytes, data_dir: Path) -> None:
+    own = os.path.realpath(os.fsencode(data_dir))
+    if relative_to(own, root) is not None or relative_to(root, own) is not None:
+        raise Invalid(
+            f"{shown(root)} and Holdfast's own data at {shown(own)} lie in one another",
+            hint="choose a folder beside it",
+        )
+
+
+def _same_folder(one: bytes, other: bytes) -> bool:
+    try:
+        return Path(os.fsdecode(one)).samefile(os.fsdecode(other))
+    except OSError:
+        return False  # the other one is gone: its own runs say so
+
+
+def keeps_no_atime(root: bytes) -> bool:
+    """Whether its file system is mounted so that reading leaves no trace."""
+    return bool(os.statvfs(root).f_flag & os.ST_NOATIME)
+
+
+def room_of(root: bytes) -> Room:
+    """How full its file system is."""
+    found = os.statvfs(root)
+    used = (found.f_blocks - found.f_bfree) * found.f_frsize
+    return Room(used=used, available=found.f_bavail * found.f_frsize)
+
+
+def located(asked: bytes, roots: Iterable[bytes]) -> tuple[bytes, bytes]:
+    """The root that an absolute path lies below, and the path relative to it.
+
+    The folders on its way are followed, the path's own last part is not: a symlink in a tier is a
+    thing of the tier. Raises ``Invalid``, and ``BadRequest`` when it is outside every tier.
+    """
+    if not asked.startswith(b"/") or b"\0" in asked:
+        raise Invalid(f"{shown(asked)} is no absolute path", hint="begin with a slash")
+    if b".." in asked.split(b"/"):
+        raise Invalid(f"{shown(asked)} has .. in it", hint="give the path without it")
+    known = list(roots)
+    plain = b"/" + b"/".join(part for part in asked.split(b"/") if part not in (b"", b"."))
+    folder, _, name = plain.rpartition(b"/")
+    resolved = os.path.realpath(folder or b"/").rstrip(b"/") + b"/" + name
+    for path in (resolved, os.path.realpath(plain)):
+        root = nearest_root(known, path)
+        relative = relative_to(root, path) if root is not None else None
+        if root is not None and relative is not None and (path is resolved or not relative):
+            return root, _not_ours(relative, asked)
+    raise BadRequest(f"{shown(asked)} is in no tier", hint="see the tiers: holdfast tier list")
+
+
+def _not_ours(relative: bytes, asked: bytes) -> bytes:
+    if inside(relative, QUARANTINE.encode()):
+        raise Invalid(
+            f"{shown(asked)} is Holdfast's own: frozen files wait there",
+            hint="bring them back with holdfast tier undo JOB",
+        )
+    return relative

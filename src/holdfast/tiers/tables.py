@@ -1,0 +1,125 @@
+"""Rows of tiers, and the named queries on them. Paths are bytes, relative to the tier's root."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from holdfast.kernel.db import Base
+from holdfast.tiers.model import Tier, TierOptions
+
+_COUNTED = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts nothing else by itself
+
+
+class TierRow(Base, kw_only=True):
+    """A local tree, and the store that has all of it. ``options``: JSON of ``TierOptions``."""
+
+    __tablename__ = "tier"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    name: Mapped[str] = mapped_column(unique=True)
+    root: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    """Absolute and without symlinks."""
+    store_id: Mapped[int] = mapped_column(ForeignKey("store.id"), index=True)
+    prefix: Mapped[str] = mapped_column(default="")
+    second_store_id: Mapped[int | None] = mapped_column(
+        ForeignKey("store.id"), index=True, default=None
+    )
+    second_prefix: Mapped[str] = mapped_column(default="")
+    options: Mapped[str] = mapped_column(Text, default="{}")
+    description: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+    def tier(self) -> Tier:
+        """As jobs and plans take it."""
+        return Tier(
+            id=self.id,
+            name=self.name,
+            root=self.root,
+            store_id=self.store_id,
+            prefix=self.prefix,
+            second_store_id=self.second_store_id,
+            second_prefix=self.second_prefix,
+            options=TierOptions.from_json(self.options),
+        )
+
+
+class TierRunRow(Base, kw_only=True):
+    """What was asked of a tier: one row a job. ``asked`` and ``outcome`` are JSON."""
+
+    __tablename__ = "tier_run"
+    __table_args__ = (Index("ix_tier_run_tier_id_action", "tier_id", "action"),)
+
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    tier_id: Mapped[int] = mapped_column(ForeignKey("tier.id", ondelete="CASCADE"))
+    action: Mapped[str]
+    asked: Mapped[str] = mapped_column(Text)
+    """Paths (in the text form of ``names.py``), dry run, who is told: what makes two runs equal."""
+    outcome: Mapped[str] = mapped_column(Text, default="{}")
+    """Counts and bytes, by reason; empty until it ended."""
+    notify: Mapped[str] = mapped_column(Text, default="[]")
+    """Sealed addresses to tell at the end."""
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class TierFileRow(Base, kw_only=True):
+    """The journal: one file on its way out."""
+
+    __tablename__ = "tier_file"
+    __table_args__ = (
+        Index("ix_tier_file_tier_id_state", "tier_id", "state"),
+        Index("ix_tier_file_job_id_state", "job_id", "state"),
+        Index("ix_tier_file_path", "path", postgresql_using="hash"),  # paths outgrow a tree's page
+    )
+
+    id: Mapped[int] = mapped_column(_COUNTED, primary_key=True, init=False)
+    tier_id: Mapped[int] = mapped_column(ForeignKey("tier.id", ondelete="CASCADE"))
+    job_id: Mapped[str]
+    path: Mapped[bytes] = mapped_column(LargeBinary)
+    state: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    device: Mapped[int] = mapped_column(BigInteger)
+    inode: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    ctime_ns: Mapped[int] = mapped_column(BigInteger, default=0)
+    """As it was in quarantine right after the move; 0 before."""
+    held_by: Mapped[str | None] = mapped_column(default=None)
+    """The job that is moving it just now."""
+    proof: Mapped[str] = mapped_column(Text)
+    """JSON: what proved it, a store each: kind, hash, the store's own version mark."""
+    moved_at: Mapped[datetime | None] = mapped_column(default=None)
+    due_at: Mapped[datetime | None] = mapped_column(default=None, index=True)
+    """When the undo window ends."""
+    ended_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class TierProofRow(Base, kw_only=True):
+    """The hash of one local file's content, as long as the file is as it was then."""
+
+    __tablename__ = "tier_proof"
+
+    tier_id: Mapped[int] = mapped_column(
+        ForeignKey("tier.id", ondelete="CASCADE"), primary_key=True
+    )
+    device: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    inode: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    """A hash kind, or ``compared`` with the store's version mark as digest."""
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    ctime_ns: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[str]
+
+
+class TierPulledRow(Base, kw_only=True):
+    """A file that a pull fetched, and when."""
+
+    __tablename__ = "tier_pulled"
+
+    tier_id: Mapped[int] = mapped_column(
+        ForeignKey("tier.id", ondelete="CASCADE"), primary_key=True
+    )
+    path: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    pulled_at: Mapped[datetime] = mapped_column(index=True)

@@ -1,0 +1,86 @@
+"""What tiers do every so often: empty quarantines, keep room on disks, forget old runs."""
+
+import asyncio
+from datetime import timedelta
+
+from holdfast.kernel.clock import now
+from holdfast.kernel.jobs.submitting import submit
+from holdfast.kernel.logging import get_logger
+from holdfast.kernel.services import Services
+from holdfast.kernel.work import SYSTEM, Work
+from holdfast.tiers import queries
+from holdfast.tiers.files import forget_old_details, forget_old_work
+from holdfast.tiers.model import EMPTY, QUARANTINE, Action, Asked, Tier, bytes_over
+from holdfast.tiers.service.asking import put_in
+from holdfast.tiers.service.roots import room_of
+
+CHECK_SECONDS = 60.0
+PAUSE = timedelta(minutes=15)
+"""Between two tries of what failed, or did not make enough room."""
+WORK_KEPT = timedelta(days=1)
+"""So long a run that failed can be tried again from where it stood."""
+log = get_logger(__name__)
+
+
+async def empty_quarantines(services: Services) -> None:
+    """Queue a job for each tier in whose quarantine an undo window has ended, if none is there."""
+    async with services.database.read() as session:
+        due = await queries.tiers_with_due_files(session, now())
+    for tier_id in due:
+        async with services.database.write(SYSTEM) as work:
+            await empty(work, tier_id)
+
+
+async def empty(work: Work, tier_id: int) -> str | None:
+    """Queue the job that empties a tier's quarantine, unless there is one; gives its id."""
+    row = await queries.locked_tier(work.session, tier_id)
+    if row is None or await queries.is_emptied(work.session, tier_id, now() - PAUSE):
+        return None
+    args = {"tier_id": tier_id}
+    locks = [f"tiers/{tier_id}/{QUARANTINE}"]
+    return submit(work, EMPTY, args, locks=locks, title=f"empty the quarantine of {row.name}")
+
+
+async def keep_room(services: Services) -> None:
+    """Freeze the oldest files of tiers whose file system is too full."""
+    async with services.database.read() as session:
+        tiers = [row.tier() for row in await queries.all_tiers(session)]
+    for tier in tiers:
+        if tier.options.space_high_percent is None:
+            continue
+        try:
+            room = await asyncio.to_thread(room_of, tier.root)
+        except OSError as error:
+            log.warning("room not known", tier=tier.name, error=str(error))
+            continue
+        wanted = bytes_over(tier.options, used=room.used, available=room.available)
+        if wanted:
+            await make_room(services, tier, wanted)
+
+
+async def make_room(services: Services, tier: Tier, wanted: int) -> None:
+    """Let go at once of what waits in quarantine, and freeze more if that is not enough."""
+    async with services.database.write(SYSTEM) as work:
+        row = await queries.locked_tier(work.session, tier.id)
+        if row is None:
+            return
+        _, waiting = await queries.waiting_files(work.session, tier_id=tier.id)
+        if waiting:
+            await queries.end_windows(work.session, tier.id, now())
+            await empty(work, tier.id)
+        begun = await queries.makes_room(work.session, tier.id, now() - PAUSE)
+        if waiting < wanted and not begun:
+            asked = Asked(action=Action.FREEZE, until_bytes=wanted - waiting)
+            await put_in(work, services.sealer, row, asked)
+
+
+async def forget_old_runs(services: Services) -> None:
+    """Forget runs that ended long ago, and what became of each of their files."""
+    oldest = now() - timedelta(days=services.settings.job_retention_days)
+    async with services.database.write(SYSTEM) as work:
+        await queries.forget_runs(work.session, oldest)
+        kept = await queries.run_ids(work.session)
+        living = await queries.living_jobs(work.session)
+    data_dir = services.settings.data_dir
+    await asyncio.to_thread(forget_old_work, data_dir, living, now() - WORK_KEPT)
+    await asyncio.to_thread(forget_old_details, data_dir, kept, oldest)

@@ -1,0 +1,173 @@
+"""Verify: compare a tree with the stores of its tier, by content, and change nothing."""
+
+import os
+from asyncio import to_thread
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import md5
+from pathlib import Path
+from typing import TypeVar
+
+from holdfast.kernel.stores.model import HashKind
+from holdfast.tiers.filters import Filters
+from holdfast.tiers.holding import Stays
+from holdfast.tiers.listing import list_place, read_listing
+from holdfast.tiers.merge import SIZE_MARK, Count, Listed
+from holdfast.tiers.model import Skip
+from holdfast.tiers.present import Present, absolute, at_home, list_present, read_present
+from holdfast.tiers.proof import prove
+from holdfast.tiers.pull_plan import is_own
+from holdfast.tiers.running import Outcome, Run, Tally, block_of, tallying
+
+BLOCK_FILES = 500
+T = TypeVar("T")
+Row = tuple[Present | None, tuple[Listed | None, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOutcome(Outcome):
+    """``files``, ``size_bytes``: the same here and on each store. ``skipped``: what is not."""
+
+    missing_files: int = 0
+    """On a store, and not here."""
+    missing_bytes: int = 0
+
+
+async def verify(run: Run, paths: Sequence[bytes]) -> VerifyOutcome:
+    """Compare what is at or below these paths with each store of the tier.
+
+    A hash that was made before is used again while the file is as it was then. What differs, or is
+    on one side only, is told file by file in the run's report.
+    """
+    await to_thread(run.report.unlink, missing_ok=True)
+    with tallying(run.report) as tally:
+        comparison = _Comparison(run, tally)
+        for path in paths:
+            await comparison.compare(path)
+    found = tally.outcome()
+    return VerifyOutcome(
+        files=comparison.same.files,
+        size_bytes=comparison.same.size_bytes,
+        skipped=found.skipped,
+        missing_files=comparison.missing.files,
+        missing_bytes=comparison.missing.size_bytes,
+    )
+
+
+class _Comparison:
+    """Of all asked paths, one after the other."""
+
+    def __init__(self, run: Run, tally: Tally) -> None:
+        self.same = Count()
+        self.missing = Count()
+        self._run = run
+        self._tally = tally
+        self._filters = Filters(run.tier.options.filters)
+        self._kinds: list[HashKind | None] = []
+        self._seen = 0
+
+    async def compare(self, path: bytes) -> None:
+        """What is at or below one path."""
+        run, here = self._run, self._run.work / "here"
+        await list_present(run.tier.root, path, here, tell=run.ctx.log)
+        listings, self._kinds = [], []
+        for number, place in enumerate(run.places):
+            listing = run.work / f"there-{number}"
+            totals = await list_place(run.ctx.services, place, path, listing)
+            listings.append(listing)
+            self._kinds.append(totals.hash_kind)
+        rows = aligned(here, listings)
+        while block := await to_thread(block_of, rows, BLOCK_FILES):
+            await self._compare_block(block)
+            self._seen += len(block)
+            run.ctx.progress(self._seen, unit="files")
+
+    async def _compare_block(self, block: Sequence[Row]) -> None:
+        pairs = []
+        for mine, theirs in block:
+            listed = self._to_prove(mine, theirs)
+            if mine is not None and listed is not None:
+                pairs.append((mine.candidate(), listed))
+        if not pairs:
+            return
+        proofs = await prove(self._run, pairs, self._kinds)
+        for (file, _), proof in zip(pairs, proofs, strict=True):
+            if isinstance(proof, Stays):
+                self._differs(file.path, file.size_bytes, proof.reason, proof.detail)
+            else:
+                self.same += Count(1, file.size_bytes)
+
+    def _to_prove(
+        self, mine: Present | None, theirs: tuple[Listed | None, ...]
+    ) -> tuple[Listed, ...] | None:
+        """What the stores say of a file whose content must be compared; else it is counted."""
+        listed = tuple(one for one in theirs if one is not None)
+        path = mine.path if mine is not None else listed[0].path
+        size = mine.size_bytes if mine is not None else listed[0].size_bytes
+        if is_own(path) or (mine is not None and mine.kind == b"d" and not listed):
+            return None
+        if not self._filters.takes(at_home(path)):
+            self._tally.count(Skip.EXCLUDED, 1, size)
+        elif mine is None or mine.kind == b"d":
+            self.missing += Count(1, size)
+            self._tally.tell(path, size, "only on the store", "")
+        elif mine.kind not in {b"f", b"l"}:
+            self._tally.count(Skip.NOT_A_FILE, 1, size)
+        elif len(listed) < len(theirs):
+            names = [p.name for p, one in zip(self._run.places, theirs, strict=True) if one is None]
+            self._differs(path, size, Skip.MISSING_ON_STORE, ", ".join(names))
+        elif any(one.size_bytes != size for one in listed):
+            sizes = ", ".join(str(one.size_bytes) for one in listed)
+            self._differs(path, size, Skip.OTHER_SIZE, f"{size} bytes here, {sizes} there")
+        elif mine.kind == b"l":
+            self._compare_link(mine, listed)
+        else:
+            return listed
+        return None
+
+    def _compare_link(self, mine: Present, listed: Sequence[Listed]) -> None:
+        path = at_home(mine.path)
+        known = [
+            one.digest
+            for one, kind in zip(listed, self._kinds, strict=True)
+            if kind is HashKind.MD5 and one.digest
+        ]
+        try:
+            target = os.readlink(absolute(self._run.tier.root, path))  # noqa: PTH115 - bytes
+        except OSError:
+            self._differs(path, mine.size_bytes, Skip.CHANGED, "")
+            return
+        digest = md5(target, usedforsecurity=False).hexdigest()
+        if len(known) < len(listed):
+            self._differs(path, mine.size_bytes, Skip.NOT_PROVABLE, "a symlink")
+        elif set(known) != {digest}:
+            self._differs(path, mine.size_bytes, Skip.OTHER_CONTENT, "a symlink")
+        else:
+            self.same += Count(1, mine.size_bytes)
+
+    def _differs(self, path: bytes, size_bytes: int, reason: Skip, detail: str) -> None:
+        self._tally.count(reason, 1, size_bytes)
+        what = "only here" if reason is Skip.MISSING_ON_STORE else "differs"
+        self._tally.tell(
+            at_home(path), size_bytes, what, f"{reason}: {detail}" if detail else reason
+        )
+
+
+def aligned(present: Path, listings: Sequence[Path]) -> Iterator[Row]:
+    """A tree and listings in their order: a row for each path, with None where it is not."""
+    here = read_present(present)
+    mine = next(here, None)
+    there = [read_listing(listing) for listing in listings]
+    theirs = [next(one, None) for one in there]
+    while mine is not None or any(theirs):
+        paths = [each.path + SIZE_MARK for each in (mine, *theirs) if each is not None]
+        first = min(paths)
+        is_mine = mine is not None and mine.path + SIZE_MARK == first
+        at_first = [one is not None and one.path + SIZE_MARK == first for one in theirs]
+        row = tuple(one if now else None for one, now in zip(theirs, at_first, strict=True))
+        yield (mine if is_mine else None), row
+        mine = next(here, None) if is_mine else mine
+        theirs = [
+            next(side, None) if now else one
+            for side, one, now in zip(there, theirs, at_first, strict=True)
+        ]

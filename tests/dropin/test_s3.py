@@ -1,0 +1,66 @@
+"""A repository on S3, taken over from a repos.yml, as clients of baricadr see it."""
+
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from holdfast.dropin.baricadr import PREFIX
+from holdfast.dropin.importing import import_repositories
+from holdfast.kernel.clock import now
+from holdfast.kernel.stores.hub import RcloneHub, build_hub
+from holdfast.kernel.work import SYSTEM
+from tests.dropin.test_login import calling
+from tests.kernel.api import API_KEY, services_for
+from tests.servers.s3 import nanio_server
+from tests.tiers.trees import BUCKET, a_database, make_bucket
+
+pytestmark = pytest.mark.real
+STORED = {"lab/one": b"1", "lab/deep/two lines": b"22", "other/three": b"333"}
+
+
+async def test_its_files_are_listed_with_the_moment_they_were_put_there(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "tree"
+    root.mkdir()
+    (root / "one").write_bytes(b"1")
+    async with (
+        nanio_server(tmp_path / "s3") as server,
+        a_database(sqlite_template, tmp_path) as database,
+    ):
+        await make_bucket(server, STORED)
+        services = services_for(database, tmp_path / "own", dropin=("baricadr",))
+        build_hub(services)
+        text = (
+            f"{root}: {{backend: s3, provider: Other, endpoint: '{server.endpoint}', "
+            f"path: {BUCKET}/lab/, access_key_id: '{server.access_key}', "
+            f"secret_access_key: '{server.secret_key}'}}"
+        )
+        try:
+            assert (await import_repositories(services, SYSTEM, text)).warnings == []
+            async with calling(services) as client:
+                client.auth = httpx.BasicAuth("operator", API_KEY)
+                await _look(client, root)
+        finally:
+            await services.get(RcloneHub).stop()
+
+
+async def _look(client: httpx.AsyncClient, root: Path) -> None:
+    async def listed(call: str, path: Path = root, **body: object) -> httpx.Response:
+        given = {"path": str(path), "max_depth": None, **body}
+        return await client.post(f"{PREFIX}/{call}", json=given)
+
+    names = ["deep/two lines", "one"]
+    full = (await listed("list", full=True)).json()
+    assert [(each["Path"], each["Size"]) for each in full] == [(names[0], 2), (names[1], 1)]
+    moments = [datetime.fromisoformat(f"{each['ModTime'][:19]}+00:00") for each in full]
+    assert all(abs((now() - moment).total_seconds()) < 3600 for moment in moments)
+    tree = (await listed("tree")).json()
+    assert tree == [{"Path": names[0], "missing": True}, {"Path": names[1], "missing": False}]
+    (missing,) = (await listed("list", missing=True, from_root=True)).json()
+    again = await listed("list", root / missing["Path"], missing="true")
+    assert again.json() == [{"Path": "two lines"}]
+    assert (await listed("list", root / "nothing")).json() == []
+    assert (await listed("list", max_depth="many")).json() == [{"Path": "one"}]

@@ -1,0 +1,178 @@
+"""The calls of the API, without a socket."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from holdfast.kernel.db import Database
+from holdfast.tiers.api import router
+from holdfast.tiers.files import details_path
+from holdfast.tiers.model import FileState
+from holdfast.tiers.names import to_text
+from tests.kernel.api import API_KEY, client_of
+from tests.tiers.scene import Scene, a_scene
+
+
+@pytest.fixture
+async def scene(database: Database, tmp_path: Path) -> Scene:
+    return await a_scene(database, tmp_path)
+
+
+@pytest.fixture
+async def api(scene: Scene) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(scene.services, API_KEY, router) as client:
+        yield client
+
+
+def a_body(scene: Scene, name: str = "photos", **fields: Any) -> dict[str, Any]:
+    path = to_text(bytes(scene.folder(name)))
+    return {"name": name, "path": path, "store_id": scene.store_id, "freezable": True, **fields}
+
+
+async def created(api: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
+    answer = await api.post("/api/tiers", json=body)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+async def test_a_tier_is_made_shown_changed_listed_and_deleted(
+    scene: Scene, api: httpx.AsyncClient
+) -> None:
+    rule = {"pattern": "/new/**", "policy": "freeze_after", "age_days": 3}
+    made = await created(api, a_body(scene, rules=[rule], filters=["- *.tmp"], uid=5))
+    assert (made["rules"], made["filters"], made["uid"]) == ([rule], ["- *.tmp"], 5)
+    assert (made["age_days"], made["undo_hours"], made["proof"]) == (180, 24.0, "hash")
+    address = f"/api/tiers/{made['id']}"
+    assert (await api.get(address)).json() == made
+    change = {"uid": None, "age_days": 30, "description": "of the group", "name": None}
+    changed = (await api.put(address, json=change)).json()
+    assert (changed["uid"], changed["age_days"], changed["name"]) == (None, 30, "photos")
+    await created(api, a_body(scene, "films"))
+    found = await api.get("/api/tiers", params={"search": "GROUP"})
+    assert [tier["name"] for tier in found.json()] == ["photos"]
+    page = await api.get("/api/tiers", params={"limit": 1})
+    assert ([tier["name"] for tier in page.json()], page.headers["X-Total-Count"]) == (
+        ["films"],
+        "2",
+    )
+    assert (await api.delete(address, params={"dry_run": True})).status_code == 204
+    assert (await api.get(address)).status_code == 200
+    assert (await api.delete(address)).status_code == 204
+    assert (await api.get(address)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"path": "relative"}, 422),
+        ({"path": "/no/such/folder"}, 422),
+        ({"path": "/a/../b"}, 422),
+        ({"store_id": 999}, 422),
+        ({"filters": ["nonsense"]}, 422),
+        ({"age_days": -1}, 422),
+        ({"max_files_percent": 101}, 422),
+        ({"bandwidth": "fast"}, 422),
+        ({"unknown": 1}, 422),
+        ({"space_high_percent": 90}, 422),
+        ({"rules": [{"pattern": "a", "policy": "burn"}]}, 422),
+    ],
+)
+async def test_what_cannot_be_is_refused(
+    scene: Scene, api: httpx.AsyncClient, fields: dict[str, Any], status: int
+) -> None:
+    answer = await api.post("/api/tiers", json=a_body(scene, **fields))
+    assert answer.status_code == status, answer.text
+    assert answer.json()["detail"]
+
+
+async def test_a_tier_in_a_tier_is_a_conflict(scene: Scene, api: httpx.AsyncClient) -> None:
+    await created(api, a_body(scene))
+    inner = to_text(bytes(scene.folder("photos/deep")))
+    answer = await api.post("/api/tiers", json=a_body(scene, "deep", path=inner))
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+
+
+async def test_a_pull_answers_with_its_job_and_the_same_again_joins_it(
+    scene: Scene, api: httpx.AsyncClient
+) -> None:
+    made = await created(api, a_body(scene))
+    body: dict[str, Any] = {
+        "paths": [made["path"] + "/a"],
+        "dry_run": True,
+        "notify": ["mailto://x@example.org"],
+    }
+    first = await api.post("/api/tiers/pull", json=body)
+    assert (first.status_code, first.json()["joined"]) == (202, False)
+    again = (await api.post("/api/tiers/pull", json=body)).json()
+    assert again == {"job_id": first.json()["job_id"], "joined": True}
+    run = (await api.get(f"/api/tiers/runs/{again['job_id']}")).json()
+    assert (run["action"], run["state"], run["outcome"]) == ("pull", "waiting", {})
+    assert (run["asked"]["paths"], run["asked"]["dry_run"]) == (["a"], True)
+    assert "example.org" not in json.dumps(run)
+
+
+async def test_what_is_in_no_tier_or_in_several_is_a_bad_request(
+    scene: Scene, api: httpx.AsyncClient
+) -> None:
+    one, two = await created(api, a_body(scene)), await created(api, a_body(scene, "films"))
+    for paths in (["/etc/passwd"], [one["path"], two["path"]], [one["path"] + "s"]):
+        answer = await api.post("/api/tiers/freeze", json={"paths": paths})
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    answer = await api.post("/api/tiers/pull", json={"paths": [one["path"]], "tier": two["id"]})
+    assert answer.status_code == 400
+    wrong: list[dict[str, Any]] = [{}, {"paths": []}, {"paths": ["x"]}, {"paths": ["/a\u0000"]}]
+    for body in wrong:
+        assert (await api.post("/api/tiers/pull", json=body)).status_code == 422
+
+
+async def test_whole_tiers_are_verified_and_reported(scene: Scene, api: httpx.AsyncClient) -> None:
+    made = await created(api, a_body(scene))
+    for action in ("verify", "report"):
+        answer = await api.post(f"/api/tiers/{made['id']}/{action}")
+        assert (answer.status_code, answer.json()["joined"]) == (202, False)
+        assert (await api.post(f"/api/tiers/{made['id'] + 1}/{action}")).status_code == 404
+    runs = await api.get("/api/tiers/runs", params={"tier": made["id"]})
+    assert [run["action"] for run in runs.json()] == ["report", "verify"]
+    assert runs.headers["X-Total-Count"] == "2"
+    only = await api.get("/api/tiers/runs", params={"action": "verify", "limit": 1})
+    assert [run["action"] for run in only.json()] == ["verify"]
+
+
+async def test_a_freeze_is_undone_and_its_files_are_counted(
+    scene: Scene, api: httpx.AsyncClient
+) -> None:
+    made = await created(api, a_body(scene))
+    job_id = (await api.post("/api/tiers/freeze", json={"paths": [made["path"]]})).json()["job_id"]
+    await scene.journal(made["id"], b"a", FileState.QUARANTINED, job_id=job_id)
+    run = (await api.get(f"/api/tiers/runs/{job_id}")).json()
+    assert run["files"] == {"quarantined": {"files": 1, "bytes": 10}}
+    undo = await api.post(f"/api/tiers/jobs/{job_id}/undo")
+    assert undo.status_code == 202
+    assert (await api.post("/api/tiers/jobs/absent/undo")).status_code == 404
+    assert (await api.get("/api/tiers/runs/absent")).status_code == 404
+    assert (await api.get("/api/tiers/runs/absent/details")).status_code == 404
+
+
+async def test_what_became_of_each_file_is_read_page_by_page(
+    scene: Scene, api: httpx.AsyncClient
+) -> None:
+    made = await created(api, a_body(scene))
+    job_id = (await api.post("/api/tiers/pull", json={"paths": [made["path"]]})).json()["job_id"]
+    address = f"/api/tiers/runs/{job_id}/details"
+    nothing = await api.get(address)
+    assert (nothing.json(), nothing.headers["X-Total-Count"]) == ([], "0")
+    reasons = ["excluded", "gone", "excluded: by a rule", "not excluded"]
+    lines = [
+        {"path": f"f{n}", "bytes": n, "what": "stays", "reason": r} for n, r in enumerate(reasons)
+    ]
+    path = details_path(scene.services.settings.data_dir, job_id)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = await api.get(address, params={"limit": 2, "offset": 1})
+    assert (page.json(), page.headers["X-Total-Count"]) == (lines[1:3], "4")
+    some = await api.get(address, params={"reason": "excluded", "limit": 1, "offset": 1})
+    assert (some.json(), some.headers["X-Total-Count"]) == ([lines[2]], "2")

@@ -1,0 +1,111 @@
+"""The commands of tiers, as far as they need no server."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+
+from holdfast.tiers.api import router
+from holdfast.tiers.cli import OPTIONS, TIERS, absolute
+from holdfast.tiers.drawing import run_text, tree_text
+from holdfast.tiers.model import TierOptions
+from holdfast.tiers.names import from_text
+from holdfast.tiers.schemas import TierChange, TierIn, absolute_path
+
+
+def test_a_path_is_taken_from_where_the_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute("a/../b/") == f"{tmp_path}/b"
+    assert absolute("/x//y") == "/x/y"
+    assert absolute("-dash") == f"{tmp_path}/-dash"
+
+
+def test_a_name_of_any_bytes_survives_the_way_to_the_server() -> None:
+    for name in (b"/t/\xdf\xff", b"/t/new\nline", "/t/\u00e9\u201bDF".encode(), b"/t/'\"$(x)"):
+        assert absolute_path(absolute(os.fsdecode(name))) == name
+
+
+def test_every_command_is_a_call_of_the_api() -> None:
+    calls = {
+        (method, re.sub(r"\{\w+\}", "{}", route.path))
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+    for verb in TIERS:
+        assert (verb.method, re.sub(r"\{\w+\}", "{}", verb.path)) in calls, verb.name
+
+
+def test_every_option_of_a_tier_has_a_word_on_the_command_line() -> None:
+    words = {field.name for field in OPTIONS}
+    options = set(TierOptions.__dataclass_fields__)
+    assert options <= words
+    assert words <= set(TierIn.model_fields)
+    assert set(TierIn.model_fields) == set(TierChange.model_fields)
+
+
+def test_the_defaults_of_the_api_are_those_of_the_model() -> None:
+    body = TierIn(name="t", path="/t", store_id=1)
+    assert body.draft().options == TierOptions()
+    assert from_text("") == b""
+
+
+def a_file(name: str, **flags: bool) -> dict[str, Any]:
+    told = {"local": True, "remote": True, "frozen": False, "differing": False, "missing": False}
+    return {"name": name, "bytes": 2048, **told, **flags}
+
+
+def a_folder(name: str, *entries: dict[str, Any], **folders: dict[str, Any]) -> dict[str, Any]:
+    counts = {"files": 2, "bytes": 4096, "frozen": 1, "missing": 1, "differing": 0}
+    return {"name": name, **counts, "folders": folders, "entries": list(entries)}
+
+
+def test_a_tree_is_drawn_with_what_is_where() -> None:
+    inner = a_folder("2019", a_file("gone", local=False, frozen=True, missing=True))
+    drawn = tree_text(a_folder("photos", a_file("new", remote=False), inner=inner))
+    assert drawn.splitlines() == [
+        "photos/  (2 files, 4.0 KiB, 1 frozen, 1 missing)",
+        "├── 2019/  (2 files, 4.0 KiB, 1 frozen, 1 missing)",
+        "│   └── gone  2.0 KiB  frozen, missing",
+        "└── new  2.0 KiB  not on the store",
+    ]
+
+
+def test_a_run_is_told_in_lines() -> None:
+    left = {"files": 1, "bytes": 7}
+    run = {
+        "job_id": "abc",
+        "action": "freeze",
+        "asked": {"dry_run": True},
+        "state": "done",
+        "error": None,
+        "files": {"quarantined": left},
+        "outcome": {
+            "files": 3,
+            "bytes": 3000,
+            "missing_files": 2,
+            "missing_bytes": 1024,
+            "skipped": {"pinned": left},
+            "restore_seconds": 75.0,
+            "over_limit": "3 of 4 files",
+            "would_save": [{"days": 30, **left}],
+        },
+    }
+    assert run_text(run).splitlines() == [
+        "freeze (dry run) done: job abc",
+        "3 files, 2.9 KiB",
+        "on the store, and not here: 2 files, 1.0 KiB",
+        "beyond the limits of the tier: 3 of 4 files",
+        "to bring them back: about 1 min 15 s",
+        "left: 1 files, 7 B: pinned",
+        "now: 1 files, 7 B: quarantined",
+        "unread for 30 days: 1 files, 7 B to save",
+    ]
+    failed = {**run, "outcome": {}, "files": {}, "state": "failed", "error": "no room"}
+    assert run_text(failed).splitlines() == ["freeze (dry run) failed: job abc", "no room"]
+    assert not run_text({"job_id": "abc", "joined": False})

@@ -1,0 +1,215 @@
+"""What baricadr kept in its repos.yml, taken over as stores and tiers: all of it, or nothing."""
+
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from holdfast.dropin.api import router
+from holdfast.dropin.intervals import cron_of
+from holdfast.dropin.repos import read_repositories
+from holdfast.kernel.clock import now
+from holdfast.kernel.db import Database
+from holdfast.kernel.errors import Invalid
+from holdfast.kernel.jobs.model import next_fire
+from holdfast.kernel.services import Services
+from holdfast.kernel.stores import api as store_api
+from holdfast.kernel.stores.hub import RcloneHub, build_hub
+from holdfast.kernel.work import Role
+from holdfast.tiers import api as tier_api
+from tests.kernel.api import API_KEY, a_token, client_of, services_for
+
+SECRET = "s3cr3t-of-the-older-tool"
+SFTP = f"backend: sftp, url: '127.0.0.1:/vault/a', user: me, password: {SECRET}"
+S3 = (
+    "backend: s3, provider: Other, endpoint: http://127.0.0.1:9, path: bucket/deep/, "
+    f"access_key_id: k, secret_access_key: {SECRET}"
+)
+
+
+@pytest.fixture
+async def services(database: Database, tmp_path: Path) -> AsyncIterator[Services]:
+    made = services_for(database, tmp_path / "own")
+    build_hub(made)
+    yield made
+    await made.get(RcloneHub).stop()
+
+
+@pytest.fixture
+async def api(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    routers = (router, store_api.router, *tier_api.routers)
+    async with client_of(services, API_KEY, *routers) as client:
+        yield client
+
+
+def a_folder(tmp_path: Path, name: str) -> Path:
+    path = tmp_path / "trees" / name
+    path.mkdir(parents=True)
+    return path
+
+
+async def sent(api: httpx.AsyncClient, text: str, **query: Any) -> httpx.Response:
+    return await api.post("/api/import/baricadr", json={"repos": text}, params=query)
+
+
+async def made(api: httpx.AsyncClient) -> tuple[list[Any], list[Any]]:
+    stores, tiers = await api.get("/api/stores"), await api.get("/api/tiers")
+    return stores.json(), tiers.json()
+
+
+@pytest.mark.real
+async def test_all_options_are_taken_over(api: httpx.AsyncClient, tmp_path: Path) -> None:
+    one, two, three = (a_folder(tmp_path, name) for name in ("one", "a two", "three"))
+    text = f"""
+{one}: {{{SFTP}, exclude: "*.tmp , tmp/**,{one}/x/*.bam", freezable: true, freeze_age: 30,
+    auto_freeze: true, chown_uid: 1000, chown_gid: 0}}
+{two}/: {{{SFTP.replace("/a", "/b")}, disable_atime_test: true}}
+{three}: {{{S3}, freezable: true, auto_freeze: true, auto_freeze_interval: 10}}
+"""
+    dry = await sent(api, text, dry_run=True)
+    assert (dry.status_code, dry.json()["dry_run"]) == (200, True)
+    assert await made(api) == ([], [])
+    answer = await sent(api, text)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert [tier["name"] for tier in told["tiers"]] == ["one", "a-two", "three"]
+    assert [note.partition(": ")[0] for note in told["warnings"]] == [
+        str(one),
+        str(three),
+        str(one),
+    ]
+    assert SECRET not in answer.text
+    stores, tiers = await made(api)
+    assert {(s["name"], s["kind"], s["root"]) for s in stores} == {
+        ("sftp-127.0.0.1", "sftp", "/"),
+        ("s3-bucket", "s3", "bucket"),
+    }
+    by_name = {tier["name"]: tier for tier in tiers}
+    first = by_name["one"]
+    assert first["filters"] == ["- *.tmp", "- tmp/**", "- /x/**.bam"]
+    assert (first["path"], first["prefix"]) == (str(one), "vault/a")
+    assert (first["freezable"], first["age_days"], first["uid"], first["gid"]) == (
+        True,
+        30,
+        1000,
+        0,
+    )
+    assert first["auto_freeze_cron"] == "0 3 * * 0"
+    second, third = by_name["a-two"], by_name["three"]
+    assert (second["freezable"], second["age_days"], second["filters"]) == (False, 180, [])
+    assert (second["allow_noatime"], second["uid"]) == (True, None)
+    assert (second["store_id"], second["prefix"]) == (first["store_id"], "vault/b")
+    assert (third["prefix"], third["auto_freeze_cron"]) == ("deep", "0 3 */10 * *")
+    again = await sent(api, text)
+    assert (again.status_code, "lie in one another" in again.text) == (422, True)
+    assert await made(api) == (stores, tiers)
+
+
+@pytest.mark.real
+async def test_when_one_is_refused_nothing_is_made_and_each_is_named(
+    api: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    good, inner = a_folder(tmp_path, "good"), a_folder(tmp_path, "good/inner")
+    (tmp_path / "link").symlink_to(good)
+    text = f"""
+{good}: {{{SFTP}}}
+{inner}: {{{SFTP}}}
+{tmp_path}/link: {{{SFTP}}}
+{tmp_path}/absent: {{{SFTP}}}
+"""
+    answer = await sent(api, text)
+    assert answer.status_code == 422
+    complaints = answer.json()["details"].splitlines()
+    assert [line.partition(": ")[0] for line in complaints] == [
+        str(inner),
+        f"{tmp_path}/link",
+        f"{tmp_path}/absent",
+    ]
+    assert await made(api) == ([], [])
+    assert SECRET not in answer.text
+
+
+async def test_only_an_admin_imports_and_only_a_text(
+    services: Services, api: httpx.AsyncClient
+) -> None:
+    for role in (Role.VIEWER, Role.OPERATOR):
+        token = await a_token(services, role)
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = await api.post("/api/import/baricadr", json={"repos": ""}, headers=headers)
+        assert answer.status_code == 403
+    for body in ({"repos": {"/a": SECRET}}, {"repos": ""}, {}, {"repos": "x" * 2**21}):
+        answer = await api.post("/api/import/baricadr", json=body)
+        assert (answer.status_code, SECRET in answer.text) == (422, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("x: 1", "missing backend"),
+        ("backend: ftp", "sftp or s3"),
+        ("backend: [sftp]", "sftp or s3"),
+        (SFTP.replace("user: me, ", ""), "Missing 'user'"),
+        (SFTP.replace(SECRET, "12345"), "password is not a text"),
+        (SFTP.replace(":/vault/a", ""), "host:folder"),
+        (SFTP.replace(":/vault/a", ":22:/vault"), "second colon"),
+        (S3.replace("deep/", "deep"), "does not end with a slash"),
+        (S3.replace("bucket/deep/", "bucket"), "does not end with a slash"),
+        (S3.replace("provider: Other, ", ""), "Missing 'provider'"),
+        (f"{SFTP}, provider: Other", "unknown option provider"),
+        (f"{SFTP}, freeze-age: 5", "unknown option freeze-age"),
+        (f"{SFTP}, freezable: 'true'", "freezable is neither"),
+        (f"{SFTP}, freeze_age: 1", "freeze_age is not a number from 2 to 10000"),
+        (f"{SFTP}, freeze_age: true", "freeze_age is not a number"),
+        (f"{SFTP}, freeze_age: 2.5", "freeze_age is not a number"),
+        (f"{SFTP}, auto_freeze: true", "auto_freeze without freezable"),
+        (f"{SFTP}, auto_freeze_interval: 1", "auto_freeze_interval is not a number"),
+        (f"{SFTP}, chown_uid: 65537", "chown_uid is not a number from 0 to 65536"),
+        (f"{SFTP}, chown_gid: root", "chown_gid is not a number"),
+        (f"{SFTP}, exclude: ['*.tmp']", "exclude is not one text"),
+        (f"{SFTP}, exclude: '*.{{a,b}}'", "*.{a"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_refused_with_its_repository(options: str, words: str) -> None:
+    read = read_repositories(f"/a: {{{SFTP}}}\n/data/x: {{{options}}}\n")
+    (complaint,) = read.problems
+    assert complaint.startswith("/data/x: ")
+    assert words in complaint
+    assert SECRET not in complaint
+    assert [one.path for one in read.found] == ["/a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no path"),
+        ("- a\n", "no path"),
+        (f"/a: {{{SFTP}", "line 1, column 92: this is not YAML"),
+        (f"/a: {{password: *{SECRET}}}", "line 1, column 16: this is not YAML"),
+        ("/a: !!python/object:os.system {}", "this is not YAML"),
+        (f"/a: {{{SFTP}}}\n/a: {{{SFTP}}}\n", "line 1: /a stands there twice"),
+        (f"/a: {{{SFTP}, user: other}}\n", "line 1: user stands there twice"),
+        ("[" * 5000, "this is not YAML"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_without_a_word_of_it(text: str, words: str) -> None:
+    with pytest.raises(Invalid, match=words) as refused:
+        read_repositories(text)
+    assert SECRET not in refused.value.message
+
+
+def test_a_relative_path_is_refused() -> None:
+    assert read_repositories(f"a/b: {{{SFTP}}}").problems == ["a/b: the path is not absolute"]
+
+
+@pytest.mark.parametrize("days", [2, 3, 7, 10, 14, 27, 28, 30, 59, 60, 90, 180, 364, 365, 10_000])
+def test_an_interval_is_a_schedule_that_runs_about_so_often(days: int) -> None:
+    cron, note = cron_of(days)
+    moments = [now()]
+    for _ in range(8):
+        moments.append(next_fire(cron, "UTC", after=moments[-1]))
+    longest = max((later - sooner).days for sooner, later in pairwise(moments[1:]))
+    assert longest <= days + 4
+    assert bool(note) == (days != 7)

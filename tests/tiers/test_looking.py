@@ -1,0 +1,138 @@
+"""A folder of a tier as it is: what is here, on the store, frozen, differing, missing."""
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from holdfast.kernel.db import Database
+from holdfast.kernel.errors import BadRequest, Conflict
+from holdfast.kernel.stores.hub import RcloneHub, build_hub
+from holdfast.kernel.stores.rclone_daemon import RcloneFailed
+from holdfast.kernel.stores.tables import StoreRow
+from holdfast.kernel.work import SYSTEM
+from holdfast.tiers import browsing
+from holdfast.tiers.model import QUARANTINE, FileState
+from holdfast.tiers.service import looking
+from holdfast.tiers.tables import TierRow
+from tests.tiers.scene import Scene, a_scene
+
+pytestmark = pytest.mark.real
+FILES = {
+    b"both": b"same",
+    b"deep/both": b"same",
+    b"deep/er/gone": b"gone",
+    b"deep/\xdf\nodd": b"odd",
+    b"differs": b"stored",
+    b"same/same": b"a file in a folder of its name",
+}
+
+
+@dataclass
+class View:
+    """A tier of which some is here."""
+
+    scene: Scene
+    row: TierRow
+    store: Path
+
+    async def shown(self, path: bytes = b"", depth: int = 0) -> dict[bytes, str]:
+        """Of each file, what is told of it."""
+        place = self.row.root + b"/" + path if path else self.row.root
+        found, total = await looking.list_files(self.scene.services, place, depth=depth, limit=99)
+        assert total == len(found)
+        names = ("local", "remote", "frozen", "differing", "missing")
+        return {one.path: " ".join(name for name in names if getattr(one, name)) for one in found}
+
+
+@pytest.fixture
+async def view(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[View]:
+    path = tmp_path / "holdfast.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    database = Database(f"sqlite+aiosqlite:///{path}")
+    scene = await a_scene(database, tmp_path)
+    build_hub(scene.services)
+    store = tmp_path / "store"
+    _put(store / "tree", FILES)
+    async with database.write(SYSTEM) as work:
+        row = await work.session.get(StoreRow, scene.store_id)
+        assert row is not None
+        row.root = str(store)
+    tier = await scene.a_tier(prefix="tree")
+    here = {name: FILES[name] for name in (b"both", b"deep/both")}
+    _put(scene.folder("photos"), {**here, b"differs": b"another size", b"only": b"here"})
+    yield View(scene, tier, store / "tree")
+    await scene.services.get(RcloneHub).stop()
+    await database.close()
+
+
+def _put(folder: Path, files: dict[bytes, bytes]) -> None:
+    for name, content in files.items():
+        path = folder / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+async def test_each_file_is_told_by_where_it_is(view: View) -> None:
+    await view.scene.journal(view.row.id, b"deep/er/gone", FileState.FROZEN)
+    assert await view.shown() == {
+        b"both": "local remote",
+        b"deep/both": "local remote",
+        b"deep/er/gone": "remote frozen missing",
+        b"deep/\xdf\nodd": "remote missing",
+        b"differs": "local remote differing",
+        b"only": "local",
+        b"same/same": "remote missing",
+    }
+
+
+async def test_a_folder_is_looked_at_as_deep_as_asked(view: View) -> None:
+    assert set(await view.shown(depth=1)) == {b"both", b"differs", b"only"}
+    assert set(await view.shown(b"deep", depth=1)) == {b"deep/both", b"deep/\xdf\nodd"}
+    assert set(await view.shown(b"deep/er")) == {b"deep/er/gone"}
+    assert await view.shown(b"absent") == {}
+
+
+async def test_one_file_is_looked_at_like_a_folder(view: View) -> None:
+    assert await view.shown(b"both") == {b"both": "local remote"}
+    assert await view.shown(b"deep/er/gone") == {b"deep/er/gone": "remote missing"}
+    assert await view.shown(b"deep/\xdf\nodd") == {b"deep/\xdf\nodd": "remote missing"}
+    assert await view.shown(b"same") == {b"same/same": "remote missing"}
+
+
+async def test_quarantine_and_unfinished_transfers_are_not_shown_but_links_are(view: View) -> None:
+    root = view.scene.folder("photos")
+    _put(root, {f"{QUARANTINE}/job/x".encode(): b"", b"part.0123abcd.holdfast-part": b""})
+    (root / "link").symlink_to("both")
+    (view.store / "link.rclonelink").write_text("both")
+    shown = await view.shown(depth=0)
+    assert shown[b"link"] == "local remote"
+    assert not [path for path in shown if b"holdfast" in path]
+
+
+async def test_a_tree_counts_what_its_folders_hold(view: View) -> None:
+    top = await looking.tree(view.scene.services, view.row.root, depth=0)
+    assert (top["files"], top["local"], top["missing"], top["differing"]) == (7, 4, 3, 1)
+    deep = top["folders"]["deep"]
+    assert (deep["path"], deep["files"], deep["missing"]) == ("deep", 3, 2)
+    assert deep["folders"]["er"]["entries"][0]["name"] == "gone"
+    inner = await looking.tree(view.scene.services, view.row.root + b"/deep/er", depth=0)
+    assert (inner["name"], inner["path"], inner["files"]) == ("er", "deep/er", 1)
+    one = await looking.tree(view.scene.services, view.row.root + b"/both", depth=0)
+    assert [entry["name"] for entry in one["entries"]] == ["both"]
+
+
+async def test_what_is_too_much_or_elsewhere_or_cannot_be_asked_is_refused(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BadRequest):
+        await looking.list_files(view.scene.services, b"/etc", depth=0, limit=1)
+    monkeypatch.setattr(browsing, "MOST_ENTRIES", 2)
+    with pytest.raises(Conflict, match="more than 2 files"):
+        await view.shown()
+    monkeypatch.undo()
+    view.store.rename(view.store.parent / "moved")
+    with pytest.raises(RcloneFailed, match="not whole"):
+        await view.shown()
