@@ -1,13 +1,10 @@
-"""A process that makes one change and dies at one step of it.
-
-    python -m tests.gateway.crashing <database url> <directory> <step> <change> <nginx word>...
+"""A process that makes one change and dies at one step of it: made by `crash`.
 
 The steps are wrapped here, in the test's process: the product knows nothing of them.
 """
 
 import asyncio
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -133,13 +130,14 @@ CHANGES: dict[str, Callable[[Work, Gateway], Awaitable[None]]] = {
 }
 
 
-async def main(url: str, directory: str, step: str, change: str, *command: str) -> None:
-    services = build_services(url, Path(directory), list(command))
+def crash(url: str, directory: Path, step: str, change: str, command: list[str]) -> None:
+    """The whole life of the process."""
+    asyncio.run(_change(url, directory, step, change, command))
+
+
+async def _change(url: str, directory: Path, step: str, change: str, command: list[str]) -> None:
+    services = build_services(url, directory, command)
     arm(step)
     async with services.database.write(SYSTEM) as work:
         await CHANGES[change](work, services.get(Gateway))
     await services.database.close()
-
-
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))

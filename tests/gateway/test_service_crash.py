@@ -1,8 +1,8 @@
 """A process that dies in the middle of a change leaves a disk and a database that come to agree."""
 
-import os
+import asyncio
+import multiprocessing
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,14 +14,15 @@ from holdfast.gateway.render_model import PoolSpec, VhostSpec, pool_alias
 from holdfast.gateway.service import rows
 from holdfast.gateway.service.config import rebuild
 from holdfast.gateway.startup import StartupDifferences, start
-from holdfast.kernel.process import run
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM
-from tests.gateway.crashing import CHANGES, DIED, STEPS
+from tests.gateway.crashing import CHANGES, DIED, STEPS, crash
 from tests.gateway.room import Room, build_services, open_room, tree_digest
 
 pytestmark = pytest.mark.real
-CHECKOUT = Path(__file__).parents[2]
+CRASH_SECONDS = 60.0
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.gateway.crashing"])  # read once, not for each of them
 ONLY_FLAGS = {"add_route", "delete_route"}
 FLAG_STEPS = {"before the flag", "after the flag", "after the flag went"}
 
@@ -82,14 +83,10 @@ async def test_a_crash_at_any_step_ends_in_agreement(
     url = f"sqlite+aiosqlite:///{tmp_path}/holdfast.db"
     async with open_room(url, tmp_path) as room:
         await prepared(room)
-        words = ["-m", "tests.gateway.crashing", url, str(tmp_path), step, change]
-        await run(
-            [sys.executable, *words, *room.lab.command],
-            timeout_seconds=60,
-            env={"PYTHONPATH": os.pathsep.join(sys.path)},
-            accept=frozenset({DIED}),
-            cwd=CHECKOUT,
-        )
+        dying = FORKS.Process(target=crash, args=(url, tmp_path, step, change, room.lab.command))
+        dying.start()
+        await asyncio.to_thread(dying.join, CRASH_SECONDS)
+        assert dying.exitcode == DIED
         services = build_services(url, tmp_path, room.lab.command)
         await start(services)
         await disk_and_rows_agree(services)

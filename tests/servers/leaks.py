@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 GRACE_SECONDS = 5.0
-NOT_OURS = ("multiprocessing.resource_tracker", "holdfast/kernel/watchdog.py")
+NOT_OURS = (
+    "multiprocessing.resource_tracker",
+    "multiprocessing.forkserver",
+    "holdfast/kernel/watchdog.py",
+)
 """Helpers of Python and of the kernel, which end with the interpreter."""
 
 
