@@ -17,7 +17,7 @@ from holdfast.demo.traffic import Load, Tally, Traffic
 from holdfast.demo.wire import Wire
 from holdfast.kernel.stores.s3.client import S3Client
 
-LIMIT_SECONDS = 120.0
+LIMIT_SECONDS = 200.0
 TERMINAL = {"done", "error", "cancelled"}
 LIGHT = Load(
     writers=4, readers=2, uploaders=1, slow_writers=1, pause_seconds=0.12, part_bytes=65_536

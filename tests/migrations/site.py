@@ -11,6 +11,7 @@ from holdfast.demo.fleet import NEW, OLD, Fleet
 from holdfast.kernel.stores.s3.client import S3Client
 
 OVER = {"done", "error", "cancelled"}
+LIMIT_SECONDS = 120.0
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Site:
     async def until(
         self, identifier: int, reached: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any]:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(LIMIT_SECONDS):
             while True:
                 found: dict[str, Any] = (await self.api.get(f"/api/migrations/{identifier}")).json()
                 if reached(found):

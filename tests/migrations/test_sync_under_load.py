@@ -35,7 +35,7 @@ async def test_sync_ends_equal_though_its_destination_was_killed_under_load(site
         traffic = Traffic(wire, "mirror", LIGHT, prefix="live/")
         load = asyncio.create_task(traffic.run())
         try:
-            wanted = {"mode": "sync", "confirm": "mirror", "transfers": 1}
+            wanted = {"mode": "sync", "confirm": "mirror", "transfers": 3}
             answer = await site.post("mirror", **wanted)
             assert answer.status_code == 201, answer.text
             identifier = answer.json()["id"]
