@@ -19,7 +19,7 @@ ROUNDS = 3
 REACH, REACH_PAUSE_SECONDS = 2.0, 2.0
 BEFORE_SECONDS = 8.0
 LOAD = Load(
-    writers=5, readers=3, uploaders=1, slow_writers=1, pause_seconds=0.17, part_bytes=256 * 1024
+    writers=5, readers=3, uploaders=1, slow_writers=1, pause_seconds=0.135, part_bytes=256 * 1024
 )
 """About 100 requests a second."""
 QUICK_WRITES = [kind for kind in WRITES if kind != "slow put"]
