@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from holdfast.tiers import emptying, holding, journal
+from holdfast.tiers import emptying, holding, journal, queries
 from holdfast.tiers.holding import Stays
 from holdfast.tiers.journal import BATCH_FILES
 from holdfast.tiers.model import Candidate, FileState, Skip
@@ -22,6 +22,7 @@ from holdfast.tiers.quarantine import Held, Quarantine
 from holdfast.tiers.running import Outcome, Run, Stop, Tally, in_threads, tallying, to_the_end
 from holdfast.tiers.tables import TierFileRow
 
+MOVED = (FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)
 Planned = tuple[Candidate, Proven]
 Moved = tuple[Sequence[int], int | Stays | None]
 """Of a file: the numbers of its names in the batch, and its time of change in quarantine, or why
@@ -42,20 +43,19 @@ async def freeze(run: Run, plan: FreezePlan) -> Outcome:
             run.ctx.progress(done, plan.files, unit="files")
         outcome = tally.outcome()
     if run.tier.options.undo_hours > 0:
-        return await _all_of(run, FileState.QUARANTINED, outcome)
+        return await _all_of(run, outcome)
     emptied = await emptying.empty(run, job_id=run.ctx.job_id)
     emptied = emptying.together(emptied, outcome.skipped)
-    return await _all_of(run, FileState.FROZEN, emptied)
+    return await _all_of(run, emptied)
 
 
-async def _all_of(run: Run, state: FileState, outcome: Outcome) -> Outcome:
+async def _all_of(run: Run, outcome: Outcome) -> Outcome:
     """With what this job moved before it was begun again."""
-    query = select(func.count(), func.coalesce(func.sum(TierFileRow.size_bytes), 0)).where(
-        TierFileRow.job_id == run.ctx.job_id, TierFileRow.state == state
-    )
     async with run.ctx.read() as session:
-        files, size = (await session.execute(query)).one()
-    return replace(outcome, files=files, size_bytes=int(size))
+        found = await queries.files_by_state(session, job_id=run.ctx.job_id)
+    moved = [(files, size) for _, state, files, size in found if state in MOVED]
+    files, sizes = sum(files for files, _ in moved), sum(size for _, size in moved)
+    return replace(outcome, files=files, size_bytes=sizes)
 
 
 def _batches(files: Iterator[Planned]) -> Iterator[list[Planned]]:

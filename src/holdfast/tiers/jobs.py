@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from holdfast.kernel.clock import now
@@ -22,13 +22,12 @@ from holdfast.tiers import (
     freezing,
     planning,
     pulling,
-    queries,
     reporting,
     undoing,
     verifying,
 )
 from holdfast.tiers.files import clear_work_dir, details_path, forget_what_stayed, work_dir
-from holdfast.tiers.model import EMPTY, Action, Asked, FileState, Tier
+from holdfast.tiers.model import EMPTY, Action, Asked, Tier
 from holdfast.tiers.names import from_text
 from holdfast.tiers.plan_file import FreezePlan, read_plan
 from holdfast.tiers.pull_outcome import estimate_seconds
@@ -41,7 +40,6 @@ FREEZE = "tiers.freeze"
 UNDO = "tiers.undo"
 VERIFY = "tiers.verify"
 REPORT = "tiers.report"
-MOVED = (FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)
 KINDS = {
     Action.PULL: PULL,
     Action.FREEZE: FREEZE,
@@ -89,16 +87,7 @@ async def freeze_files(ctx: JobContext, tier_id: int, asked: Asked) -> None:
                 hint="look at a dry run, then confirm it: --confirm",
             )
         done = emptying.together(await freezing.freeze(run, plan), plan.skipped)
-        await keep_frozen(run, await _all_moved(run, done), over_limit=plan.over_limit)
-
-
-async def _all_moved(run: Run, outcome: Outcome) -> Outcome:
-    """With what this job moved before it was begun again."""
-    async with run.ctx.read() as session:
-        found = await queries.files_by_state(session, job_id=run.ctx.job_id)
-    moved = [(files, size) for _, state, files, size in found if state in MOVED]
-    files, sizes = sum(files for files, _ in moved), sum(size for _, size in moved)
-    return replace(outcome, files=files, size_bytes=sizes)
+        await keep_frozen(run, done, over_limit=plan.over_limit)
 
 
 def _tell_plan(run: Run, plan: FreezePlan) -> None:

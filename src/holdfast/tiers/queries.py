@@ -34,11 +34,6 @@ async def all_tiers(session: AsyncSession) -> Sequence[TierRow]:
     return (await session.scalars(select(TierRow).order_by(TierRow.name))).all()
 
 
-async def tier_named(session: AsyncSession, name: str) -> TierRow | None:
-    """The tier of this name."""
-    return await session.scalar(select(TierRow).where(TierRow.name == name))
-
-
 async def locked_tier(session: AsyncSession, tier_id: int) -> TierRow | None:
     """The tier; who else wants to ask something of it waits until the transaction ends."""
     return await session.scalar(select(TierRow).where(TierRow.id == tier_id).with_for_update())
