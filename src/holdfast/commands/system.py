@@ -42,6 +42,18 @@ JOBS = (
         follow="job",
         help="Run a failed job again from the step in which it ended.",
     ),
+    Verb(
+        name="dismiss",
+        method="POST",
+        path=f"{_JOB}/dismiss",
+        help="Let a failed job wait on the overview for nobody any more.",
+    ),
+    Verb(
+        name="dismiss-all",
+        method="POST",
+        path="/api/jobs/dismiss",
+        help="The same with every failed job that there is now.",
+    ),
 )
 SCHEDULES = (
     Verb(name="list", path="/api/schedules", columns=SCHEDULE_COLUMNS, help="List schedules."),

@@ -52,6 +52,12 @@ class Submitted(BaseModel):
     job_id: str
 
 
+class Dismissed(BaseModel):
+    """How many failures were dismissed."""
+
+    jobs: int
+
+
 @router.get("/jobs")
 async def list_jobs(
     session: ReadDep,
@@ -114,6 +120,18 @@ async def cancel_job(work: WorkDep, job_id: str) -> JobView:
 async def retry_job(work: WorkDep, job_id: str) -> JobView:
     """Run a failed or cancelled job again from the step in which it ended."""
     return await service.retry(work, job_id)
+
+
+@router.post("/jobs/{job_id}/dismiss", dependencies=[OPERATOR])
+async def dismiss_job(work: WorkDep, job_id: str) -> JobView:
+    """Let a failed job wait on the overview for nobody any more."""
+    return await service.dismiss(work, job_id)
+
+
+@router.post("/jobs/dismiss", dependencies=[OPERATOR])
+async def dismiss_jobs(work: WorkDep) -> Dismissed:
+    """The same with every failed job that there is now."""
+    return Dismissed(jobs=await service.dismiss_all(work))
 
 
 @router.get("/schedules")

@@ -76,6 +76,10 @@ async def record_end(
         .where(JobStepRow.job_id == row.id, open_steps)
         .values(state=_LAST_STEP_STATE[state], finished_at=now())
     )
+    if state is JobState.DONE:  # what failed before has been done now
+        of = JobRow
+        same = (of.kind == row.kind, of.title == row.title, of.locks == row.locks)
+        await tables.settle_failures(work.session, now(), *same, of.seq < row.seq)
     work.emit(
         "job",
         "ended",

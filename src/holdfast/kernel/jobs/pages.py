@@ -9,7 +9,7 @@ from pydantic import BaseModel, Json
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
-from holdfast.kernel.jobs import service
+from holdfast.kernel.jobs import overview, service
 from holdfast.kernel.jobs.model import JobState
 from holdfast.kernel.jobs.registry import registered_kinds
 from holdfast.kernel.jobs.service import NewSchedule, ScheduleView
@@ -17,15 +17,14 @@ from holdfast.kernel.jobs.words import cron_words, next_runs
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.forms import Field, Form, check_typed, typed_name
 from holdfast.kernel.web.console.listing import listing
-from holdfast.kernel.web.console.registry import Figure, Hit, NavItem, Need, console_parts
-from holdfast.kernel.web.console.render import page, see_other
+from holdfast.kernel.web.console.registry import Hit, NavItem, console_parts
+from holdfast.kernel.web.console.render import came_from, page, see_other
 from holdfast.kernel.web.console.versions import check_unchanged, version_of
 from holdfast.kernel.web.deps import ADMIN, OPERATOR, ActorDep, ReadDep, ServicesDep
 from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Role, Work
 
 router = Router(include_in_schema=False)
-FAILED_SHOWN = 5
 FOUND = 6
 
 
@@ -55,8 +54,8 @@ def contribute(services: Services) -> None:
         Hit(title="New schedule", href="/web/schedules/new", kind="action", role=Role.ADMIN)
     )
     parts.searchers.append(_find)
-    parts.needs.append(_failed)
-    parts.figures.append(_figures)
+    parts.needs.append(overview.failures)
+    parts.figures.append(overview.figures)
 
 
 @router.get("/web/jobs")
@@ -104,6 +103,24 @@ async def retry(services: ServicesDep, actor: ActorDep, job_id: str) -> Response
     return see_other(
         f"/web/jobs/{job_id}", told=f"{job.title or job.kind} is waiting to run again."
     )
+
+
+@router.post("/web/jobs/{job_id}/dismiss", dependencies=[OPERATOR])
+async def dismiss(
+    request: Request, services: ServicesDep, actor: ActorDep, job_id: str
+) -> Response:
+    """Let a failure wait for nobody any more."""
+    async with services.database.write(actor) as work:
+        job = await service.dismiss(work, job_id)
+    return see_other(came_from(request) or "/", told=f"{job.title or job.kind} waits no more.")
+
+
+@router.post("/web/jobs/dismiss", dependencies=[OPERATOR])
+async def dismiss_all(services: ServicesDep, actor: ActorDep) -> Response:
+    """The same with every failure."""
+    async with services.database.write(actor) as work:
+        dismissed = await service.dismiss_all(work)
+    return see_other("/", told=f"{dismissed} failed jobs wait no more.")
 
 
 @router.get("/web/schedules")
@@ -271,29 +288,3 @@ async def _find(_: Services, session: AsyncSession, words: str) -> Sequence[Hit]
             detail = cron_words(one.cron)
             hits.append(Hit(title=one.name, href="/web/schedules", kind="schedule", detail=detail))
     return hits
-
-
-async def _failed(_: Services, session: AsyncSession) -> Sequence[Need]:
-    """Failed jobs of the last day; what is older was seen."""
-    jobs, _total = await service.list_jobs(session, limit=FAILED_SHOWN, states=(JobState.FAILED,))
-    day = 86400
-    return [
-        Need(
-            title=f"{job.title or job.kind} failed",
-            detail=job.error or "",
-            href=f"/web/jobs/{job.id}",
-            action="Look at it",
-            level="bad",
-            topic="job",
-        )
-        for job in jobs
-        if job.finished_at and (now() - job.finished_at).total_seconds() < day
-    ]
-
-
-async def _figures(_: Services, session: AsyncSession) -> Sequence[Figure]:
-    found = []
-    for state, title in ((JobState.RUNNING, "Jobs running"), (JobState.WAITING, "Jobs waiting")):
-        _jobs, total = await service.list_jobs(session, limit=1, states=(state,))
-        found.append(Figure(title=title, value=str(total), href=f"/web/jobs?state={state}"))
-    return found

@@ -70,6 +70,8 @@ class JobView:
     error: str | None
     error_code: str | None
     executor_id: str | None
+    settled_at: datetime | None
+    """Of a failure: since when it waits for nobody."""
     steps: list[StepView] | None = None
 
 
@@ -138,6 +140,12 @@ async def jobs_under_way(session: AsyncSession, limit: int) -> tuple[list[JobVie
     return [_job_view(row) for row in rows], total
 
 
+async def open_failures(session: AsyncSession, limit: int) -> tuple[list[JobView], int]:
+    """Failed jobs that wait for somebody, those that ended last first, and how many in all."""
+    rows, total = await tables.open_failures(session, limit)
+    return [_job_view(row) for row in rows], total
+
+
 async def show_job(session: AsyncSession, job_id: str) -> JobView:
     """One job with its steps. Raises ``NotFound``."""
     row = await _job(session, job_id)
@@ -197,10 +205,31 @@ async def retry(work: Work, job_id: str) -> JobView:
         raise Conflict(f"job {job_id} has not failed: it is {row.state}")
     before = {"state": row.state, "error": row.error}
     row.state, row.launched, row.attempt = JobState.WAITING, False, row.attempt + 1
-    row.finished_at = row.error = row.error_code = None
+    row.finished_at = row.error = row.error_code = row.settled_at = None
     work.audit("retry", "job", row.id, before=before, after={"attempt": row.attempt})
     work.emit("job", "submitted", {"id": row.id, "kind": row.kind, "title": row.title})
     return _job_view(row)
+
+
+async def dismiss(work: Work, job_id: str) -> JobView:
+    """Let a failure wait for nobody any more. Raises ``NotFound``, ``Conflict`` when it is none."""
+    row = await _job(work.session, job_id, lock=True)
+    if row.state != JobState.FAILED:
+        raise Conflict(f"job {job_id} has not failed: it is {row.state}")
+    if row.settled_at is None:
+        row.settled_at = now()
+        work.audit("dismiss", "job", row.id, after={"error": row.error})
+        work.emit("job", "dismissed", {"id": row.id, "kind": row.kind, "title": row.title})
+    return _job_view(row)
+
+
+async def dismiss_all(work: Work) -> int:
+    """The same with every failure that there is now; gives their number."""
+    settled = await tables.settle_failures(work.session, now())
+    if settled:
+        work.audit("dismiss", "job", None, after={"jobs": len(settled)})
+        work.emit("job", "failures.dismissed", {"jobs": len(settled)})
+    return len(settled)
 
 
 async def list_schedules(session: AsyncSession) -> list[ScheduleView]:

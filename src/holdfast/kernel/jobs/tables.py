@@ -4,7 +4,17 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Text, delete, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Text,
+    delete,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -45,6 +55,8 @@ class JobRow(Base):
     progress_text: Mapped[str] = mapped_column(default="")
     error: Mapped[str | None] = mapped_column(Text, default=None)
     error_code: Mapped[str | None] = mapped_column(default=None)
+    settled_at: Mapped[datetime | None] = mapped_column(default=None)
+    """Of a failure: since when it waits for nobody."""
 
     def claim(self) -> Claim:
         """What it asks for."""
@@ -103,6 +115,9 @@ class ExecutorRow(Base):
     """Declared dead: nothing it writes counts any more."""
 
 
+_OPEN_FAILURE = (JobRow.state == JobState.FAILED, JobRow.settled_at.is_(None))
+
+
 async def job_by_id(session: AsyncSession, job_id: str, *, lock: bool = False) -> JobRow | None:
     """One job; ``lock`` keeps others from changing it until the transaction ends."""
     query = select(JobRow).where(JobRow.id == job_id)
@@ -145,6 +160,28 @@ async def jobs_under_way(session: AsyncSession, limit: int) -> tuple[Sequence[Jo
     total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
     page = query.order_by(JobRow.state == JobState.WAITING, JobRow.seq).limit(limit)
     return (await session.scalars(page)).all(), total
+
+
+async def open_failures(session: AsyncSession, limit: int) -> tuple[Sequence[JobRow], int]:
+    """Failed jobs that wait for somebody, those that ended last first, and how many in all."""
+    query = select(JobRow).where(*_OPEN_FAILURE)
+    total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    page = query.order_by(JobRow.finished_at.desc(), JobRow.seq.desc()).limit(limit)
+    return (await session.scalars(page)).all(), total
+
+
+async def settle_failures(
+    session: AsyncSession, moment: datetime, *which: ColumnElement[bool]
+) -> Sequence[str]:
+    """Let the open failures to which all of ``which`` applies wait for nobody; gives their ids."""
+    settled = (
+        update(JobRow)
+        .where(*_OPEN_FAILURE, *which)
+        .values(settled_at=moment)
+        .returning(JobRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    return (await session.scalars(settled)).all()
 
 
 async def jobs_in(session: AsyncSession, states: Iterable[JobState]) -> Sequence[JobRow]:

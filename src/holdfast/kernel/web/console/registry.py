@@ -36,6 +36,19 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """A button that does something at once."""
+
+    words: str
+    action: str
+    """Where it posts to."""
+    api: tuple[str, str]
+    """The call that does the same: method and path."""
+    cli: str
+    """The command that does the same, without ``holdfast``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
     """Something that waits for the operator, with the action that mends it."""
 
@@ -49,6 +62,8 @@ class Need:
     topic: str = ""
     role: Role = Role.VIEWER
     """Who may mend it; others are told, without the link."""
+    acts: tuple[Act, ...] = ()
+    """What mends it without looking further; for operators."""
     instead_of: str = ""
     """The address of another need that it tells better: that one is left out."""
 

@@ -87,7 +87,7 @@ async def error_page(request: Request, error: AppError, *, alone: bool = False) 
         status=error.http_status,
         alone=alone,
         error=error,
-        back=_came_from(request),
+        back=came_from(request),
     )
     if request.method not in {"GET", "HEAD"}:
         answer.headers["HX-Push-Url"] = "false"  # nobody can go to an address that only takes forms
@@ -145,7 +145,7 @@ def _nav(parts: ConsoleParts, actor: Actor | None) -> dict[str, list[Any]]:
     return groups
 
 
-def _came_from(request: Request) -> str:
+def came_from(request: Request) -> str:
     """The path of our own page on which somebody clicked; empty when none is known."""
     came = urlsplit(request.headers.get("referer", ""))
     if came.netloc.lower() != request.headers.get("host", "").lower():
