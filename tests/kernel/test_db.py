@@ -1,13 +1,29 @@
 """The schema: revisions make what the tables say, on both databases."""
 
+import hashlib
+from datetime import UTC, datetime
+
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, select, text
 
-from holdfast.kernel.db import Database
+from holdfast.kernel.db import Database, alembic_config
 from holdfast.kernel.errors import Unavailable
 from holdfast.schema import metadata
+from holdfast.tiers.tables import TierPulledRow
+
+A_STORE = (
+    "INSERT INTO store (id, name, kind, root, options, secrets_enc, host_keys, description,"
+    " check_told, created_at, updated_at)"
+    " VALUES (1, 's', 'local', '/s', '{}', '', '', '', '{}', '2026-01-01', '2026-01-01')"
+)
+A_TIER = (
+    "INSERT INTO tier (id, name, root, store_id, prefix, second_prefix, options, description,"
+    " created_at, updated_at)"
+    " VALUES (1, 't', :root, 1, '', '', '{}', '', '2026-01-01', '2026-01-01')"
+)
 
 
 def differences(connection: Connection) -> list[object]:
@@ -41,6 +57,31 @@ async def test_a_database_of_a_newer_version_is_told_as_that(empty_database_url:
     with pytest.raises(Unavailable, match="9999"):
         await database.upgrade()
     await database.close()
+
+
+async def test_what_was_pulled_is_known_by_the_hash_of_its_path(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(_up_to, empty_database_url, "0006")
+        await connection.execute(text(A_STORE))
+        await connection.execute(text(A_TIER), {"root": b"/t"})
+        for path in (b"a", b"b\xff"):
+            pulled = "INSERT INTO tier_pulled VALUES (1, :path, '2026-01-02 03:04:05')"
+            await connection.execute(text(pulled), {"path": path})
+    await database.upgrade()
+    async with database.read() as session:
+        rows = (await session.scalars(select(TierPulledRow).order_by(TierPulledRow.path))).all()
+    assert [(row.path, row.path_hash) for row in rows] == [
+        (path, hashlib.sha256(path).digest()) for path in (b"a", b"b\xff")
+    ]
+    assert rows[0].pulled_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    await database.close()
+
+
+def _up_to(connection: Connection, url: str, revision: str) -> None:
+    config = alembic_config(url)
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 async def test_what_is_read_is_not_kept(database: Database) -> None:

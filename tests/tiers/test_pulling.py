@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import subprocess
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -68,14 +69,20 @@ async def until_it_copies(tree: Tree) -> None:
 
 
 async def test_only_what_came_is_stamped(database: Database, store: Path, tmp_path: Path) -> None:
-    put(store, {b"a/b": b"hello", b"c": b"x"})
+    deep = b"/".join(
+        urlsafe_b64encode(os.urandom(180)) for _ in range(14)
+    )  # more than an index takes
+    put(store, {b"a/b": b"hello", b"c": b"x", deep: b"deep"})
     async with a_tree(database, tmp_path, a_local_place(store)) as tree:
         put(tree.root, {b"c": b"x"})
         os.utime(tree.root / "c", ns=(10**18, (store / "c").stat().st_mtime_ns))
         outcome, lines = await tree.pulled()
-        assert (outcome.files, outcome.size_bytes, outcome.present_files) == (1, 5, 1)
-        assert [(line["path"], line["what"]) for line in lines] == [("a/b", "pulled")]
-        assert await tree.stamped() == {b"a/b"}
+        assert (outcome.files, outcome.size_bytes, outcome.present_files) == (2, 9, 1)
+        assert {line["path"]: line["what"] for line in lines} == {
+            "a/b": "pulled",
+            deep.decode(): "pulled",
+        }
+        assert await tree.stamped() == {b"a/b", deep}
         assert (tree.root / "c").stat().st_atime_ns == 10**18
 
 

@@ -73,6 +73,7 @@ async def test_a_folder_that_cannot_be_a_root_is_refused_with_the_reason(scene: 
     data = scene.services.settings.data_dir
     for path, words in (
         (Path("relative"), "no absolute path"),
+        (Path("/" + "deep/" * 300), "at most 1024 bytes"),
         (scene.place / "absent", "No such file"),
         (a_file, "is no folder"),
         (Path("/"), "the whole machine"),

@@ -19,7 +19,7 @@ from holdfast.tiers.model import Tier
 from holdfast.tiers.present import LINK_SUFFIX, at_home, read_records
 from holdfast.tiers.pull_plan import FETCH, FOLDERS, Wanted, read_wanted
 from holdfast.tiers.running import Run, block_of, tallying
-from holdfast.tiers.tables import TierPulledRow
+from holdfast.tiers.tables import TierPulledRow, key_of
 
 BLOCK_FILES = 1000
 LEFT = "left"
@@ -174,7 +174,10 @@ async def stamp_pulled(
     is_sqlite = session.get_bind().dialect.name == "sqlite"
     given = (sqlite if is_sqlite else postgresql).insert(TierPulledRow)
     stamp = given.on_conflict_do_update(
-        index_elements=["tier_id", "path"], set_={"pulled_at": given.excluded.pulled_at}
+        index_elements=["tier_id", "path_hash"], set_={"pulled_at": given.excluded.pulled_at}
     )
-    rows = [{"tier_id": tier_id, "path": path, "pulled_at": moment} for path in paths]
+    rows = [
+        {"tier_id": tier_id, "path_hash": key_of(path), "path": path, "pulled_at": moment}
+        for path in paths
+    ]
     await session.execute(stamp, rows)

@@ -38,7 +38,7 @@ from holdfast.tiers.plan_file import FreezePlan, write_plan
 from holdfast.tiers.proof import Pair, Proven
 from holdfast.tiers.running import Run, Tally, block_of, in_threads, tallying
 from holdfast.tiers.scan import scan, sort
-from holdfast.tiers.tables import TierFileRow, TierPulledRow
+from holdfast.tiers.tables import TierFileRow, TierPulledRow, key_of
 
 T = TypeVar("T")
 BLOCK_FILES = 1000
@@ -241,7 +241,7 @@ class _Planner:
         query = select(TierPulledRow.path).where(
             TierPulledRow.tier_id == run.tier.id,
             TierPulledRow.pulled_at > since,
-            TierPulledRow.path.in_(paths),
+            TierPulledRow.path_hash.in_([key_of(path) for path in paths]),
         )
         async with run.ctx.read() as session:
             return set((await session.scalars(query)).all())

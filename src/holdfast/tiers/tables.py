@@ -1,5 +1,6 @@
 """Rows of tiers, and the named queries on them. Paths are bytes, relative to the tier's root."""
 
+import hashlib
 from datetime import datetime
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, Text
@@ -121,5 +122,12 @@ class TierPulledRow(Base, kw_only=True):
     tier_id: Mapped[int] = mapped_column(
         ForeignKey("tier.id", ondelete="CASCADE"), primary_key=True
     )
-    path: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    path_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    """`key_of` the path: PostgreSQL indexes no more than 2,704 bytes, and a path may have 4,095."""
+    path: Mapped[bytes] = mapped_column(LargeBinary)
     pulled_at: Mapped[datetime] = mapped_column(index=True)
+
+
+def key_of(path: bytes) -> bytes:
+    """What a long path is found by: its SHA-256."""
+    return hashlib.sha256(path).digest()

@@ -10,6 +10,9 @@ from holdfast.kernel.errors import BadRequest, Conflict, Invalid
 from holdfast.tiers.model import QUARANTINE, inside, nearest_root, relative_to
 from holdfast.tiers.names import to_text
 
+LONGEST_ROOT_BYTES = 1024
+"""Far below what a database can index, and it leaves room for the paths in it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -32,6 +35,8 @@ def checked_root(asked: bytes, *, data_dir: Path, others: Iterable[tuple[str, by
     if not asked.startswith(b"/"):
         raise Invalid(f"{shown(asked)} is no absolute path", hint="begin with a slash")
     root = os.path.realpath(asked)
+    if len(root) > LONGEST_ROOT_BYTES:
+        raise Invalid(f"the path of a tier's folder has at most {LONGEST_ROOT_BYTES} bytes")
     _check_folder(root)
     _check_own(root, data_dir)
     for name, other in others:
