@@ -17,6 +17,8 @@ from holdfast.kernel.nginx.reload_mark import loaded_mark, renew_mark
 
 _IDLE, _BUSY = 200, 503
 _SERVING = "nginx: worker process"
+_JUST_FORKED = "nginx: master process"
+"""A worker's title until it runs."""
 WORKERS_GONE_SECONDS = 600.0
 SETTLE_SECONDS = 0.5
 """After a reload old workers still take requests for 100 ms, until they are asked to leave."""
@@ -76,7 +78,11 @@ class NginxWatch:
             found = await asyncio.to_thread(_children, master)
             if mark == await loaded_mark(self._port):
                 break
-        serving = frozenset(pid for pid, title in found.items() if title == _SERVING)
+        serving = frozenset(
+            pid
+            for pid, title in found.items()
+            if title == _SERVING or title.startswith(_JUST_FORKED)
+        )
         return Workers(answer[0], mark, master, serving, frozenset(found))
 
     async def lost_a_worker(self) -> bool:

@@ -1,5 +1,7 @@
 """A candidate goes live on a real nginx, or everything stays as it was."""
 
+import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,10 +17,11 @@ from holdfast.kernel.nginx import (
     NginxStatus,
     go_live,
     loaded_generation,
+    master,
     take_back,
 )
 from holdfast.kernel.ports import free_port
-from tests.kernel.nginx.lab import NginxLab, nginx_lab, send
+from tests.kernel.nginx.lab import NginxLab, nginx_lab, send, until
 
 pytestmark = pytest.mark.real
 
@@ -71,6 +74,28 @@ async def test_a_change_answers_when_the_call_returns(site: Site) -> None:
     for n in range(5):
         outcome = await go_live(site.generations, site.nginx, site.candidate(f"change {n}"))
         assert (await site.answer(), outcome.remedy) == (f"change {n}", "")
+
+
+async def test_a_worker_that_was_just_forked_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It bears its master's title until it runs; not seen, it would answer with the old files."""
+    monkeypatch.setattr(master, "_NAMED_SECONDS", 60.0)
+    then = 'read; exec -a "nginx: worker process" cat'
+    words = ["bash", "-c", 'exec -a "nginx: master process" bash -c "$0"', then]
+    worker = await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.PIPE)
+    assert worker.stdin is not None
+    title = Path(f"/proc/{worker.pid}/cmdline")
+    try:
+        await until(lambda: title.read_text().startswith("nginx: master"), "has no title")
+        asked = asyncio.create_task(master.workers_before_a_reload(os.getpid()))
+        await asyncio.sleep(0)
+        assert not asked.done()
+        worker.stdin.write(b"\n")
+        assert worker.pid in await asked
+    finally:
+        worker.kill()
+        await worker.wait()
 
 
 async def test_a_refused_change_leaves_everything_as_it_was(site: Site) -> None:

@@ -4,11 +4,16 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 _MASTER = "nginx: master process"
 _WORKER = "nginx: worker process"
 _ANSWER_SECONDS = 2.0
+_POLL_SECONDS = 0.002
+_NAMED_SECONDS = 1.0
+"""A worker that was just forked bears its master's name until it runs: a while on a busy machine;
+a master that replaces another one (USR2) is a child of that name, too, and keeps it."""
 
 
 def find_master(pid_file: Path | None) -> int | None:
@@ -33,11 +38,18 @@ def master_of(worker: int) -> int | None:
 
 def serving_workers(master: int) -> frozenset[int]:
     """Workers that still take new requests: not those that are shutting down."""
-    try:
-        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    except OSError:
-        return frozenset()
-    return frozenset(int(pid) for pid in children if _title(int(pid)) == _WORKER)
+    return frozenset(pid for pid, title in _children(master).items() if title == _WORKER)
+
+
+async def workers_before_a_reload(master: int) -> frozenset[int]:
+    """All workers that a reload has to replace, those that were just forked among them."""
+    ends = time.monotonic() + _NAMED_SECONDS
+    while time.monotonic() < ends:
+        children = _children(master)
+        if not any(title.startswith(_MASTER) for title in children.values()):
+            break
+        await asyncio.sleep(_POLL_SECONDS)
+    return serving_workers(master)
 
 
 def signal_reload(master: int) -> bool:
@@ -103,6 +115,15 @@ async def control_status(port: int, path: str) -> tuple[int, str]:
             head, _, body = answer.partition("\r\n\r\n")
             return int(head.split()[1]), body
     return 0, ""
+
+
+def _children(master: int) -> dict[int, str]:
+    """Title of each child."""
+    try:
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    except OSError:
+        return {}
+    return {int(pid): _title(int(pid)) for pid in children}
 
 
 def _title(pid: int) -> str:

@@ -125,7 +125,7 @@ class Nginx:
         pid = await self._master()
         if pid is None:
             raise Unavailable("nginx is not running", hint=f"start it: {' '.join(self.command)}")
-        before = master.serving_workers(pid)
+        before = await master.workers_before_a_reload(pid)
         self._complaints = Complaints((await self.main_file()).error_logs, pid)
         self.refusal = ""
         with contextlib.suppress(OSError):  # whoever watches takes this reload for a death then
