@@ -1,14 +1,19 @@
 """What a store may be: its kind, its root and its options, checked before anything is kept."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from holdfast.kernel.errors import Invalid
 from holdfast.kernel.secrets import mask
 from holdfast.kernel.stores.place import s3_endpoint
-from holdfast.kernel.stores.rclone_remote import Remote, RemoteOption
+from holdfast.kernel.stores.rclone_remote import (
+    Remote,
+    RemoteOption,
+    has_login,
+    names_secret,
+)
 
 SSH_PORT = 22
 LARGEST_PORT = 65535
@@ -24,6 +29,10 @@ _SAID_OPENLY = frozenset({"host", "user", "username", "url", "domain", "account"
 """Options that rclone calls sensitive, and without which nobody can tell stores apart."""
 _KEY_NAME = "access_key_id"
 """Sealed with the others; how it begins is shown."""
+_SAYS_WHERE = re.compile(
+    r"(?:.*_)?(?:host|port|url|endpoint|proxy|server|namenode|auth)"
+)
+"""Names of options that say who is spoken to."""
 _OURS = frozenset({"known_hosts_file", "host_key_algorithms"})
 _LOGINS = ("pass", "key_file", "key_pem")
 
@@ -98,9 +107,38 @@ def secret_names(options: Mapping[str, str], known: KnownOptions) -> frozenset[s
     """The options whose values are sealed."""
     return frozenset(
         name
-        for name in options
-        if known[name].is_password or (known[name].is_sensitive and name not in _SAID_OPENLY)
+        for name, value in options.items()
+        if known[name].is_password
+        or (known[name].is_sensitive and name not in _SAID_OPENLY)
+        or looks_secret(name, value)
     )
+
+
+def looks_secret(name: str, value: str) -> bool:
+    """Whether nobody should see it, whatever rclone says of the option."""
+    return names_secret(name) or has_login(value)
+
+
+def check_secrets_given(
+    old: Mapping[str, str], new: Mapping[str, str], secret: Collection[str], given: Collection[str]
+) -> None:
+    """Whoever changes where a store is must know its secrets: they would be sent to a new place.
+
+    ``secret``: names of options whose values are sealed; ``given``: names of options that came
+    with the change. Raises ``Invalid``.
+    """
+    moved = [
+        name
+        for name in sorted(old.keys() | new.keys())
+        if _SAYS_WHERE.fullmatch(name) and old.get(name) != new.get(name)
+    ]
+    kept = [name for name in sorted(secret) if name in old and name in new and name not in given]
+    if moved and kept:
+        raise Invalid(
+            f"with another {', '.join(moved)} the store's secrets would go to another place: "
+            f"give anew {', '.join(kept)}",
+            hint="with the same change; nobody who does not know them can send them elsewhere",
+        )
 
 
 def masked(name: str, value: str) -> str:
@@ -144,7 +182,7 @@ def _check_options(kind: str, options: Mapping[str, str], known: KnownOptions) -
     for name, value in options.items():
         if len(value) > LONGEST_VALUE:
             raise Invalid(f"the option {name!r} has more than {LONGEST_VALUE} characters")
-        if _LOGIN_IN_ADDRESS.search(value) and not known[name].is_password:
+        if name in _SAID_OPENLY and _LOGIN_IN_ADDRESS.search(value):
             raise Invalid(
                 f"the option {name!r} has a password in its address, which everybody would see",
                 hint="give it in the option for it, such as pass",

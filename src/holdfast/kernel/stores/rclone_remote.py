@@ -16,9 +16,19 @@ _OTHER_REMOTES = frozenset({"remote", "upstreams"})
 
 _ADDRESS = frozenset({"host", "port", "user", "url", "endpoint"})
 
-_SECRET_NAME = re.compile(r"pass|secret|token|credentials|key(?!_file)")
+_SECRET_NAME = re.compile(r"pass|secret|token|credential|key|header|cookie|2fa|_proxy")
+_NO_SECRET = re.compile(
+    r".*_(?:command|file|url|expiry)|pubkey|host_keys|host_key_algorithms|key_exchange"
+    r"|key_use_agent|pin_host_key|ask_password|client_credentials|pass_bad_blocks"
+    r"|bypass_governance_retention"
+)
+"""Names that look like a secret's, of options that hold none."""
+_LOGIN = re.compile(r"://[^/?#]*@|^(?:[a-z0-9+.-]+://)?+[^@]*:[^@]*@", re.IGNORECASE)
+_PARTS = re.compile(r"[,@=\s]|://|:(?=[^/]*@)")
 SHORTEST_SECRET = 4
 """What is shorter would take half of every message with it."""
+
+_WORDS = frozenset({"true", "false"})
 
 Obscure = Callable[[str], Awaitable[str]]
 
@@ -51,6 +61,19 @@ def options_of(provider: Mapping[str, Any]) -> dict[str, RemoteOption]:
         )
         for option in provider["Options"]
     }
+
+
+def names_secret(name: str) -> bool:
+    """Whether an option of this name holds a secret, also one that rclone does not call that."""
+    return bool(_SECRET_NAME.search(name)) and not _NO_SECRET.fullmatch(name)
+
+
+def has_login(value: str) -> bool:
+    """Whether a value may be an address with a password or token in it, such as ``me:pass@host``.
+
+    An address with a port and an ``@`` in its path looks the same.
+    """
+    return bool(_LOGIN.search(value))
 
 
 class Remote:
@@ -128,7 +151,14 @@ class Remote:
         """A text without the values of this remote that nobody should see."""
         for given in (self._options, self.obscured):
             for name, value in given.items():
-                is_secret = name in self._secret or _SECRET_NAME.search(name)
-                if is_secret and len(value) >= SHORTEST_SECRET:
-                    text = text.replace(value, "***")
+                if name in self._secret or names_secret(name) or has_login(value):
+                    for part in _secret_parts(value):
+                        text = text.replace(part, "***")
         return text
+
+
+def _secret_parts(value: str) -> list[str]:
+    """The value, and what of a header or of an address with a login may be told by itself."""
+    parts = {value, *_PARTS.split(value)} if has_login(value) or "," in value else {value}
+    fit = (part for part in parts if len(part) >= SHORTEST_SECRET and part not in _WORDS)
+    return sorted(fit, key=len, reverse=True)
