@@ -74,10 +74,12 @@ def setting_name(given: str) -> str:
     return name
 
 
-def set_setting(loaded: LoadedSettings, given: str, value: object) -> Changed:
+def set_setting(
+    loaded: LoadedSettings, given: str, value: object, *, dry_run: bool = False
+) -> Changed:
     """Write one setting to the file; text is read as the setting's type, ``None`` removes it.
 
-    Raises ``NotFound`` and ``Invalid``; then nothing was written.
+    Raises ``NotFound`` and ``Invalid``; then nothing was written, nor in a dry run.
     """
     name = setting_name(given)
     if name == "database_url" and given.removeprefix(OLD_PREFIX).lower() == "db_path":
@@ -89,7 +91,8 @@ def set_setting(loaded: LoadedSettings, given: str, value: object) -> Changed:
     else:
         checked = validate_settings({**document.unwrap(), name: value}, {name: "the new value"})
         document[name] = _for_toml(getattr(checked, name))
-    write_config(path, tomlkit.dumps(document))
+    if not dry_run:
+        write_config(path, tomlkit.dumps(document))
     origin = loaded.origins.get(name, "default")
     ours = origin in ("default", str(path))
     return Changed(name=name, shown=_shown(document, name), overridden_by=None if ours else origin)

@@ -16,11 +16,12 @@ async def change_setting(
 ) -> Changed:
     """Write one setting to config.toml, or take it out with ``None``; it holds from the next start.
 
-    Raises ``NotFound``, ``Invalid``; then nothing was written. Secrets stand masked in the audit.
+    Raises ``NotFound``, ``Invalid``; then nothing was written, nor in a dry run. Secrets are masked
+    in the audit.
     """
     name = setting_name(given)
     before = shown_file(loaded).get(name)
-    changed = await asyncio.to_thread(set_setting, loaded, given, value)
+    changed = await asyncio.to_thread(set_setting, loaded, given, value, dry_run=work.dry_run)
     after = {"value": changed.shown}
     work.audit("set", "setting", name, before={"value": before}, after=after)
     return changed

@@ -16,7 +16,7 @@ from holdfast.kernel.web.router import Router
 router = Router(prefix="/api/vhosts/{vhost_id}", tags=["buckets"])
 RowId = Annotated[int, Path(ge=0, le=2**31 - 1)]
 Confirm = Annotated[str, Query(description="the bucket's name, when the body does not give it")]
-DryRun = Annotated[bool, Query(description="true: tell what would be deleted, delete nothing")]
+DryRun = Annotated[bool, Query(description="true: tell what would be done, do nothing")]
 
 
 class PromoteIn(BaseModel):
@@ -56,9 +56,11 @@ async def list_buckets(
 
 
 @router.post("/buckets/sync")
-async def sync_buckets(vhost_id: RowId, services: ServicesDep, actor: ActorDep) -> dict[str, Any]:
+async def sync_buckets(
+    vhost_id: RowId, services: ServicesDep, actor: ActorDep, *, dry_run: DryRun = False
+) -> dict[str, Any]:
     """Ask the pools for their buckets now."""
-    result = await discovery.sync_vhost(services, vhost_id, actor)
+    result = await discovery.sync_vhost(services, vhost_id, actor, dry_run=dry_run)
     if result.skipped:
         return {"vhost_id": vhost_id, "skipped": True, "reason": result.skipped}
     if result.error:
@@ -66,8 +68,10 @@ async def sync_buckets(vhost_id: RowId, services: ServicesDep, actor: ActorDep) 
     answer: dict[str, Any] = {
         "vhost_id": vhost_id,
         "buckets_found": result.found,
-        "synced_at": iso_time(result.vhost.buckets_synced_at),
+        "synced_at": iso_time(result.synced_at),
     }
+    if dry_run:
+        answer["dry_run"] = True
     if result.unrouted:
         answer["auto_unrouted"] = result.unrouted
     if result.warnings:
@@ -88,7 +92,13 @@ async def list_orphans(vhost_id: RowId, services: ServicesDep) -> dict[str, Any]
 
 @router.post("/buckets/{bucket}/promote")
 async def promote(
-    vhost_id: RowId, bucket: BucketPath, body: PromoteIn, services: ServicesDep, actor: ActorDep
+    vhost_id: RowId,
+    bucket: BucketPath,
+    body: PromoteIn,
+    services: ServicesDep,
+    actor: ActorDep,
+    *,
+    dry_run: DryRun = False,
 ) -> dict[str, Any]:
     """Give a bucket a route of its own, and move its objects when asked to."""
     done = await promotion.promote(
@@ -99,6 +109,7 @@ async def promote(
         pool_id=body.pool_id,
         migrate=body.migrate,
         allow_orphan=body.allow_orphan,
+        dry_run=dry_run,
     )
     answer: dict[str, Any] = {
         "ok": True,
@@ -110,7 +121,7 @@ async def promote(
     }
     if done.migration_id is not None:
         answer["migration_id"] = done.migration_id
-    return answer
+    return answer | ({"dry_run": True, "would_migrate": body.migrate} if dry_run else {})
 
 
 @router.post("/buckets/{bucket}/ignore")
@@ -122,11 +133,19 @@ async def ignore(vhost_id: RowId, bucket: BucketPath, work: WorkDep) -> dict[str
 
 @router.post("/buckets/{bucket}/migrate")
 async def migrate(
-    vhost_id: RowId, bucket: BucketPath, services: ServicesDep, actor: ActorDep
+    vhost_id: RowId,
+    bucket: BucketPath,
+    services: ServicesDep,
+    actor: ActorDep,
+    *,
+    dry_run: DryRun = False,
 ) -> dict[str, Any]:
     """Move what is left on the default pool to the routed pool."""
-    migration_id = await promotion.migrate_leftovers(services, actor, vhost_id, bucket)
-    return {"ok": True, "migration_id": migration_id, "bucket": bucket}
+    migration_id = await promotion.migrate_leftovers(
+        services, actor, vhost_id, bucket, dry_run=dry_run
+    )
+    answer = {"ok": True, "migration_id": migration_id, "bucket": bucket}
+    return answer | ({"dry_run": True} if dry_run else {})
 
 
 @router.post("/buckets/{bucket}/purge-orphan")

@@ -86,7 +86,7 @@ async def validate(gateway: GatewayDep) -> dict[str, Any]:
 async def reload(work: GatewayWork, gateway: GatewayDep) -> dict[str, Any]:
     """Make nginx run with what is on disk."""
     ok, output = await config.reload(work, gateway)
-    return {"ok": ok, "output": output}
+    return {"ok": ok, "output": output} | ({"dry_run": True} if work.dry_run else {})
 
 
 @router.post("/rebuild")
@@ -272,7 +272,7 @@ async def put_setting(
         "ok": True,
         "key": key,
         "value": changed.shown,
-        "restart_required": True,
+        "restart_required": not work.dry_run,
         "overridden_by": changed.overridden_by,
     }
 

@@ -72,8 +72,13 @@ async def validate(gateway: Gateway) -> tuple[bool, str]:
 
 
 async def reload(work: Work, gateway: Gateway) -> tuple[bool, str]:
-    """Test what is on disk and make nginx run with it; gives nginx's words."""
+    """Test what is on disk and make nginx run with it; gives nginx's words.
+
+    A dry run tells whether it could: what is on disk is good, and nginx would read it.
+    """
     await refuse_without_files(work.session, gateway)
+    if work.dry_run:
+        return await _could_reload(gateway)
     async with change_lock(gateway.settings.nginx_root):
         ok, output = await _reload(gateway)
     published = await queries.published(work.session)
@@ -192,18 +197,25 @@ def shown_path(gateway: Gateway, path: str) -> str:
     return str(root / path if path.startswith(f"{drift.ROUTES}/") else root / "live" / path)
 
 
-async def _reload(gateway: Gateway) -> tuple[bool, str]:
+async def _could_reload(gateway: Gateway) -> tuple[bool, str]:
     tested = await gateway.nginx.test_live()
     if not tested.ok:
         return False, tested.output
     status = await gateway.nginx.status()
     if not status.live:
         return False, f"{tested.output}\n{status.problem}. {status.remedy}"
+    return True, tested.output
+
+
+async def _reload(gateway: Gateway) -> tuple[bool, str]:
+    ok, output = await _could_reload(gateway)
+    if not ok:
+        return False, output
     before = await gateway.nginx.reload()
     number = gateway.generations.current() or 0
     if not await gateway.nginx.wait_loaded(number, before):
-        return False, f"{tested.output}\nnginx did not load it: read its error log"
-    return True, tested.output
+        return False, f"{output}\nnginx did not load it: read its error log"
+    return True, output
 
 
 def _restore_main(gateway: Gateway) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -41,6 +42,7 @@ class Discovery:
 
     vhost: VhostRow
     found: int = 0
+    synced_at: datetime | None = None
     unrouted: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     skipped: str = ""
@@ -89,7 +91,9 @@ def status_now(row: BucketRow, route: BucketRoute | None) -> BucketStatus:
     return _status(row, route, here=row.status != "deleted")
 
 
-async def sync_vhost(services: Services, vhost_id: int, actor: Actor) -> Discovery:
+async def sync_vhost(
+    services: Services, vhost_id: int, actor: Actor, *, dry_run: bool = False
+) -> Discovery:
     """Ask the pools of a vhost for their buckets and keep what was seen.
 
     A routed bucket that was there once, and is on no pool any more, loses its route. One that is
@@ -113,6 +117,7 @@ async def sync_vhost(services: Services, vhost_id: int, actor: Actor) -> Discove
     except AppError as error:
         return Discovery(vhost, error=f"{pool.name}: {error.message}")
     async with services.database.write(actor) as work:
+        work.dry_run = dry_run
         return await _record(work, gateway, vhost_id, pool.id, listed)
 
 
@@ -200,7 +205,7 @@ async def _record(
             session.add(BucketRow(vhost_id=vhost_id, name=name, status=status, discovered_at=now()))
         elif row.status != status:
             row.status = status
-    vhost.buckets_synced_at = now()
+    vhost.buckets_synced_at = result.synced_at = now()
     if result.unrouted:
         work.audit("sync_buckets", "vhost", vhost_id, after={"auto_unrouted": result.unrouted})
     work.emit("gateway", "buckets.synced", {"vhost_id": vhost_id, "found": result.found})

@@ -28,6 +28,7 @@ class Promotion:
     pool: PoolRow
     output: str
     migration_id: int | None
+    """None also in a dry run, which starts none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ async def promote(
     pool_id: int,
     migrate: bool,
     allow_orphan: bool,
+    dry_run: bool = False,
 ) -> Promotion:
     """Route a bucket to a pool: moving its objects there, or leaving them behind knowingly.
 
@@ -76,9 +78,12 @@ async def promote(
                         f"'{wish.target.name}' would hide them: send migrate or allow_orphan",
                         hint="send migrate: true to move them, or allow_orphan: true to leave them",
                     )
-            if await there.create_bucket(bucket):
+            if dry_run and not await there.head_bucket(bucket):
+                output += "; it would be created there"
+            elif not dry_run and await there.create_bucket(bucket):
                 output += "; it was created there"
     async with services.database.write(actor) as work:
+        work.dry_run = dry_run
         return await _promote(work, gateway, wish, output, migrate=migrate)
 
 
@@ -97,11 +102,14 @@ async def ignore(work: Work, vhost_id: int, bucket: str) -> BucketRow:
     return row
 
 
-async def migrate_leftovers(services: Services, actor: Actor, vhost_id: int, bucket: str) -> int:
+async def migrate_leftovers(
+    services: Services, actor: Actor, vhost_id: int, bucket: str, *, dry_run: bool = False
+) -> int | None:
     """Move what is left on the default pool to the pool that the bucket's route names.
 
     Only while that pool holds no object of the bucket: which of two copies is the right one cannot
-    be told afterwards, and an object that is missing there may have been deleted.
+    be told afterwards, and an object that is missing there may have been deleted. Gives the
+    migration's id; none in a dry run.
     """
     gateway = services.get(Gateway)
     async with services.database.read() as session:
@@ -123,13 +131,14 @@ async def migrate_leftovers(services: Services, actor: Actor, vhost_id: int, buc
             hint="copy what is wanted by hand, then purge the orphan",
         )
     async with services.database.write(actor) as work:
+        work.dry_run = dry_run
         route = await _route(work.session, vhost_id, bucket)
         back = {"pool_id": source.id}
         _ = await routes.update_route(work, gateway, vhost_id, route.route_id, back)
         await work.settle()  # a migration must find the flag at its source
         migration_id = await _start(work, gateway, _Wish(vhost, source, target, bucket))
         work.audit("start_migration", "migration", migration_id, after={"bucket": bucket})
-        return migration_id
+        return None if dry_run else migration_id
 
 
 async def unroute(work: Work, gateway: Gateway, vhost_id: int, bucket: str) -> None:
@@ -186,7 +195,7 @@ async def _promote(
     after: dict[str, object] = {"bucket": bucket, "pool": wish.target.name}
     after |= {"migration_id": migration_id, "vhost": wish.vhost.server_name}
     work.audit("promote_bucket", "route", f"/{bucket}/", after=after)
-    return Promotion(bucket, wish.target, output, migration_id)
+    return Promotion(bucket, wish.target, output, None if work.dry_run else migration_id)
 
 
 async def _start(work: Work, gateway: Gateway, wish: _Wish) -> int:

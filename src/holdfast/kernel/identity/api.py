@@ -52,7 +52,10 @@ class UserOut(BaseModel):
 
 
 class LinkOut(BaseModel):
-    """A link that sets a user's password, once; it is given here and never again."""
+    """A link that sets a user's password, once; it is given here and never again.
+
+    Empty in a dry run.
+    """
 
     link: str
     user: str
@@ -98,7 +101,7 @@ class TokenOut(BaseModel):
 
 
 class NewTokenOut(TokenOut):
-    """A token just made; ``token`` is given here and never again."""
+    """A token just made; ``token`` is given here and never again. Empty in a dry run."""
 
     token: str
 
@@ -148,6 +151,8 @@ async def revoke_user(work: WorkDep, name: str) -> UserOut:
 async def create_link(request: Request, work: WorkDep, name: str) -> LinkOut:
     """Make a link with which a person sets a password, once, within a day; older ones are void."""
     row, secret = await invitations.create_link(work, name)
+    if work.dry_run:
+        return link_out(row, name, "")
     return link_out(row, name, invitations.link_address(str(request.base_url), secret))
 
 
@@ -170,7 +175,7 @@ async def create_token(work: WorkDep, body: TokenIn) -> NewTokenOut:
         user_name=body.user,
         expires_at=body.expiry(),
     )
-    return NewTokenOut(**token_fields(row), token=text)
+    return NewTokenOut(**token_fields(row), token="" if work.dry_run else text)
 
 
 @router.post("/tokens/{token_id}/revoke", dependencies=[ADMIN])

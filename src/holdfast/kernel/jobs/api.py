@@ -47,9 +47,9 @@ class ScheduleChange(_Body):
 
 
 class Submitted(BaseModel):
-    """The job that was queued."""
+    """The job that was queued; none in a dry run."""
 
-    job_id: str
+    job_id: str | None
 
 
 class Dismissed(BaseModel):
@@ -161,7 +161,8 @@ async def update_schedule(work: WorkDep, name: str, body: ScheduleChange) -> Sch
 @router.post("/schedules/{name}/trigger", status_code=202, dependencies=[OPERATOR])
 async def trigger_schedule(work: WorkDep, name: str) -> Submitted:
     """Submit the schedule's job now."""
-    return Submitted(job_id=await service.trigger_schedule(work, name))
+    job_id = await service.trigger_schedule(work, name)
+    return Submitted(job_id=None if work.dry_run else job_id)
 
 
 @router.delete("/schedules/{name}", status_code=204, dependencies=[ADMIN])

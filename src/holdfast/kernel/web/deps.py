@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated, cast
 
 from fastapi import Depends, Query, Request, Response
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.errors import Forbidden, Invalid
@@ -13,6 +15,8 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.work import Actor, Role, Work
 
 LARGEST_PAGE = 10_000
+OK, ACCEPTED = 200, 202
+_NO = {"false", "0", "no", "off", "f", "n"}
 
 
 async def refuse_unstorable(request: Request) -> None:
@@ -33,6 +37,27 @@ async def refuse_unstorable(request: Request) -> None:
                 f"{found!r} has a NUL character (U+0000) in it: it cannot be stored",
                 hint="send the text without it",
             )
+
+
+async def refuse_unknown_dry_run(request: Request) -> None:
+    """Raises ``Invalid`` when a call that would be done all the same is only to be tried.
+
+    A dependency of every route: the framework drops a query that a route does not name.
+    """
+    asked = request.query_params.get("dry_run", "false").lower()
+    if request.method in {"GET", "HEAD"} or asked in _NO:
+        return
+    route = request.scope.get("route")
+    if isinstance(route, APIRoute) and not takes_dry_run(route):
+        raise Invalid(
+            f"{request.method} {route.path} cannot be tried: it has no dry run; nothing was done",
+            hint="leave dry_run out to do it",
+        )
+
+
+def takes_dry_run(route: APIRoute) -> bool:
+    """Whether a route has the query ``dry_run``, its own or the unit of work's."""
+    return any(field.alias == "dry_run" for field in get_flat_params(route.dependant))
 
 
 def _place_of_nul(place: str, value: object) -> str | None:
@@ -67,6 +92,7 @@ def actor_of(request: Request) -> Actor:
 
 async def open_work(
     request: Request,
+    response: Response,
     *,
     reload: Annotated[
         bool, Query(description="false: leave the change for a later reload of nginx")
@@ -74,6 +100,8 @@ async def open_work(
     dry_run: Annotated[bool, Query(description="true: check everything, change nothing")] = False,
 ) -> AsyncIterator[Work]:
     """One transaction for this request, committed before the answer is sent."""
+    if dry_run and request.scope["route"].status_code == ACCEPTED:
+        response.status_code = OK  # nothing was begun
     async with services_of(request).database.write(actor_of(request)) as work:
         work.reload, work.dry_run = reload, dry_run
         yield work
