@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from holdfast.kernel.errors import Invalid
 from holdfast.kernel.process import stream
-from holdfast.kernel.stores.rclone_daemon import RcloneDaemon, RcloneFailed, find_rclone
+from holdfast.kernel.stores.rclone_daemon import RcloneDaemon, find_rclone
+from holdfast.kernel.stores.rclone_words import RcloneFailed
 from holdfast.tiers.filters import Filters, check_pattern, literal, matches
 from holdfast.tiers.names import as_filtered
 

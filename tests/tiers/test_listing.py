@@ -15,8 +15,9 @@ from holdfast.kernel.process import run
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.stores.model import HashKind
 from holdfast.kernel.stores.place import Place, S3Place
-from holdfast.kernel.stores.rclone_daemon import RcloneDaemon, RcloneFailed, find_rclone
+from holdfast.kernel.stores.rclone_daemon import RcloneDaemon, find_rclone
 from holdfast.kernel.stores.rclone_remote import Remote
+from holdfast.kernel.stores.rclone_words import RcloneFailed
 from holdfast.tiers.listing import ListingTotals, list_bucket, list_place, list_remote
 from holdfast.tiers.merge import Count, Listed, read_listing, rests_of
 from holdfast.tiers.names import remote_name

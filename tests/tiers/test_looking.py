@@ -10,7 +10,7 @@ import pytest
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import BadRequest, Conflict
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
-from holdfast.kernel.stores.rclone_daemon import RcloneFailed
+from holdfast.kernel.stores.rclone_words import RcloneFailed
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import browsing

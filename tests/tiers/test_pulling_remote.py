@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.kernel.stores.rclone_daemon import RcloneFailed
+from holdfast.kernel.stores.rclone_words import RcloneFailed
 from holdfast.tiers import pull_process, pulling
 from holdfast.tiers.model import PARTIAL_SUFFIX
 from holdfast.tiers.pull_process import Choice
@@ -87,6 +87,7 @@ async def test_a_store_that_goes_away_leaves_nothing_half(tree: Tree, server: Sf
     with pytest.raises(RcloneFailed) as failure:
         await asyncio.wait_for(task, LIMIT_SECONDS)
     assert failure.value.retryable
+    assert "127.0.0.1" not in f"{failure.value} {failure.value.details}"  # rclone's words
     assert tree.here() == [b"a-small"]
     assert await tree.stamped() == {b"a-small"}
     assert [line["path"] for line in told(run)] == ["a-small"]

@@ -32,7 +32,8 @@ from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.model import HashKind, Powers
 from holdfast.kernel.stores.place import Place, S3Place
 from holdfast.kernel.stores.rclone import RcloneStore
-from holdfast.kernel.stores.rclone_daemon import RcloneFailed, find_rclone, rclone_environment
+from holdfast.kernel.stores.rclone_daemon import find_rclone, rclone_environment
+from holdfast.kernel.stores.rclone_words import RcloneFailed, listing_failure
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.errors import S3Error
 from holdfast.tiers.names import remote_name, s3_key
@@ -219,8 +220,7 @@ async def _ask_rclone(
                 if name in names:
                     found[names[name]] = told
     except ProcessFailed as error:
-        words = place.remote.hide(error.message)
-        raise RcloneFailed(f"{place.name} was asked, and did not answer: {words}") from None
+        raise listing_failure(error, place.remote, place.name) from None
     finally:
         asked.unlink(missing_ok=True)
     return found

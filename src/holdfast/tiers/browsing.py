@@ -10,12 +10,8 @@ from holdfast.kernel.errors import Conflict
 from holdfast.kernel.process import ProcessFailed, stream
 from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.place import Place
-from holdfast.kernel.stores.rclone_daemon import (
-    CALL_SECONDS,
-    find_rclone,
-    rclone_environment,
-    rclone_failure,
-)
+from holdfast.kernel.stores.rclone_daemon import CALL_SECONDS, find_rclone, rclone_environment
+from holdfast.kernel.stores.rclone_words import listing_failure
 from holdfast.tiers.model import PARTIAL_SUFFIX, QUARANTINE
 from holdfast.tiers.names import from_remote_listing, remote_name
 from holdfast.tiers.present import LINK_SUFFIX, absolute
@@ -158,8 +154,7 @@ async def _listed(
                 _take(found, line, with_times=with_times)
                 _check_size(found)
     except ProcessFailed as error:
-        told = remote.hide(error.message)
-        raise rclone_failure(f"the listing of {place.name} is not whole: {told}") from None
+        raise listing_failure(error, remote, place.name) from None
     return found
 
 

@@ -22,13 +22,9 @@ from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.model import HashKind, Powers, is_temporary
 from holdfast.kernel.stores.place import Place, S3Place
 from holdfast.kernel.stores.rclone import RcloneStore
-from holdfast.kernel.stores.rclone_daemon import (
-    RcloneDaemon,
-    RcloneFailed,
-    find_rclone,
-    rclone_environment,
-)
+from holdfast.kernel.stores.rclone_daemon import RcloneDaemon, find_rclone, rclone_environment
 from holdfast.kernel.stores.rclone_remote import Remote
+from holdfast.kernel.stores.rclone_words import listing_failure
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.errors import S3Error
 from holdfast.tiers.filters import literal
@@ -250,8 +246,7 @@ async def _ask(daemon: RcloneDaemon, remote: Remote, words: list[str], file: IO[
             async for piece in pieces:
                 file.write(piece)
     except ProcessFailed as error:
-        told = remote.hide(error.message)
-        raise RcloneFailed(f"the listing is not whole: {told}") from None
+        raise listing_failure(error, remote, "the store") from None
 
 
 def _convert(table: Path, below: bytes, kind: HashKind | None, records: _Records) -> None:

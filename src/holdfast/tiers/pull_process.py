@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.kernel.child import ProcessFailed, ProgramMissing
+from holdfast.kernel.logging import get_logger
 from holdfast.kernel.process import find_program, run
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.place import Place
-from holdfast.kernel.stores.rclone_daemon import RcloneFailed, find_rclone, rclone_environment
+from holdfast.kernel.stores.rclone_daemon import find_rclone, rclone_environment
+from holdfast.kernel.stores.rclone_words import IN_LOG, RcloneFailed, rclone_failure, reason_of
 from holdfast.tiers.model import PARTIAL_SUFFIX, Skip
 from holdfast.tiers.present import LINK_SUFFIX, absolute
 
@@ -45,6 +47,7 @@ _NO_ROOM = ("no space left", "remaining disk space", "quota exceeded")
 _FORBIDDEN = ("permission denied", "operation not permitted", "read-only file system")
 _GONE = ("object not found", "no such file", "file does not exist", "404")
 
+log = get_logger(__name__)
 OnStats = Callable[[int, int], None]
 """Called with bytes and files moved so far."""
 
@@ -186,11 +189,17 @@ def lasting(problem: str) -> Skip | None:
 
 def failed(place: Place, ended: Ended) -> RcloneFailed:
     """The error of a transfer that did not bring everything."""
-    why = ended.last or f"rclone ended with status {ended.status}"
-    return RcloneFailed(
-        f"not everything could be fetched from the store {place.name!r}: {why}",
-        hint="what arrived is kept: pull again for the rest",
+    log.warning("a pull did not fetch everything", store=place.name, rclone=ended.last)
+    return rclone_failure(
+        ended.last,
+        f"not everything could be fetched from the store {place.name!r}",
+        hint=f"what arrived is kept: pull again for the rest; {IN_LOG}",
     )
+
+
+def spoken(problem: str) -> str:
+    """A problem that rclone told, in words for those who may not see what a server answered."""
+    return reason_of(problem)[0] or (IN_LOG if problem else "")
 
 
 def filter_lines(paths: Iterable[str], tier_filters: Sequence[str]) -> list[str]:

@@ -44,6 +44,7 @@ from holdfast.tiers.pull_process import (
     filter_lines,
     lasting,
     no_room,
+    spoken,
     sweep,
     together,
 )
@@ -264,13 +265,13 @@ class _Try:
                 return
             if number == TRIES or (not came and ended.status is not None):
                 raise failed(self._place, ended)
-            self._run.ctx.log(f"{left} files did not arrive, trying again: {ended.last}")
+            self._run.ctx.log(f"{left} files did not arrive, trying again: {spoken(ended.last)}")
 
     def _tell_left(self, ended: Ended, tally: Tally) -> None:
         for one in read_wanted(self._folder / LEFT):
             problem = ended.problem_of(one.stored_as)
             reason = lasting(problem) or Skip.MISSING_ON_STORE
-            tally.stays(at_home(one.path), one.size_bytes, reason, problem)
+            tally.stays(at_home(one.path), one.size_bytes, reason, spoken(problem))
 
     def _may_help(self, ended: Ended) -> bool:
         """Whether another try may bring in what is left of the plan."""

@@ -16,9 +16,11 @@ from holdfast.kernel.errors import AppError, Invalid
 from holdfast.kernel.stores.doctor import rclone_findings
 from holdfast.kernel.stores.memory import MemoryStore
 from holdfast.kernel.stores.rclone import RcloneStore
-from holdfast.kernel.stores.rclone_daemon import RcloneDaemon, RcloneDied, RcloneFailed
+from holdfast.kernel.stores.rclone_daemon import RcloneDaemon, RcloneDied
 from holdfast.kernel.stores.rclone_remote import Remote
+from holdfast.kernel.stores.rclone_words import RcloneFailed
 from holdfast.kernel.stores.transfer import copy
+from holdfast.tiers.listing import list_remote
 from tests.servers.sftp import SftpServer, sftp_server
 
 pytestmark = pytest.mark.real
@@ -190,7 +192,7 @@ async def test_rclone_forgets_the_figures_of_a_job_that_is_over(
 async def test_a_failed_job_says_why(daemon: RcloneDaemon, tmp_path: Path) -> None:
     store = await a_directory(daemon, tmp_path / "root")
     names = {"srcRemote": "absent", "dstRemote": "copy"}
-    with pytest.raises(RcloneFailed, match="not found"):
+    with pytest.raises(RcloneFailed, match="no such file"):
         await daemon.job(
             "operations/copyfile", {"srcFs": store._remote.fs, "dstFs": store._remote.fs, **names}
         )
@@ -201,6 +203,31 @@ async def test_a_listing_that_is_not_whole_fails(daemon: RcloneDaemon, tmp_path:
     (tmp_path / "root").rmdir()
     with pytest.raises(RcloneFailed, match="not whole"):
         [entry async for entry in store.list()]
+
+
+async def test_what_a_server_answered_is_told_to_nobody(
+    daemon: RcloneDaemon, tmp_path: Path
+) -> None:
+    words = b"<e:error xmlns:e='DAV:' xmlns:s='s'><s:message>inner secrets</s:message></e:error>"
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 400 No\r\nConnection: close\r\nContent-Length: {len(words)}\r\n\r\n"
+        writer.write(head.encode() + words)
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    remote = Remote("webdav", {"url": f"http://127.0.0.1:{port}/", "vendor": "other"}, "sub")
+    async with server:
+        with pytest.raises(RcloneFailed) as called:
+            await daemon.call("operations/list", {"fs": remote.fs, "remote": ""}, remotes=(remote,))
+        with pytest.raises(RcloneFailed) as listed:
+            await list_remote(daemon, remote, b"", tmp_path / "listing")
+    for error in (called.value, listed.value):
+        assert "inner secrets" in error.said
+        assert "400" in error.message
+        assert "inner secrets" not in f"{error.message} {error.hint} {error.details}"
 
 
 async def test_a_host_with_another_key_is_not_spoken_to(

@@ -15,7 +15,7 @@ from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.model import HashKind
 from holdfast.kernel.stores.place import open_place
 from holdfast.kernel.stores.rclone import RcloneStore
-from holdfast.kernel.stores.rclone_daemon import HostKeyChanged
+from holdfast.kernel.stores.rclone_words import HostKeyChanged
 from tests.kernel.stores.stores_kit import (
     PASSWORD,
     S3_SECRET,

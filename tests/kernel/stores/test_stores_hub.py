@@ -8,7 +8,6 @@ import pytest
 
 from holdfast.kernel.errors import Invalid, Unavailable
 from holdfast.kernel.stores import hub as hub_module
-from holdfast.kernel.stores.checking import _worded
 from holdfast.kernel.stores.host_keys import (
     HostKey,
     algorithms,
@@ -20,6 +19,7 @@ from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.kinds import as_text
 from holdfast.kernel.stores.place import below, s3_endpoint, s3_place
 from holdfast.kernel.stores.rclone_remote import Remote
+from holdfast.kernel.stores.rclone_words import rclone_failure
 from tests.kernel.stores.stores_kit import S3_SECRET
 
 ED25519 = HostKey(
@@ -117,7 +117,7 @@ def test_options_become_texts_and_no_value_is_repeated_when_one_cannot() -> None
     ],
 )
 def test_what_rclone_said_is_told_in_words_of_ours(said: str, told: str) -> None:
-    error = _worded("cold", said)
+    error = rclone_failure(said, "store 'cold' could not be listed")
     assert told in error.message
     assert "words" not in error.message + error.hint
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Any
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
-from holdfast.kernel.logging import get_logger
 from holdfast.kernel.process import ProcessFailed, stream
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.host_keys import HostKey, keys_in, known_lines, scan
@@ -19,11 +17,11 @@ from holdfast.kernel.stores.kinds import SSH_PORT
 from holdfast.kernel.stores.model import Powers
 from holdfast.kernel.stores.place import Place, S3Place, place_of
 from holdfast.kernel.stores.rclone import NO_FOLDER, RcloneStore
-from holdfast.kernel.stores.rclone_daemon import (
+from holdfast.kernel.stores.rclone_daemon import find_rclone, rclone_environment
+from holdfast.kernel.stores.rclone_words import (
     HostKeyChanged,
     RcloneFailed,
-    find_rclone,
-    rclone_environment,
+    listing_failure,
     rclone_failure,
 )
 from holdfast.kernel.stores.s3.errors import S3Error
@@ -31,28 +29,7 @@ from holdfast.kernel.stores.service import ENTITY, audited, get_store
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import Actor
 
-log = get_logger(__name__)
 CHECK_SECONDS = 90.0
-_HTTP_STATUS = re.compile(r"(?:\bstatus(?: ?code)?:? ?|: )([45][0-9]{2})\b", re.IGNORECASE)
-_REASONS = (
-    ("connection refused", "nothing listens at its address", "is the server running?"),
-    ("no such host", "its host's name is unknown here", "is the name right?"),
-    ("i/o timeout", "its host does not answer", "is it reachable from here?"),
-    ("no route to host", "its host cannot be reached", "is it reachable from here?"),
-    ("network is unreachable", "its host cannot be reached", "is it reachable from here?"),
-    ("unable to authenticate", "it refuses the login", "are user and password or key right?"),
-    ("couldn't decrypt", "the key file's password is wrong", "give key_file_pass anew"),
-    ("failed to parse private key", "its private key cannot be read", "is it in PEM form?"),
-    ("gave http response to https", "it speaks http, not https", "look at the address"),
-    ("certificate", "its certificate is not trusted", "is the address the certificate's?"),
-    ("permission denied", "the folder may not be read", "look at its owner and mode"),
-    ("directory not found", "its root is not there", "look at the store's root"),
-    ("signaturedoesnotmatch", "it refuses the keys", "is the secret key right?"),
-    ("invalidaccesskeyid", "it refuses the keys", "it does not know this access key"),
-    ("accessdenied", "the credentials may not list it", "look at the keys and their rights"),
-)
-
-
 _S3_HINTS = {
     "InvalidAccessKeyId": "the server does not know this access key",
     "SignatureDoesNotMatch": "are secret key, region and both clocks right?",
@@ -124,7 +101,7 @@ async def _checked(services: Services, actor: Actor, row: StoreRow) -> StoreChec
     except S3Error as error:
         raise RcloneFailed(f"store {row.name!r}: {error.message}", hint=_s3_hint(error)) from None
     except RcloneFailed as error:
-        raise _worded(row.name, error.message) from None
+        raise rclone_failure(error.said, f"store {row.name!r} could not be listed") from None
     return StoreCheck(
         is_empty=is_empty,
         powers=store.can,
@@ -196,7 +173,7 @@ async def _is_empty(services: Services, place: Place) -> bool:
             return await anext(lines, None) is None
     except ProcessFailed as error:
         if error.returncode != NO_FOLDER:
-            raise rclone_failure(place.remote.hide("\n".join(error.last_lines))) from None
+            raise listing_failure(error, place.remote, place.name) from None
     if empty_for_us is None:
         raise NotFound(
             f"store {place.name!r}: its root {place.remote.root!r} is not there",
@@ -265,21 +242,6 @@ def _both(trusted: Sequence[HostKey], shown: Sequence[HostKey]) -> dict[str, lis
         "trusted": [key.fingerprint for key in trusted],
         "shown": [key.fingerprint for key in shown],
     }
-
-
-def _worded(name: str, message: str) -> RcloneFailed:
-    """What rclone said in words of ours: its own may repeat what a server answered."""
-    log.warning("a store could not be listed", store=name, rclone=message)
-    lowered = message.lower()
-    for sign, words, hint in _REASONS:
-        if sign in lowered:
-            return RcloneFailed(f"store {name!r}: {words}", hint=hint)
-    status = _HTTP_STATUS.search(message)
-    if status:
-        return RcloneFailed(f"store {name!r}: its server answered with status {status[1]}")
-    return RcloneFailed(
-        f"store {name!r} could not be listed", hint="rclone's reason is in the server's log"
-    )
 
 
 def _s3_hint(error: S3Error) -> str:

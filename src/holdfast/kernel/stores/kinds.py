@@ -29,9 +29,7 @@ _SAID_OPENLY = frozenset({"host", "user", "username", "url", "domain", "account"
 """Options that rclone calls sensitive, and without which nobody can tell stores apart."""
 _KEY_NAME = "access_key_id"
 """Sealed with the others; how it begins is shown."""
-_SAYS_WHERE = re.compile(
-    r"(?:.*_)?(?:host|port|url|endpoint|proxy|server|namenode|auth)"
-)
+_SAYS_WHERE = re.compile(r"(?:.*_)?(?:host|port|url|endpoint|proxy|server|namenode|auth)")
 """Names of options that say who is spoken to."""
 _OURS = frozenset({"known_hosts_file", "host_key_algorithms"})
 _LOGINS = ("pass", "key_file", "key_pem")

@@ -29,12 +29,11 @@ from holdfast.kernel.stores.model import (
 from holdfast.kernel.stores.rclone_daemon import (
     CALL_SECONDS,
     RcloneDaemon,
-    RcloneFailed,
     find_rclone,
     rclone_environment,
-    rclone_failure,
 )
 from holdfast.kernel.stores.rclone_remote import Remote
+from holdfast.kernel.stores.rclone_words import RcloneFailed, listing_failure
 
 CHUNK_BYTES = 256 * 1024
 NO_FOLDER = 3
@@ -96,8 +95,7 @@ class RcloneStore:
                     if not is_temporary(path):
                         yield self._entry(path, item)
         except ProcessFailed as error:
-            told = self._remote.hide(error.message)
-            raise rclone_failure(f"the listing of {self.name} is not whole: {told}") from None
+            raise listing_failure(error, self._remote, self.name) from None
 
     @asynccontextmanager
     async def open(self, path: str, *, offset: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -3,7 +3,7 @@
 A call over its unix socket takes 1.5 ms, a process of its own 290 ms. The socket lies in a
 directory that only we may enter; user and password, made anew for each start, go in by environment;
 remotes are told to it in the body of a call and kept in its memory only. Its errors repeat what was
-asked, with passwords in it, so nothing but their message is passed on.
+asked, with passwords in it, so nothing but their message goes to the log, and ours to the caller.
 """
 
 import asyncio
@@ -19,9 +19,11 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from holdfast.kernel.errors import BadGateway, Invalid, Unavailable
+from holdfast.kernel.errors import Invalid, Unavailable
+from holdfast.kernel.logging import get_logger
 from holdfast.kernel.process import SEARCH_PATH, Child, find_program, start
 from holdfast.kernel.stores.rclone_remote import Remote, RemoteOption, options_of
+from holdfast.kernel.stores.rclone_words import RcloneFailed, rclone_failure
 
 START_SECONDS = 20.0
 CALL_SECONDS = 120.0
@@ -33,24 +35,13 @@ LONGEST_SOCKET_PATH = 100
 """Linux allows 107 bytes."""
 NO_LIMIT = "8760h"
 """rclone's limits count a whole transfer, which may take as long as it takes."""
+LONGEST_SAID = 2000
+log = get_logger(__name__)
 _JSON = "application/json"
 _KINDS: dict[str, dict[str, dict[str, RemoteOption]]] = {}
 """Of each program: the kinds of remotes that it has, and their options."""
-_OTHER_HOST_KEY = ("knownhosts: key", "no common algorithm for host key")
 
 Progress = Callable[[int], None]
-
-
-class RcloneFailed(BadGateway):
-    """rclone could not do what it was asked; the message is rclone's."""
-
-    code = "rclone_failed"
-
-
-class HostKeyChanged(RcloneFailed):
-    """An SFTP host shows another key than the one that was trusted; it is not spoken to."""
-
-    code, retryable = "host_key_changed", False
 
 
 class RcloneDied(Unavailable):
@@ -116,12 +107,12 @@ class RcloneDaemon:
         Raises `RcloneFailed`, `RcloneDied`, ``Unavailable``.
         """
         session = await self._ready()
-        for remote in remotes:
-            await self._tell(remote)
         try:
+            for remote in remotes:
+                await self._tell(remote)
             return await self._post(session, command, parameters)
         except RcloneFailed as error:
-            raise type(error)(_hidden(error.message, remotes), hint=error.hint) from None
+            raise _logged(error, command, remotes) from None
 
     @asynccontextmanager
     async def get(
@@ -167,7 +158,7 @@ class RcloneDaemon:
             # Cancelled right now, rclone may have begun all the same: its answer has the job's id.
             await self._until_finished(await asyncio.shield(starting), group, on_progress)
         except RcloneFailed as error:
-            raise type(error)(_hidden(error.message, remotes), hint=error.hint) from None
+            raise _logged(error, command, remotes) from None
         except asyncio.CancelledError:
             with suppress(RcloneFailed, Unavailable):
                 await self._quietly("job/stop", {"jobid": (await starting)["jobid"]})
@@ -368,18 +359,10 @@ async def _checked(answer: aiohttp.ClientResponse) -> dict[str, Any]:
     return found
 
 
-def _hidden(message: str, remotes: tuple[Remote, ...]) -> str:
+def _logged(error: RcloneFailed, command: str, remotes: tuple[Remote, ...]) -> RcloneFailed:
+    """The error, its secrets hidden in rclone's words, which are logged."""
     for remote in remotes:
-        message = remote.hide(message)
-    return message
-
-
-def rclone_failure(message: str) -> RcloneFailed:
-    """What rclone said, as one of our errors; secrets must be hidden in it already."""
-    if any(sign in message for sign in _OTHER_HOST_KEY):
-        return HostKeyChanged(
-            "the host shows another key than the one that was trusted, and is not spoken to",
-            hint="if whoever runs it confirms the new key: holdfast store host-key STORE, then "
-            "holdfast store trust STORE FINGERPRINT",
-        )
-    return RcloneFailed(message[:500] or "rclone gave no reason")
+        error.said = remote.hide(error.said)
+    if error.said:
+        log.warning("rclone failed", command=command, rclone=error.said[:LONGEST_SAID])
+    return error
