@@ -44,6 +44,7 @@ class Gateway:
     ctx: RenderContext
     pools: dict[str, int]
     vhosts: list[VhostSpec] = field(default_factory=list)
+    shared: dict[str, str] = field(default_factory=dict)
 
     async def ask(self, method: str, path: str, body: bytes = b"", **more: str) -> Answer:
         return await send(self.port, method, path, body, **more)
@@ -82,7 +83,12 @@ class Gateway:
         first = an_s3_vhost(self.port, server_name="0.localhost")
         served = [served_as(vhost) for vhost in (first, *vhosts)]
         files = http_conf(
-            self.ctx, generation=number, directory=directory, pools=names, vhosts=served
+            self.ctx,
+            generation=number,
+            directory=directory,
+            pools=names,
+            vhosts=served,
+            shared=self.shared,
         )
         for name, port in self.pools.items():
             member = MemberSpec(address=f"127.0.0.1:{port}")

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from holdfast.demo.fleet import NEW, OLD
@@ -69,6 +70,12 @@ async def test_the_route_of_a_moved_bucket_names_the_new_pool(site: Site) -> Non
     routes = (await site.api.get("/api/vhosts/1/routes")).json()
     route = next(route for route in routes if route["path_prefix"] == "/routed/")
     assert route["pool_id"] == site.ids[NEW]
+    vhost = (await site.api.get("/api/vhosts/1")).json()["server_name"]
+    async with httpx.AsyncClient(base_url=site.fleet.s3_url) as gateway:
+        for target, status in (("/stayed/x", 501), ("/routed/x", 403)):
+            headers = {"host": vhost, "x-amz-copy-source": "/routed/k0"}
+            answer = await gateway.put(target, headers=headers)
+            assert answer.status_code == status, "asked where its source is, before its signature"
 
 
 async def test_its_log_and_events_and_audit_tell_what_was_done(site: Site) -> None:

@@ -182,6 +182,14 @@ async def test_only_what_comes_later_counts(path: Path) -> None:
     assert dirty.take() == {"after"}
 
 
+async def test_copies_out_of_a_bucket_are_told_and_change_nothing_in_it(path: Path) -> None:
+    log, dirty = await following(path)
+    append(path, a_line("/music/m", b="music", cs="/photos/p"))
+    append(path, a_line("/radio/r", v="elsewhere.example.com", b="radio", cs="/photos/p"))
+    await log.read()
+    assert (dirty.keys, dirty.foreign_targets) == (set(), {"music"})
+
+
 async def test_two_migrations_share_the_log(path: Path) -> None:
     log, dirty = await following(path)
     other = await log.follow([("s3.example.com", "music")])

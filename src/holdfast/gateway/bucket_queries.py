@@ -1,7 +1,7 @@
 """Named queries about buckets: what was seen, where they are routed, where their live data is."""
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +124,39 @@ async def pools_over(session: AsyncSession, pool_id: int) -> set[int]:
 
     Its servers: those of its members, enabled or not, and the one that its credentials name.
     """
+    servers = await _servers(session)
+    shared = {owner for owner, found in servers.items() if found & servers[pool_id]} | {pool_id}
+    linked = select(PoolRow.id).where(PoolRow.source_nanio_pool_id.in_(shared))
+    return shared | set(await session.scalars(linked))
+
+
+async def shared_servers(session: AsyncSession) -> dict[str, str]:
+    """Pools that have a server of others, each with the pool that stands for all of these."""
+    names = {row.id: row.name for row in await session.execute(select(PoolRow.id, PoolRow.name))}
+    joined = joined_by_servers(await _servers(session))
+    alone = {first for first, count in Counter(joined.values()).items() if count == 1}
+    return {names[one]: names[first] for one, first in joined.items() if first not in alone}
+
+
+def joined_by_servers(servers: Mapping[int, Collection[str]]) -> dict[int, int]:
+    """For each pool the first one that it is joined to by a chain of shared servers."""
+    parent: dict[int, int] = {}
+    owner: dict[str, int] = {}
+
+    def first(pool_id: int) -> int:
+        while parent[pool_id] != pool_id:
+            pool_id = parent[pool_id]
+        return pool_id
+
+    for pool_id in sorted(servers):
+        parent[pool_id] = pool_id
+        for server in servers[pool_id]:
+            one, other = sorted((first(owner.setdefault(server, pool_id)), first(pool_id)))
+            parent[other] = one
+    return {pool_id: first(pool_id) for pool_id in parent}
+
+
+async def _servers(session: AsyncSession) -> dict[int, set[str]]:
     servers: dict[int, set[str]] = defaultdict(set)
     for owner, address in await session.execute(select(MemberRow.pool_id, MemberRow.address)):
         servers[owner].add(server_of(address))
@@ -131,9 +164,7 @@ async def pools_over(session: AsyncSession, pool_id: int) -> set[int]:
     for owner, endpoint in await session.execute(endpoints):
         if endpoint:
             servers[owner].add(server_of(endpoint))
-    shared = {owner for owner, found in servers.items() if found & servers[pool_id]} | {pool_id}
-    linked = select(PoolRow.id).where(PoolRow.source_nanio_pool_id.in_(shared))
-    return shared | set(await session.scalars(linked))
+    return servers
 
 
 async def http_pools_over(session: AsyncSession, pool_id: int) -> Sequence[PoolRow]:

@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway import file_queries, queries, render
+from holdfast.gateway import bucket_queries, file_queries, queries, render
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.file_change import Files, changed_files, render_context
 from holdfast.gateway.flag_change import FlagChange
@@ -256,6 +256,7 @@ async def _prepare(work: Work, change: Change, files: Files, handover: Handover)
         vhosts=await file_queries.served_vhosts(work.session),
         extra=await asyncio.to_thread(generations.extra),
         former=handover.former,
+        shared=await bucket_queries.shared_servers(work.session),
     )
     reason = "; ".join(f"{row.action} {row.entity_type}" for row in work.audits[:3]) or "publish"
     return await asyncio.to_thread(

@@ -43,6 +43,7 @@ _HOP: Mapping[str, str] = {
     "Host": "holdfast-inner",
     "X-HF-Vhost": "$hf_vhost",
     "X-HF-Counted": "$hf_seen",
+    "X-HF-Default": "=$hf_default_pool",
 }
 """Sent to the inner server instead of ``Host``, which goes as ``X-HF-Host``."""
 _NOT_FOR_THE_HOP = frozenset({"proxy_set_header", "proxy_read_timeout", "proxy_http_version"})
@@ -78,6 +79,7 @@ def render_vhost(vhost: VhostSpec, ctx: RenderContext, *, names: Collection[str]
         "s3": vhost.type == "nanio",
         "default_pool": vhost.default_pool or "",
         "flag": quoted_path(f"{flags}/cur"),
+        "copied": quoted_path(f"{ctx.nginx_dir}/routes/{folder}/$hf_copied/cur"),
         "ready": quoted_path(f"{ctx.nginx_dir}/routes/.ready"),
         "dirty_log": word(f"{ctx.nginx_dir}/log/dirty.log"),
         "access_logs": _access_logs(_own_text(vhost), ctx),

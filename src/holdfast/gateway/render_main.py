@@ -27,12 +27,14 @@ def http_conf(
     vhosts: Collection[ServedVhost] = (),
     extra: Collection[str] = (),
     former: Mapping[str, str] = MappingProxyType({}),
+    shared: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Relative path to text of what the operator's file includes.
 
     ``directory``: this generation's own, absolute. ``vhosts``: all that are enabled. ``extra``:
     paths of files that somebody put there. ``former``: aliases that flags still name, of pools
-    that are no more, and the pools instead.
+    that are no more, and the pools instead. ``shared``: pools with a server of others, each with
+    the pool that stands for all of these.
     """
     flags = f"{ctx.nginx_dir}/routes/$hf_inner_vhost/$hf_bucket"
     named = [(name, pool_alias(name)) for name in sorted(pools)]
@@ -50,6 +52,8 @@ def http_conf(
                 if name != alias
             ],
             servers=_servers(vhosts, extra, ctx, directory),
+            shared=sorted(shared.items()),
+            copied=quoted_path(f"{ctx.nginx_dir}/routes/$hf_inner_vhost/$hf_copied/cur"),
             auth=_AUTH,
             upload=_UPLOAD,
             flag=quoted_path(f"{flags}/cur"),

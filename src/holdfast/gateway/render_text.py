@@ -24,6 +24,11 @@ S3_ANSWERS = {
     "migrating": _s3_error("OperationAborted", "The bucket is being migrated"),
     "slowdown": _s3_error("SlowDown", "The bucket is being switched over, please retry"),
     "unreadable": _s3_error("ServiceUnavailable", "The gateway cannot read its routes"),
+    "bad_source": _s3_error("InvalidArgument", "x-amz-copy-source must name a bucket and a key"),
+    "far_source": _s3_error(
+        "NotImplemented",
+        "The source of this copy is on other servers than its target: read it and write it instead",
+    ),
     "outside": _s3_error("InvalidURI", "The bucket in the path must be sent unescaped"),
 }
 

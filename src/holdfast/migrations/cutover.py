@@ -279,8 +279,12 @@ def warnings_of(parts: Parts) -> list[str]:
             f"{len(totals.layout_unknown)} objects get another ETag: their part layout is unknown "
             f"(for example {totals.layout_unknown[0]!r})"
         )
-    found.extend(
-        f"clients copy from bucket {name!r}: that works only while both are on one pool"
-        for name in sorted(parts.dirty.foreign_sources)
-    )
+    for way, names in (
+        ("from", parts.dirty.foreign_sources),
+        ("into", parts.dirty.foreign_targets),
+    ):
+        found.extend(
+            f"clients copy {way} bucket {name!r}: that is refused (501) unless both are on one pool"
+            for name in sorted(names)
+        )
     return found

@@ -27,6 +27,8 @@ KEPT_BYTES = 64 * 1024 * 1024
 """A larger log is emptied when no migration reads it any more."""
 KEPT_FILES = 3
 """The live file and those it was rotated from: workers may go on writing to them for a while."""
+WARNED_OF = 20
+"""Buckets that copies name: more of them tell nothing more."""
 _REFUSED = range(400, 500)
 
 
@@ -173,6 +175,9 @@ class Dirty:
     owed: str = ""
     """Why a full pass is owed; empty: none is."""
     foreign_sources: set[str] = field(default_factory=set)
+    """Buckets that were copied from, into this one."""
+    foreign_targets: set[str] = field(default_factory=set)
+    """Buckets that were copied into, from this one."""
     seen: int = 0
 
     def take(self) -> set[str]:
@@ -198,8 +203,13 @@ class Dirty:
         self._add(change.keys)
         if change.unclear:
             self.owe(change.unclear)
-        if change.foreign_source and len(self.foreign_sources) < 20:  # noqa: PLR2004 enough to warn of
+        if change.foreign_source and len(self.foreign_sources) < WARNED_OF:
             self.foreign_sources.add(change.foreign_source)
+
+    def note_copy_out(self, change: Change) -> None:
+        """Take a line of another bucket in that was copied into from this one."""
+        if len(self.foreign_targets) < WARNED_OF:
+            self.foreign_targets.add(change.bucket)
 
     def _add(self, keys: Iterable[str]) -> None:
         self.keys.update(keys)
@@ -380,6 +390,8 @@ class DirtyLog:
         for reader in self._readers:
             if (change.vhost, change.bucket) in reader.places:
                 reader.note(change)
+            elif (change.vhost, change.foreign_source) in reader.places:
+                reader.note_copy_out(change)
 
     def _owe_all(self, reason: str) -> None:
         for reader in self._readers:

@@ -29,6 +29,7 @@ SHOWN_KEYS = 20
 CLIENTS_SEE = (
     "Last-Modified becomes the time of the copy",
     "ListMultipartUploads shows only uploads begun after the switch",
+    "copies between this bucket and one on other servers are refused (501): read and write instead",
     "deleting the bucket is refused (409) while it moves",
 )
 
