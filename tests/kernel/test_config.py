@@ -11,7 +11,7 @@ from holdfast.kernel.errors import Invalid
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [n for n in os.environ if n.startswith("HOLDFAST_")]:
+    for name in [n for n in os.environ if n.startswith(("HOLDFAST_", "NANIO_"))]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     monkeypatch.setenv("HOLDFAST_DATA_DIR", str(tmp_path))
@@ -43,6 +43,74 @@ def test_a_secret_file_and_the_credentials_directory_beat_the_environment(
     settings = load_settings().settings
     assert settings.api_key.get_secret_value() == "from-the-file"
     assert settings.secret.get_secret_value() == "from-the-directory"
+
+
+OLDER = {
+    "HOST": "0.0.0.0",
+    "PORT": "8081",
+    "API_KEY": "their own key # and all of it",
+    "LOG_LEVEL": "WARNING",
+    "SESSION_TTL": "600",
+    "BUCKET_SYNC_INTERVAL": "7",
+    "S3_REQUEST_TIMEOUT": "60",
+    "S3_ACCESS_KEY": "AKIA",
+    "S3_SECRET_KEY": "hidden",
+    "MIGRATION_MAX_PARALLEL": "3",
+    "MIGRATION_BANDWIDTH_LIMIT": "500",
+    "MIGRATION_CHECKERS": "5",
+    "MIGRATION_TRANSFERS": "4",
+    "MIGRATION_MAX_COPY_PASSES": "9",
+    "DRIFT_INTERVAL": "61",
+    "DB_BACKUP_INTERVAL": "301",
+    "DB_BACKUP_ROTATE": "4",
+}
+ITS_OWN = {
+    "SECRET": "seals its keys",
+    "DB_PATH": "/srv/older/orchestrator.db",
+    "DB_BACKUP_PATH": "/srv/older/orchestrator.db.bak",
+    "NGINX_CONFIG_DIR": "/etc/nginx/nanio",
+    "LOG_FILE": "/var/log/older.log",
+    "RCLONE_PATH": "rclone",
+    "DEV": "false",
+}
+
+
+def test_the_environment_of_the_older_tool_is_read_below_ours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in (OLDER | ITS_OWN).items():
+        monkeypatch.setenv(f"NANIO_ORCHESTRATOR_{name}", value)
+    monkeypatch.setenv("HOLDFAST_PORT", "8082")
+    (tmp_path / "config.toml").write_text('host = "10.0.0.1"\n')
+    loaded = load_settings()
+    found = loaded.settings
+    assert (found.host, found.port, found.log_level) == ("0.0.0.0", 8082, "warning")
+    assert found.api_key.get_secret_value() == "their own key # and all of it"
+    assert (found.session_ttl_seconds, found.bucket_sync_interval_seconds) == (600, 7)
+    assert (found.migration_transfers, found.migration_bandwidth_limit) == (4, "500K")
+    assert (found.backup_interval_seconds, found.backup_rotate) == (301, 4)
+    read = {name for name, origin in loaded.origins.items() if origin == "older environment"}
+    assert len(read) == len(OLDER) - 1  # all but the port
+    assert loaded.origins["port"] == "environment"
+    for name in ("secret", "database_url", "nginx_dir", "backup_dir"):
+        assert loaded.origins[name] == "default", name
+
+
+def test_a_bad_value_of_the_older_environment_says_where_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NANIO_ORCHESTRATOR_DRIFT_INTERVAL", "60 # a comment")
+    with pytest.raises(Invalid, match=r"drift_interval_seconds.*older environment") as caught:
+        load_settings()
+    assert "NANIO_ORCHESTRATOR_" in caught.value.hint
+
+
+@pytest.mark.parametrize(("older", "ours"), [("off", ""), ("10M", "10M"), ("", "")])
+def test_a_bandwidth_of_the_older_tool_is_read_as_it_was_meant(
+    monkeypatch: pytest.MonkeyPatch, older: str, ours: str
+) -> None:
+    monkeypatch.setenv("NANIO_ORCHESTRATOR_MIGRATION_BANDWIDTH_LIMIT", older)
+    assert load_settings().settings.migration_bandwidth_limit == ours
 
 
 def test_what_is_shown_has_no_secret_in_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""Settings: one frozen object, read once at start. Flag > environment > config.toml > default."""
+"""Settings: one frozen object, read once at start. Flag > environment > config.toml > default.
+
+Of two environments ours wins over the older tool's.
+"""
 
 import os
 import re
@@ -13,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from holdfast.kernel.config_older import OLD_PREFIX, OLDER_ENVIRONMENT, from_older_environment
 from holdfast.kernel.errors import Invalid
 from holdfast.kernel.secrets import mask
 
@@ -272,6 +276,7 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> LoadedSettings:
     origins: dict[str, str] = dict.fromkeys(Settings.model_fields, "default")
     layers: tuple[tuple[str, Mapping[str, Any]], ...] = (
         (str(path), _from_file(path)),
+        (OLDER_ENVIRONMENT, from_older_environment()),
         ("environment", _from_environment()),
         ("file named in the environment", _from_secret_files()),
         ("credentials directory", _from_credentials_directory()),
@@ -293,7 +298,10 @@ def validate_settings(
         first = error.errors(include_input=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
         origin = (origins or {}).get(name, "the call")
-        hint = f"see: holdfast config show, or unset {PREFIX}{name.upper()}"
+        variable = f"{PREFIX}{name.upper()}"
+        if origin == OLDER_ENVIRONMENT:
+            variable = f"the variable of {OLD_PREFIX}* for it"
+        hint = f"see: holdfast config show, or unset {variable}"
         raise Invalid(f"setting {name!r} (from {origin}): {first['msg']}", hint=hint) from None
 
 

@@ -18,26 +18,9 @@ from holdfast.kernel.config import (
     mask_setting,
     validate_settings,
 )
+from holdfast.kernel.config_older import GONE_NAMES, OLD_NAMES, OLD_PREFIX
 from holdfast.kernel.errors import Invalid, NotFound
 
-OLD_PREFIX = "NANIO_ORCHESTRATOR_"
-OLD_NAMES = {
-    "nginx_config_dir": "nginx_dir",
-    "session_ttl": "session_ttl_seconds",
-    "bucket_sync_interval": "bucket_sync_interval_seconds",
-    "s3_request_timeout": "s3_request_timeout_seconds",
-    "drift_interval": "drift_interval_seconds",
-    "db_path": "database_url",
-    "db_backup_path": "backup_dir",
-    "db_backup_interval": "backup_interval_seconds",
-    "db_backup_rotate": "backup_rotate",
-}
-"""Names of the older gateway tool whose meaning lives on under another name."""
-GONE_NAMES = {
-    "log_file": "the log goes to standard error, where the service manager keeps it",
-    "rclone_path": "rclone comes with Holdfast, and its own S3 client moves buckets",
-}
-"""Settings of that tool which have nothing to set here, and why."""
 KEPT_FILES = 5
 """Earlier contents of the file that are kept beside it."""
 _FILE_MODE = 0o644

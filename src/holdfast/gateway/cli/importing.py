@@ -20,8 +20,24 @@ if TYPE_CHECKING:
 
 SECRETS = ("HOLDFAST_IMPORT_SECRET", "NANIO_ORCHESTRATOR_SECRET")
 """Environment variables that may hold the secret of the older tool; secrets never go into argv."""
-NginxDir = Annotated[Path, typer.Option("--nginx-dir", help="Its NGINX_CONFIG_DIR.")]
-Db = Annotated[Path | None, typer.Option("--db", help="Its DB_PATH; migrations/ lies beside it.")]
+NginxDir = Annotated[
+    Path,
+    typer.Option(
+        "--nginx-dir",
+        envvar="NANIO_ORCHESTRATOR_NGINX_CONFIG_DIR",
+        show_envvar=False,
+        help="Its NGINX_CONFIG_DIR; taken from its environment too.",
+    ),
+]
+Db = Annotated[
+    Path | None,
+    typer.Option(
+        "--db",
+        envvar="NANIO_ORCHESTRATOR_DB_PATH",
+        show_envvar=False,
+        help="Its DB_PATH; migrations/ lies beside it.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be imported.")]
 
 
