@@ -41,6 +41,7 @@ FOR_ADMINS = {
     ("PUT", "/api/tiers/{tier_id}"),
     ("DELETE", "/api/tiers/{tier_id}"),
     ("POST", "/api/config/backup"),
+    ("POST", "/api/config/backups/{name}/check"),
     ("GET", "/api/config/settings"),
     ("PUT", "/api/config/settings/{key}"),
     ("POST", "/api/config/settings/restart"),

@@ -20,6 +20,7 @@ import holdfast.kernel.jobs.pages
 import holdfast.kernel.stores.api
 import holdfast.kernel.stores.doctor
 import holdfast.kernel.stores.pages
+import holdfast.kernel.web.doctor_api
 import holdfast.kernel.web.system_api
 import holdfast.migrations.api
 import holdfast.migrations.pages
@@ -50,6 +51,7 @@ def routers() -> list[Router]:
     """The routers of kernel and slices."""
     return [
         holdfast.kernel.web.system_api.router,
+        holdfast.kernel.web.doctor_api.router,
         holdfast.kernel.identity.api.router,
         holdfast.kernel.identity.session_api.router,
         *holdfast.kernel.identity.pages.routers,

@@ -105,6 +105,8 @@ def test_a_setting_is_written_read_and_refused(machine: Machine) -> None:
     assert machine.run("config", "set", "no_such_thing", "7").returncode == 1
     file = machine.directory / "data" / "config.toml"
     assert file.read_text() == "migration_transfers = 7\n"
+    assert machine.run("config", "unset", "migration_transfers").returncode == 0
+    assert file.read_text() == ""
 
 
 def test_a_setting_that_the_environment_hides_is_written_with_a_warning(machine: Machine) -> None:

@@ -178,6 +178,8 @@ async def roll_back(page: Page, fleet: Fleet) -> None:
     before = (fleet.directory / "nginx/live").readlink().name
     await follow(page, "Go back to it")
     await press(page, "Go back to it")
+    typed = page.get_by_label("to confirm")
+    await typed.fill(await typed.get_attribute("data-must-be") or "")
     await press(page, "Make it live")
     await heading(page, "History")
     assert (fleet.directory / "nginx/live").readlink().name != before

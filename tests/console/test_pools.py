@@ -15,7 +15,7 @@ async def test_a_pool_is_tried_copied_made_and_deleted(console: Console) -> None
     await expect(page.locator("#trial")).to_contain_text("upstream by-hand {")
     await console.check()
 
-    await page.locator("form.form details.menu summary").click()
+    await page.locator("form.form details.menu summary").first.click()
     await page.get_by_role("button", name="Copy as CLI").click()
     await expect(page.locator("#flash")).to_contain_text("Copied")
     copied = await page.evaluate("() => navigator.clipboard.readText()")

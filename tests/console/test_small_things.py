@@ -19,7 +19,7 @@ async def test_copying_works_without_the_clipboard_of_https(console: Console) ->
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await console.go("/web/pools/new")
     await page.get_by_label("Name", exact=True).fill("copied")
-    await page.locator("form.form details.menu summary").click()
+    await page.locator("form.form details.menu summary").first.click()
     await page.get_by_role("button", name="Copy as CLI").click()
     await expect(page.locator("#flash")).to_contain_text("Copied")
     await page.get_by_label("Comment").focus()

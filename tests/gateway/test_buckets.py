@@ -26,7 +26,8 @@ async def test_a_discovery_keeps_what_it_saw(scene: Scene) -> None:
     shown = await scene.call("GET", "/buckets", fetch_counts="true")
     counts = {bucket["name"]: bucket["object_count"] for bucket in shown["buckets"]}
     assert counts == {"alpha": 3, "beta": None}
-    await scene.call("POST", "/buckets/sync")
+    everywhere = await scene.room.ok("POST", "/buckets/sync")
+    assert everywhere == {"buckets_found": 1, "vhosts": 1, "warnings": []}
     assert await scene.statuses() == {"alpha": "unrouted", "beta": "deleted"}
     await scene.call("POST", "/buckets/beta/promote", {"pool_id": scene.new}, status=400)
 

@@ -87,6 +87,15 @@ async def test_validate_and_reload_answer_200_with_nginxs_words(quick_room: Room
         assert "many" in told["output"]
 
 
+async def test_a_backup_is_written_and_checked_by_calls(quick_room: Room) -> None:
+    made = await quick_room.ok("POST", "/config/backup", with_secrets=True)
+    name = Path(made["backup_path"]).name
+    told = await quick_room.ok("POST", f"/config/backups/{name}/check")
+    assert told["whole"]
+    assert told["has_secrets"]
+    await quick_room.ok("POST", "/config/backups/latest/check", 404)
+
+
 async def test_a_second_rebuild_changes_nothing(room: Room, echo_one: str) -> None:
     vhost_id = await room.vhost(pool_id := await room.pool("one", echo_one))
     await room.route(vhost_id, "/bkt/", pool_id)

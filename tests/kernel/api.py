@@ -15,7 +15,7 @@ from holdfast.kernel.identity import pages as identity_pages
 from holdfast.kernel.identity import service, session_api
 from holdfast.kernel.secrets import Sealer
 from holdfast.kernel.services import Services
-from holdfast.kernel.web import system_api
+from holdfast.kernel.web import doctor_api, system_api
 from holdfast.kernel.web.app import build_app
 from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import SYSTEM, Role
@@ -47,7 +47,7 @@ def app_of(services: Services, *more: Router) -> FastAPI:
 
     identity_pages.contribute(services)
     own = (identity_api.router, session_api.router, *identity_pages.routers)
-    routers = [system_api.router, *own, *more]
+    routers = [system_api.router, doctor_api.router, *own, *more]
     return build_app(services, routers, lifespan)
 
 

@@ -178,10 +178,13 @@ async def test_the_checks_run_on_demand_and_the_worst_is_first(
     assert headings == sorted(headings, key=["fail", "warn", "ok"].index)
     assert headings[0] == "fail"
     assert "config.toml" in found
+    told = (await admin.post("/api/doctor")).json()
+    assert "fail" in [one["verdict"] for one in told["findings"] if "config.toml" in f"{one}"]
     assert "Checked" in (await admin.get("/web/health")).text
     viewer = await a_token(services, Role.VIEWER, "viewer")
     async with client_of(services, viewer) as client:
-        assert (await client.post("/web/health", headers=PAGE)).status_code == 403
+        for path in ("/web/health", "/api/doctor"):
+            assert (await client.post(path, headers=PAGE)).status_code == 403
 
 
 @pytest.mark.real

@@ -226,7 +226,10 @@ async def test_a_freeze_that_stopped_at_its_limit_needs_somebody(scene: Scene, w
     assert "Freeze all the same" not in await web.get("/web/tiers/runs/j1", who="viewer")
     root = str(scene.folder("photos"))
     freeze = f"/web/tiers/{tier.id}/freeze"
-    made = await web.post(freeze, paths=root, do="more", confirm="true")
+    for typed in ({}, {"tier_name": "photo"}):
+        refused = await web.post(freeze, paths=root, do="more", confirm="true", status=422, **typed)
+        assert "to go beyond its limits, type photos" in refused.text
+    made = await web.post(freeze, paths=root, do="more", confirm="true", tier_name="photos")
     job = made.headers["location"].rpartition("/")[2]
     async with scene.services.database.read() as session:
         found = await queries.run_of(session, job)

@@ -34,7 +34,11 @@ def add_to(app: typer.Typer) -> None:
 def create(
     *,
     with_secrets: Annotated[
-        bool, typer.Option("--with-secrets", help="Include the sealing secret and config.toml's.")
+        bool,
+        typer.Option(
+            "--with-secrets/--no-with-secrets",
+            help="Include the sealing secret and config.toml's.",
+        ),
     ] = False,
     form: Output = Form.TABLE,
     as_json: AsJson = False,

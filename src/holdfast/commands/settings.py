@@ -28,6 +28,7 @@ def noun() -> typer.Typer:
     app.command("show")(show)
     app.command("get")(get)
     app.command("set")(change)
+    app.command("unset")(unset)
     app.command("edit")(edit)
     app.command("generate-secret")(generate_secret)
     return app
@@ -90,6 +91,18 @@ def change(
     loaded = load_settings()
     changed = set_setting(loaded, key, value)
     say(f"{changed.name} = {changed.shown} in {loaded.config_file}; restart the server to use it")
+    if changed.overridden_by:
+        say(f"warning: the {changed.overridden_by} says otherwise and wins")
+
+
+def unset(key: Key) -> None:
+    """Take one setting out of config.toml; its default holds from the next start of the server."""
+    from holdfast.kernel.config import load_settings  # noqa: PLC0415 - slow
+    from holdfast.kernel.config_file import set_setting  # noqa: PLC0415 - slow
+
+    loaded = load_settings()
+    changed = set_setting(loaded, key, None)
+    say(f"{changed.name} is not in {loaded.config_file}; restart the server to use its default")
     if changed.overridden_by:
         say(f"warning: the {changed.overridden_by} says otherwise and wins")
 

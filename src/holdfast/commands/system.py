@@ -11,7 +11,7 @@ from holdfast.commands import output
 from holdfast.commands.contexts import connect
 from holdfast.commands.follow import follow_log
 from holdfast.commands.output import Form
-from holdfast.commands.verbs import Field, Verb, choose_form, noun
+from holdfast.commands.verbs import DRY_RUN, Field, Verb, choose_form, noun
 
 JOB_COLUMNS = ("id", "kind", "title", "state", "created_at", "finished_at", "error")
 SCHEDULE_COLUMNS = ("name", "kind", "cron", "timezone", "enabled", "next_run_at", "last_run_at")
@@ -70,6 +70,7 @@ SCHEDULES = (
             Field(name="timezone", help="Like Europe/Berlin; UTC by default."),
             Field(name="title", help="Title of its jobs."),
             Field(name="enabled", kind="flag", help="Whether it runs."),
+            DRY_RUN,
         ),
         help="Let a job run by itself.",
     ),
@@ -82,6 +83,7 @@ SCHEDULES = (
             Field(name="args", kind="json", help="Arguments of the job, as a JSON object."),
             Field(name="timezone", help="Like Europe/Berlin."),
             Field(name="enabled", kind="flag", help="Whether it runs."),
+            DRY_RUN,
         ),
         help="Change when and with what it runs.",
     ),

@@ -103,6 +103,14 @@ def backup_named(settings: Settings, name: str) -> Path:
     raise NotFound(f"Backup {name!r} not found", hint="holdfast backup list")
 
 
+def kept_backup(settings: Settings, name: str) -> Backup:
+    """Only what lies in the backup directory: a path in an address opens nothing else."""
+    found = next((one for one in list_backups(settings) if one.name == name), None)
+    if found is None:
+        raise NotFound(f"Backup {name!r} not found", hint="older ones are removed by themselves")
+    return found
+
+
 async def check_backup(path: Path) -> Manifest:
     """Read all of an archive: every hash, and the whole database. Raises ``BackupDamaged``."""
     with tempfile.TemporaryDirectory(prefix="holdfast-check-") as directory:

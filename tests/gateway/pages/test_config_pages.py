@@ -165,10 +165,12 @@ async def test_a_generation_shows_its_change_and_the_way_back_is_rehearsed_then_
     answer = await pages.post(at, 200)
     assert "The way back works" in answer.text
     assert (await room.ok("GET", f"/pools/{pool}"))["keepalive"] == 64
-    answer = await pages.post(f"{at}/rollback")
+    await pages.post(f"{at}/rollback", 422)
+    assert (await room.ok("GET", f"/pools/{pool}"))["keepalive"] == 64
+    answer = await pages.post(f"{at}/rollback", confirm=at.rpartition("/")[2])
     assert f"Generation {number} is live again." in told(answer)
     assert (await room.ok("GET", f"/pools/{pool}"))["keepalive"] == 32
-    again = await pages.post(f"{at}/rollback", 409)
+    again = await pages.post(f"{at}/rollback", 409, confirm=at.rpartition("/")[2])
     assert "is live already" in again.text
     await pages.get("/web/config/generations/999", 404)
 
@@ -180,11 +182,14 @@ async def test_a_rebuild_shows_what_would_change_before_it_does(
     edit(quick_room, POOL, "keepalive 32", "keepalive 33")
     tried = await pages.post("/web/config/rebuild", 200, do="preview")
     assert f"To be written (1) {POOL}" in words(tried.text)
+    assert 'data-copy-curl="POST /api/config/rebuild?dry_run=true"' in tried.text
+    assert 'data-copy="holdfast config rebuild --dry-run"' in tried.text
+    await pages.post("/web/config/rebuild", 422)
     assert "keepalive 33" in (quick_room.live(POOL) or "")
-    done = await pages.post("/web/config/rebuild", 200)
+    done = await pages.post("/web/config/rebuild", 200, confirm="rebuild")
     assert POOL in words(done.text)
     assert "keepalive 32" in (quick_room.live(POOL) or "")
-    again = await pages.post("/web/config/rebuild", 200)
+    again = await pages.post("/web/config/rebuild", 200, confirm="rebuild")
     assert "there is nothing to do" in words(again.text)
 
 

@@ -9,6 +9,7 @@ routers: list[Router] = [
     vhosts.router,
     routes.router,
     buckets.router,
+    buckets.everywhere,
     batch.router,
     config.router,
 ]

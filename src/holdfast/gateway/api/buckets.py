@@ -14,6 +14,7 @@ from holdfast.kernel.web.deps import ActorDep, ReadDep, ServicesDep, WorkDep
 from holdfast.kernel.web.router import Router
 
 router = Router(prefix="/api/vhosts/{vhost_id}", tags=["buckets"])
+everywhere = Router(prefix="/api/buckets", tags=["buckets"])
 RowId = Annotated[int, Path(ge=0, le=2**31 - 1)]
 Confirm = Annotated[str, Query(description="the bucket's name, when the body does not give it")]
 DryRun = Annotated[bool, Query(description="true: tell what would be done, do nothing")]
@@ -53,6 +54,13 @@ async def list_buckets(
         "buckets": [bucket_out(bucket) for bucket in seen],
         "last_synced_at": iso_time(vhost.buckets_synced_at),
     }
+
+
+@everywhere.post("/sync")
+async def sync_all(services: ServicesDep, actor: ActorDep) -> dict[str, Any]:
+    """Ask the pools of every vhost for their buckets now."""
+    done = await discovery.sync_all(services, actor)
+    return {"buckets_found": done.found, "vhosts": done.vhosts, "warnings": done.warnings}
 
 
 @router.post("/buckets/sync")

@@ -11,7 +11,7 @@ from holdfast.gateway.publish import warning_of
 from holdfast.gateway.service import absorb, config, drift, preview, rollback, sync
 from holdfast.gateway.service import rebuild as from_disk
 from holdfast.gateway.startup import StartupDifferences
-from holdfast.kernel.backup import create_backup
+from holdfast.kernel.backup import check_backup, create_backup, kept_backup
 from holdfast.kernel.clock import iso_time
 from holdfast.kernel.config import shown_settings
 from holdfast.kernel.errors import AppError, Invalid, Unavailable
@@ -23,6 +23,13 @@ from holdfast.kernel.web.router import Router
 router = Router(prefix="/api/config", tags=["config"], route_class=GatewayRoute)
 Force = Annotated[bool, Query(description="true: also when the database has data")]
 GenerationNumber = Annotated[int, Query(ge=1, le=2**31 - 1)]
+
+
+class BackupIn(BaseModel):
+    """What goes into a backup."""
+
+    with_secrets: bool = False
+    """The sealing secret, and the secrets of config.toml."""
 
 
 class PathIn(BaseModel):
@@ -238,13 +245,21 @@ async def roll_back(
 
 
 @router.post("/backup", dependencies=[ADMIN])
-async def backup(services: ServicesDep) -> dict[str, Any]:
+async def backup(services: ServicesDep, body: BackupIn | None = None) -> dict[str, Any]:
     """Back the database and the gateway's files up now."""
+    asked = body or BackupIn()
     try:
-        made = await create_backup(services)
+        made = await create_backup(services, with_secrets=asked.with_secrets)
     except AppError as error:
         return {"ok": False, "detail": error.message}
     return {"ok": True, "backup_path": str(made.path)}
+
+
+@router.post("/backups/{name}/check", dependencies=[ADMIN])
+async def check(name: str, services: ServicesDep) -> dict[str, Any]:
+    """Read all of a backup, as a restore would; nothing is changed."""
+    manifest = asdict(await check_backup(kept_backup(services.settings, name).path))
+    return {"whole": True, **manifest, "files": len(manifest["files"])}
 
 
 @router.get("/settings", dependencies=[ADMIN])

@@ -286,6 +286,12 @@ BUCKETS = (
     ),
     Verb(name="sync", method="POST", path=f"{_OF_VHOST}/sync", help="Look for buckets now."),
     Verb(
+        name="sync-all",
+        method="POST",
+        path="/api/buckets/sync",
+        help="Look for the buckets of every vhost now.",
+    ),
+    Verb(
         name="promote",
         method="POST",
         path=f"{_OF_VHOST}/{{bucket}}/promote",

@@ -6,15 +6,13 @@ from typing import Any
 from fastapi import Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway import bucket_page_queries, bucket_queries
+from holdfast.gateway import bucket_page_queries
 from holdfast.gateway.api.deps import PathId
 from holdfast.gateway.bucket_page_queries import BUCKET_SORTS, STATUSES, BucketLine
 from holdfast.gateway.service import discovery, orphans
 from holdfast.gateway.service.bucket_sizes import Counted, Place, count_buckets
-from holdfast.gateway.service.discovery import Discovery
 from holdfast.gateway.service.vhosts import get_vhost
 from holdfast.gateway.tables import PoolRow, VhostRow
-from holdfast.kernel.errors import AppError
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.forms import typed_name
 from holdfast.kernel.web.console.listing import Listing, listing
@@ -36,19 +34,9 @@ async def list_all(request: Request, session: ReadDep, services: ServicesDep) ->
 @router.post("/web/buckets/sync", dependencies=[OPERATOR])
 async def sync_all(services: ServicesDep, actor: ActorDep) -> Response:
     """Ask the pools of every vhost for their buckets now."""
-    async with services.database.read() as session:
-        vhosts = await bucket_queries.vhosts_with_default(session)
-    found, warnings = 0, []
-    for vhost in vhosts:
-        try:
-            result = await discovery.sync_vhost(services, vhost.id, actor)
-        except AppError as error:
-            warnings.append(f"{vhost.server_name}: {error.message}")
-            continue
-        found += result.found
-        warnings += [f"{vhost.server_name}: {text}" for text in _warnings(result)]
-    told = f"{found} bucket{'' if found == 1 else 's'} found in {len(vhosts)} vhosts."
-    return see_other("/web/buckets", told=told, warning=_few(warnings))
+    done = await discovery.sync_all(services, actor)
+    told = f"{done.found} bucket{'' if done.found == 1 else 's'} found in {done.vhosts} vhosts."
+    return see_other("/web/buckets", told=told, warning=_few(done.warnings))
 
 
 @router.get("/web/vhosts/{vhost_id}/buckets")
@@ -70,7 +58,7 @@ async def sync_one(services: ServicesDep, actor: ActorDep, vhost_id: PathId) -> 
     if result.skipped or result.error:
         return see_other(back, warning=f"Nothing was found: {result.skipped or result.error}")
     told = f"{result.found} bucket{'' if result.found == 1 else 's'} found."
-    return see_other(back, told=told, warning=_few(_warnings(result)))
+    return see_other(back, told=told, warning=_few(result.troubles()))
 
 
 @router.get("/web/vhosts/{vhost_id}/orphans")
@@ -136,14 +124,6 @@ async def _sizes(
         return None
     live = [line for line in lines if line.pool_id and line.status != "deleted"]
     return await count_buckets(services, [(line.pool_id or 0, line.name) for line in live])
-
-
-def _warnings(result: Discovery) -> list[str]:
-    gone = [
-        f"the route of {one['bucket']} was taken away: it is on no pool any more"
-        for one in result.unrouted
-    ]
-    return [*([result.error] if result.error else []), *gone, *result.warnings]
 
 
 def _few(texts: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from holdfast.gateway.service import config, rollback
 from holdfast.kernel.errors import AppError, NotFound
 from holdfast.kernel.nginx.generations import MAIN
 from holdfast.kernel.web.console.diffs import FileDiff, diff_files
-from holdfast.kernel.web.console.forms import sent_form
+from holdfast.kernel.web.console.forms import check_typed, typed_name
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ServicesDep
 from holdfast.kernel.web.router import Router
@@ -67,7 +67,7 @@ async def rehearse(request: Request, services: ServicesDep, number: Number) -> R
 @router.post("/generations/{number}/rollback", dependencies=[OPERATOR])
 async def roll_back(request: Request, number: Number) -> Response:
     """Make it live again; the database follows it."""
-    await sent_form(request)
+    check_typed(await typed_name(request), str(number), "generation")
     async with gateway_work(request) as (work, gateway):
         told = await rollback.roll_back(work, gateway, number)
     words = f"Generation {number} is live again."

@@ -104,7 +104,8 @@ def _fields() -> Sequence[Field]:
             kind="password",
             help="SECRET of the older tool: the pools' keys are sealed with it. Without it they "
             "are left out. It is not kept, and has to be typed again after the look.",
+            option="!",
             attributes=spell | {"autocomplete": "new-password"},
         ),
-        Field(name="seen", label="", kind="hidden"),
+        Field(name="seen", label="", kind="hidden", attributes={"data-local": ""}),
     )

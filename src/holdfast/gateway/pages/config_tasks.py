@@ -35,8 +35,8 @@ class Task:
     api: str
     cli: str
     tried_first: bool = False
-    replaces: bool = False
-    """It deletes what the database has: its name must be typed."""
+    word: str = ""
+    """What must be typed before it: something is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,7 @@ REBUILD = Task(
     api="POST /api/config/rebuild",
     cli="config rebuild",
     tried_first=True,
+    word="rebuild",
 )
 SYNC = Task(
     title="Absorb what was added by hand",
@@ -98,10 +99,8 @@ ADOPT = Task(
     api="POST /api/config/rebuild-from-disk?force=true",
     cli="rebuild --force",
     tried_first=True,
-    replaces=True,
+    word="replace",
 )
-REPLACE = "replace"
-"""What is typed before the database is replaced."""
 
 
 @router.api_route("/validate", methods=BOTH, dependencies=[OPERATOR])
@@ -204,8 +203,8 @@ async def _task_page(request: Request, task: Task, do: Doing) -> Response:
         try:
             sent = await sent_form(request)
             is_trial = sent.get("do") == ["preview"]
-            if task.replaces and not is_trial and sent.get("confirm") != [REPLACE]:
-                raise Invalid("nothing was replaced", hint=f"type {REPLACE} to confirm it")
+            if task.word and not is_trial and sent.get("confirm") != [task.word]:
+                raise Invalid("nothing was changed", hint=f"type {task.word} to confirm it")
             done = await do(request, is_trial)
         except AppError as error:
             problem = error
@@ -218,5 +217,4 @@ async def _task_page(request: Request, task: Task, do: Doing) -> Response:
         problem=problem,
         is_trial=is_trial,
         limit=SHOWN,
-        word=REPLACE,
     )

@@ -14,6 +14,7 @@ from holdfast.gateway.service import members
 from holdfast.gateway.service.pools import get_pool
 from holdfast.gateway.service.preview import preview_pool
 from holdfast.gateway.tables import MemberRow, PoolRow
+from holdfast.kernel.web.console.formats import shell_word
 from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.console.versions import check_unchanged, version_of
@@ -48,7 +49,7 @@ async def new_member(request: Request, pool_id: PathId, session: ReadDep) -> Res
         title="Add a member",
         submit="Add the member",
         api=("POST", f"/api/pools/{pool_id}/members"),
-        cli=f"member create {pool.name}",
+        cli=f"member create {shell_word(pool.name)}",
     )
 
 
@@ -79,7 +80,7 @@ async def edit_member(
         title=f"Edit {member.address}",
         submit="Save",
         api=("PUT", f"/api/pools/{pool_id}/members/{member_id}"),
-        cli=f"member update {pool.name} {member.address}",
+        cli=f"member update {shell_word(pool.name)} {shell_word(member.address)}",
     )
 
 

@@ -18,6 +18,7 @@ from holdfast.gateway.service.preview import preview_pool
 from holdfast.gateway.service.reach import reach
 from holdfast.gateway.tables import PoolRow
 from holdfast.kernel.services import Services
+from holdfast.kernel.web.console.formats import shell_word
 from holdfast.kernel.web.console.forms import Field, Form, check_typed, typed_name
 from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.render import page, see_other
@@ -84,7 +85,7 @@ async def edit_pool(request: Request, pool_id: PathId, session: ReadDep) -> Resp
         back=back,
         submit="Save",
         api=("PUT", f"/api/pools/{pool_id}"),
-        cli=f"pool update {pool.name}",
+        cli=f"pool update {shell_word(pool.name)}",
     )
 
 

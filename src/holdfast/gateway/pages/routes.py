@@ -18,6 +18,7 @@ from holdfast.gateway.service.preview import preview_vhost
 from holdfast.gateway.service.vhosts import get_vhost
 from holdfast.gateway.tables import RouteRow, VhostRow
 from holdfast.kernel.errors import AppError
+from holdfast.kernel.web.console.formats import shell_word
 from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.console.versions import check_unchanged, version_of
@@ -89,7 +90,7 @@ async def new_route(request: Request, vhost_id: PathId, session: ReadDep) -> Res
         title="New route",
         submit="Create route",
         api=("POST", f"/api/vhosts/{vhost_id}/routes"),
-        cli=f"route create {vhost.server_name}",
+        cli=f"route create {shell_word(vhost.server_name)}",
     )
 
 
@@ -127,7 +128,7 @@ async def edit_route(
         title=f"Edit {route.path_prefix}",
         submit="Save",
         api=("PUT", f"/api/vhosts/{vhost_id}/routes/{route_id}"),
-        cli=f"route update {vhost.server_name} {route.path_prefix}",
+        cli=f"route update {shell_word(vhost.server_name)} {shell_word(route.path_prefix)}",
     )
 
 

@@ -19,6 +19,7 @@ from holdfast.gateway.pages.vhost_fields import block_fields, vhost_fields
 from holdfast.gateway.service import routes, rows, vhosts
 from holdfast.gateway.service.preview import preview_vhost
 from holdfast.gateway.tables import VhostRow
+from holdfast.kernel.web.console.formats import shell_word
 from holdfast.kernel.web.console.forms import Field, Form, sent_form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.console.versions import check_unchanged, version_of
@@ -118,7 +119,7 @@ async def edit_vhost(request: Request, vhost_id: PathId, session: ReadDep) -> Re
         back=f"/web/vhosts/{vhost_id}",
         submit="Save",
         api=("PUT", f"/api/vhosts/{vhost_id}"),
-        cli=f"vhost update {vhost.server_name}",
+        cli=f"vhost update {shell_word(vhost.server_name)}",
     )
 
 

@@ -1,6 +1,6 @@
 """Finds buckets: asks pools what they have, and keeps what was seen in step with the routes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -47,6 +47,14 @@ class Discovery:
     warnings: list[str] = field(default_factory=list)
     skipped: str = ""
     error: str = ""
+
+    def troubles(self) -> list[str]:
+        """What whoever asked for it should hear of."""
+        gone = [
+            f"the route of {one['bucket']} was taken away: it is on no pool any more"
+            for one in self.unrouted
+        ]
+        return [*([self.error] if self.error else []), *gone, *self.warnings]
 
 
 async def default_pool(session: AsyncSession, vhost: VhostRow) -> PoolRow:
@@ -119,6 +127,31 @@ async def sync_vhost(
     async with services.database.write(actor) as work:
         work.dry_run = dry_run
         return await _record(work, gateway, vhost_id, pool.id, listed)
+
+
+@dataclass(frozen=True, slots=True)
+class AllSynced:
+    """What came of asking for every vhost: one that fails does not keep the others from it."""
+
+    found: int
+    vhosts: int
+    warnings: Sequence[str]
+
+
+async def sync_all(services: Services, actor: Actor) -> AllSynced:
+    """The same for every vhost with a default pool."""
+    async with services.database.read() as session:
+        vhosts = await bucket_queries.vhosts_with_default(session)
+    found, warnings = 0, []
+    for vhost in vhosts:
+        try:
+            result = await sync_vhost(services, vhost.id, actor)
+        except AppError as error:
+            warnings.append(f"{vhost.server_name}: {error.message}")
+            continue
+        found += result.found
+        warnings += [f"{vhost.server_name}: {text}" for text in result.troubles()]
+    return AllSynced(found, len(vhosts), warnings)
 
 
 async def discover_all(services: Services) -> None:

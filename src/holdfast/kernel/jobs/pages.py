@@ -15,6 +15,7 @@ from holdfast.kernel.jobs.registry import registered_kinds
 from holdfast.kernel.jobs.service import NewSchedule, ScheduleView
 from holdfast.kernel.jobs.words import cron_words, next_runs
 from holdfast.kernel.services import Services
+from holdfast.kernel.web.console.formats import shell_word
 from holdfast.kernel.web.console.forms import Field, Form, check_typed, typed_name
 from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.registry import Hit, NavItem, console_parts
@@ -173,7 +174,7 @@ async def edit_schedule(request: Request, session: ReadDep, name: str) -> Respon
         title=f"Schedule {name}",
         action=f"/web/schedules/{name}/edit",
         api=("PATCH", f"/api/schedules/{name}"),
-        cli=f"schedule update {name}",
+        cli=f"schedule update {shell_word(name)}",
     )
 
 

@@ -24,6 +24,7 @@ from holdfast.kernel.stores.page_fields import (
 )
 from holdfast.kernel.stores.service import ShownStore, StoreChanges
 from holdfast.kernel.stores.tables import StoreRow, store_page
+from holdfast.kernel.web.console.formats import shell_word
 from holdfast.kernel.web.console.forms import Form, check_typed, typed_name
 from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.registry import Hit, NavItem, Need, console_parts
@@ -149,7 +150,7 @@ async def edit_store(
         back=f"/web/stores/{shown.id}",
         submit="Save",
         api=("PUT", f"/api/stores/{shown.id}"),
-        cli=f"store update {shown.name}",
+        cli=f"store update {shell_word(shown.name)}",
         crumbs=(shown.name, f"/web/stores/{shown.id}"),
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fastapi import Request, Response
 from pydantic import field_validator
 
+from holdfast.kernel.errors import Invalid
 from holdfast.kernel.notify.addresses import check_addresses
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.forms import Field, Form
@@ -24,6 +25,10 @@ router = Router(include_in_schema=False, prefix="/web/tiers", dependencies=[OPER
 BOTH = ["GET", "POST"]
 OTHER = "more"
 """The second button of a form: a dry run of a pull, the real thing of a freeze."""
+
+
+TYPED = "tier_name"
+"""The field in which the tier's name is typed by whoever goes beyond its limits."""
 
 
 class AskForm(FreezeIn):
@@ -91,10 +96,13 @@ async def _ask(request: Request, services: Services, row: TierRow, action: Actio
 
     async def act(work: Work, body: AskForm) -> Answer:
         await check_addresses(services.settings, body.notify)
+        is_dry = (form.button == OTHER) is not is_freeze
+        if body.confirm and not is_dry and form.values[TYPED] != row.name:
+            raise Invalid(f"{TYPED}: to go beyond its limits, type {row.name}")
         wish = Wish(
             action=action,
             paths=body.absolute(),
-            dry_run=(form.button == OTHER) is not is_freeze,
+            dry_run=is_dry,
             confirm=body.confirm,
             notify=body.notify,
             tier_id=row.id,
@@ -144,13 +152,19 @@ def _fields(action: Action) -> Sequence[Field]:
         ),
     ]
     if action is Action.FREEZE:
-        fields.append(
+        fields += (
             Field(
                 name="confirm",
                 label="Go on beyond the limits of the tier",
                 kind="checkbox",
                 help="Look at a dry run first: it says how much would leave.",
                 advanced=True,
-            )
+            ),
+            Field(
+                name=TYPED,
+                label="The tier's name, to go on beyond its limits",
+                advanced=True,
+                attributes={"autocomplete": "off", "data-local": ""},
+            ),
         )
     return fields

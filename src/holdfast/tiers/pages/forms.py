@@ -10,6 +10,7 @@ from pydantic import field_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.stores.tables import store_page
+from holdfast.kernel.web.console.formats import shell_word
 from holdfast.kernel.web.console.forms import Form, sent_form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.console.versions import check_unchanged, version_of
@@ -100,7 +101,7 @@ async def edit_tier(
         tier=row,
         action=form.address(f"/web/tiers/{tier_id}/edit"),
         api=("PUT", f"/api/tiers/{tier_id}"),
-        cli=f"tier update {row.name}",
+        cli=f"tier update {shell_word(row.name)}",
     )
 
 

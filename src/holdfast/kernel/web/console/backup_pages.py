@@ -8,11 +8,11 @@ from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.kernel.backup import Backup, check_backup, create_backup, list_backups
+from holdfast.kernel.backup import Backup, check_backup, create_backup, kept_backup, list_backups
 from holdfast.kernel.backup_archive import Manifest
 from holdfast.kernel.clock import now
 from holdfast.kernel.config import Settings
-from holdfast.kernel.errors import AppError, NotFound
+from holdfast.kernel.errors import AppError
 from holdfast.kernel.identity.tables import UserRow
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.formats import duration
@@ -91,13 +91,13 @@ async def new_backup(request: Request, services: ServicesDep) -> Response:
 @router.get(f"{PATH}/{{name}}", dependencies=[ADMIN])
 async def show_backup(request: Request, services: ServicesDep, name: str) -> Response:
     """One backup, and how to restore it."""
-    return await _page(request, _named(services.settings, name))
+    return await _page(request, kept_backup(services.settings, name))
 
 
 @router.post(f"{PATH}/{{name}}", dependencies=[ADMIN])
 async def check(request: Request, services: ServicesDep, name: str) -> Response:
     """Read all of it, as a restore would, and say whether it is whole; nothing is changed."""
-    backup = _named(services.settings, name)
+    backup = kept_backup(services.settings, name)
     try:
         manifest = await check_backup(backup.path)
     except AppError as error:
@@ -133,14 +133,6 @@ async def _page(
         manifest=manifest,
         problem=problem,
     )
-
-
-def _named(settings: Settings, name: str) -> Backup:
-    """Only what lies in the backup directory: a path in an address opens nothing else."""
-    found = next((one for one in list_backups(settings) if one.name == name), None)
-    if found is None:
-        raise NotFound(f"Backup {name!r} not found", hint="older ones are removed by themselves")
-    return found
 
 
 async def _note(request: Request, action: str, name: str, after: object) -> None:

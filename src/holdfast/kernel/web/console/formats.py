@@ -1,5 +1,6 @@
 """How values look: bytes, durations, times, states."""
 
+import shlex
 from datetime import UTC, datetime
 
 from markupsafe import Markup
@@ -34,6 +35,12 @@ def size(value: float | None) -> str:
 def count(value: float | None) -> str:
     """A number with thin spaces between thousands."""
     return NOTHING if value is None else f"{value:,.0f}".replace(",", "\u202f")
+
+
+def shell_word(value: object) -> str:
+    """For a command that is pasted: a word, or the words of a list, as a shell reads them back."""
+    words = value if isinstance(value, list | tuple) else [value]
+    return shlex.join(str(word) for word in words)
 
 
 def duration(seconds: float | None) -> str:

@@ -3,22 +3,20 @@
 import asyncio
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 
 from fastapi import Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast import __version__
-from holdfast.kernel.clock import now
-from holdfast.kernel.contributors import Finding, Verdict
-from holdfast.kernel.doctor import clock_findings, disk_findings, examine_server
+from holdfast.kernel.contributors import Verdict
+from holdfast.kernel.doctor import clock_findings, disk_findings
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.formats import NOTHING, size
 from holdfast.kernel.web.console.registry import Figure, Hit, NavItem, Need, console_parts
 from holdfast.kernel.web.console.render import page
 from holdfast.kernel.web.deps import OPERATOR, ServicesDep
+from holdfast.kernel.web.doctor_api import examine_now, last_examination
 from holdfast.kernel.web.metrics import RequestFigures
 from holdfast.kernel.web.router import Router
 from holdfast.kernel.web.system_api import readiness
@@ -31,16 +29,6 @@ TITLES = {Verdict.FAIL: "Broken", Verdict.WARN: "Needs a look", Verdict.OK: "In 
 SHORTEST_SAMPLE_SECONDS = 10.0
 OWN_ANSWERS = ("/metrics", "/api/events", "/api/health", "/api/ready")
 """What monitoring asks all the time says nothing about use."""
-
-
-@dataclass(slots=True)
-class Examination:
-    """The last one of this process; the lock lets one run after the other."""
-
-    findings: Sequence[Finding] = ()
-    at: datetime | None = None
-    took_seconds: float = 0.0
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(slots=True)
@@ -71,16 +59,12 @@ async def health(request: Request, services: ServicesDep) -> Response:
 @router.post(PATH, dependencies=[OPERATOR])
 async def run_checks(request: Request, services: ServicesDep) -> Response:
     """Run all checks; the answer shows them."""
-    last = _last(services)
-    async with last.lock:
-        began = time.monotonic()
-        last.findings = await examine_server(services)
-        last.at, last.took_seconds = now(), time.monotonic() - began
+    await examine_now(services)
     return await _page(request, services)
 
 
 async def _page(request: Request, services: Services) -> Response:
-    last = _last(services)
+    last = last_examination(services)
     groups = [
         (verdict, TITLES[verdict], [f for f in last.findings if f.verdict is verdict])
         for verdict in WORST_FIRST
@@ -92,10 +76,6 @@ async def _page(request: Request, services: Services) -> Response:
         last=last,
         groups=[group for group in groups if group[2]],
     )
-
-
-def _last(services: Services) -> Examination:
-    return services.find(Examination) or services.add(Examination())
 
 
 async def _needs(services: Services, _: AsyncSession) -> list[Need]:

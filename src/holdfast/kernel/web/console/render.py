@@ -128,6 +128,7 @@ def _templates_of(slices: tuple[tuple[str, str], ...]) -> Environment:
     for name in ("size", "count", "duration", "moment", "clock", "tone"):
         environment.filters[name] = getattr(formats, name)
     environment.filters.update(diff_lines=diffs.diff_lines, diff_sides=diffs.diff_sides)
+    environment.filters["sh"] = formats.shell_word
     environment.globals.update(asset=asset, percent=formats.percent, version=__version__)
     return environment
 

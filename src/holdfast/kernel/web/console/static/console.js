@@ -219,7 +219,11 @@ function copyChosen({ form, dataset }) {
 function copyForm(button) {
   const form = button.closest("form");
   const fields = givenFields(form);
-  if (button.dataset.copyForm === "curl") return copy(curl(form.dataset.api, bodyOf(fields)));
+  const { trial } = button.dataset; // where a dry run is asked for: in the "query" or in the "body"
+  if (button.dataset.copyForm === "curl") {
+    const body = Object.assign(bodyOf(fields), trial === "body" && { dry_run: true });
+    return copy(curl(form.dataset.api + (trial === "query" ? "?dry_run=true" : ""), body));
+  }
   const plain = fields.filter((field) => (!isSecret(field) || field.dataset.into) && field.dataset.option !== "!");
   const lists = Object.entries(bodyOf(plain.filter((field) => field.name.includes("."))));
   const words = plain.filter((field) => !field.name.includes(".")).flatMap((field) => {
@@ -230,5 +234,6 @@ function copyForm(button) {
     return field.type === "checkbox" ? [field.checked ? `--${option}` : `--no-${option}`] : [`--${option}`, quote(field.value)];
   });
   for (const [name, list] of lists) words.push(`--${name.replaceAll("_", "-")}`, quote(JSON.stringify(list)));
+  if (trial) words.push("--dry-run");
   return copy(["holdfast", form.dataset.cli, ...words].join(" "));
 }
