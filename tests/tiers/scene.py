@@ -16,7 +16,8 @@ from holdfast.kernel.work import SYSTEM
 from holdfast.tiers.model import Action, FileState, TierOptions
 from holdfast.tiers.service import asking, keeping
 from holdfast.tiers.service.asking import Answer, Wish
-from holdfast.tiers.service.keeping import TierDraft
+from holdfast.tiers.service.draft import TierDraft
+from holdfast.tiers.service.ground import look
 from holdfast.tiers.tables import TierFileRow, TierRow
 from tests.kernel.api import services_for
 
@@ -54,20 +55,23 @@ class Scene:
 
     async def made(self, draft: TierDraft) -> TierRow:
         """A tier of this draft."""
+        ground = await look(self.services, draft)
         async with self.services.database.write(SYSTEM) as work:
-            return await keeping.create_tier(work, self.services, draft)
+            return await keeping.create_tier(work, draft, ground)
 
     async def changed(self, tier_id: int, **changes: Any) -> TierRow:
         """The tier with these fields replaced."""
+        ground = await keeping.look_at_change(self.services, tier_id, changes)
         async with self.services.database.write(SYSTEM) as work:
-            return await keeping.update_tier(work, self.services, tier_id, changes)
+            return await keeping.update_tier(work, tier_id, changes, ground)
 
     async def asked(self, action: Action, *paths: Path | bytes, **options: Any) -> Answer:
         """What a wish is answered."""
         given = [path if isinstance(path, bytes) else bytes(path) for path in paths]
+        wish = Wish(action=action, paths=given, **options)
+        target = await asking.find(self.services, wish)
         async with self.services.database.write(SYSTEM) as work:
-            wish = Wish(action=action, paths=given, **options)
-            return await asking.ask(work, self.services.sealer, wish)
+            return await asking.ask(work, self.services.sealer, wish, target)
 
     async def locks(self, answer: Answer) -> list[str]:
         """What a job keeps to itself."""
@@ -106,7 +110,13 @@ async def a_scene(database: Database, directory: Path, **settings: object) -> Sc
     services = services_for(database, directory / "own", **settings)
     scene = Scene(services, directory / "trees")
     moment = now()
-    store = StoreRow(name="archive", kind="local", root="/", created_at=moment, updated_at=moment)
+    store = StoreRow(
+        name="archive",
+        kind="local",
+        root=str(directory / "archive"),
+        created_at=moment,
+        updated_at=moment,
+    )
     async with database.write(SYSTEM) as work:
         work.session.add(store)
     scene.store_id = store.id

@@ -176,3 +176,24 @@ async def test_what_became_of_each_file_is_read_page_by_page(
     assert (page.json(), page.headers["X-Total-Count"]) == (lines[1:3], "4")
     some = await api.get(address, params={"reason": "excluded", "limit": 1, "offset": 1})
     assert (some.json(), some.headers["X-Total-Count"]) == ([lines[2]], "2")
+
+
+async def test_a_dry_run_by_query_is_that_of_the_body_and_never_names_a_job_that_is_not(
+    scene: Scene, api: httpx.AsyncClient
+) -> None:
+    made = await created(api, a_body(scene))
+    dry = {"dry_run": True}
+    for verb in ("pull", "freeze"):
+        answer = await api.post(f"/api/tiers/{verb}", json={"paths": [made["path"]]}, params=dry)
+        assert answer.status_code == 202
+        run = (await api.get(f"/api/tiers/runs/{answer.json()['job_id']}")).json()
+        assert (run["action"], run["asked"]["dry_run"]) == (verb, True)
+    for verb in ("verify", "report"):
+        answer = await api.post(f"/api/tiers/{made['id']}/{verb}", params=dry)
+        assert (answer.status_code, answer.json()) == (200, {"dry_run": True})
+    job_id = (await api.post("/api/tiers/freeze", json={"paths": [made["path"]]})).json()["job_id"]
+    await scene.journal(made["id"], b"a", FileState.QUARANTINED, job_id=job_id)
+    undo = await api.post(f"/api/tiers/jobs/{job_id}/undo", params=dry)
+    assert (undo.status_code, undo.json()) == (200, {"dry_run": True, "files": 1, "bytes": 10})
+    runs = (await api.get("/api/tiers/runs")).json()
+    assert [run["action"] for run in runs] == ["freeze", "freeze", "pull"]

@@ -4,18 +4,19 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from holdfast.kernel.db import Database
-from holdfast.kernel.errors import BadRequest, Conflict
+from holdfast.kernel.errors import BadRequest, Conflict, Unavailable
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.stores.rclone_words import RcloneFailed
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import SYSTEM
-from holdfast.tiers import browsing
+from holdfast.tiers import browsing, here, holding
 from holdfast.tiers.model import QUARANTINE, FileState
-from holdfast.tiers.service import looking
+from holdfast.tiers.service import folders, looking
 from holdfast.tiers.tables import TierRow
 from tests.tiers.scene import Scene, a_scene
 
@@ -136,3 +137,70 @@ async def test_what_is_too_much_or_elsewhere_or_cannot_be_asked_is_refused(
     view.store.rename(view.store.parent / "moved")
     with pytest.raises(RcloneFailed, match="not whole"):
         await view.shown()
+
+
+async def test_a_symlink_of_a_tier_shows_nothing_of_what_it_leads_to(view: View) -> None:
+    root = view.scene.folder("photos")
+    outside = view.scene.folder("outside")
+    (outside / "secret").write_text("of somebody else")
+    (root / "way").symlink_to(outside)
+    (root / "deep" / "way").symlink_to(outside.parent)
+    for below in (b"way", b"deep/way/outside"):
+        shown = await folders.look_into(view.scene.services, view.row, below)
+        assert not shown.entries
+        assert not here.local_files(view.row.root, below + b"/secret", depth=0).files
+    assert [
+        one.name
+        for one in (await folders.look_into(view.scene.services, view.row, b"deep")).entries
+        if one.here
+    ] == ["both", "way"]
+
+
+async def test_a_file_that_vanishes_takes_no_other_out_of_the_list(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = here._seen
+
+    def gone(entry: "os.DirEntry[str]") -> browsing.Seen | None:
+        if entry.name == "both":
+            raise FileNotFoundError(2, "No such file or directory")
+        return told(entry)
+
+    monkeypatch.setattr(here, "_seen", gone)
+    shown = await view.shown(depth=1)
+    assert (shown[b"both"], shown[b"differs"]) == ("remote missing", "local remote differing")
+    assert shown[b"only"] == "local"
+
+
+async def test_what_cannot_be_read_here_is_not_told_as_missing(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = holding.folder
+
+    def refused(root: int, path: bytes) -> Any:
+        if path == b"deep":
+            raise PermissionError(13, "Permission denied")
+        return opened(root, path)
+
+    monkeypatch.setattr(here, "folder", refused)
+    shown = await view.shown()
+    assert shown[b"deep/both"] == shown[b"deep/er/gone"] == "remote"
+    top = await looking.tree(view.scene.services, view.row.root, depth=0)
+    assert top["unreadable"] == [{"path": "deep", "error": "Permission denied"}]
+    assert (top["folders"]["deep"]["missing"], top["missing"]) == (0, 1)
+    found = await folders.look_into(view.scene.services, view.row, b"deep")
+    assert found.unreadable == "deep: Permission denied"
+    assert [(one.name, one.here, one.missing) for one in found.entries] == [
+        ("er", None, False),
+        ("both", None, False),
+        ("\u201bDF\u240aodd", None, False),
+    ]
+
+
+async def test_a_tier_whose_folder_is_gone_is_not_shown_as_empty(view: View) -> None:
+    root = view.scene.folder("photos")
+    root.rename(root.with_name("unmounted"))
+    with pytest.raises(Unavailable, match="is not there"):
+        await view.shown()
+    with pytest.raises(Unavailable, match="is not there"):
+        await folders.look_into(view.scene.services, view.row, b"")

@@ -11,7 +11,13 @@ import pytest
 from holdfast.kernel.audit import audit_page
 from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
-from holdfast.kernel.errors import BadRequest, Conflict, Forbidden, Invalid, NotFound
+from holdfast.kernel.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+)
 from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.model import JobState
 from holdfast.kernel.notify.outbox import unseal_addresses
@@ -19,6 +25,7 @@ from holdfast.kernel.work import SYSTEM, Actor, Role
 from holdfast.tiers import queries, timers
 from holdfast.tiers.model import EMPTY, QUARANTINE, Action, FileState, PathRule, Policy
 from holdfast.tiers.service import asking, keeping, roots
+from holdfast.tiers.service.ground import look
 from holdfast.tiers.tables import TierRow, TierRunRow
 from tests.tiers.scene import Scene, a_scene
 
@@ -151,11 +158,16 @@ async def test_a_tier_with_work_under_way_keeps_its_place_and_stays(scene: Scene
 async def test_tiers_are_made_changed_and_deleted_by_admins(scene: Scene) -> None:
     row = await scene.a_tier()
     services = scene.services
+    draft, change = scene.draft("films"), {"age_days": 1}
+    ground, same = (
+        await look(services, draft),
+        await keeping.look_at_change(services, row.id, change),
+    )
     async with services.database.write(Actor("somebody", Role.OPERATOR)) as work:
         with pytest.raises(Forbidden):
-            await keeping.create_tier(work, services, scene.draft("films"))
+            await keeping.create_tier(work, draft, ground)
         with pytest.raises(Forbidden):
-            await keeping.update_tier(work, services, row.id, {"age_days": 1})
+            await keeping.update_tier(work, row.id, change, same)
         with pytest.raises(Forbidden):
             await keeping.delete_tier(work, row.id)
 

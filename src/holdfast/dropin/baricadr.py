@@ -140,8 +140,9 @@ async def _submit(
             confirm=action is Action.FREEZE and asked.flag("force"),
             notify=email,
         )
+        target = await asking.find(services, wish)
         async with services.database.write(actor) as work:
-            answer = await asking.ask(work, services.sealer, wish)
+            answer = await asking.ask(work, services.sealer, wish, target)
     return {"task": answer.job_id}
 
 

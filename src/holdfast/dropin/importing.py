@@ -19,7 +19,8 @@ from holdfast.tiers import queries
 from holdfast.tiers.names import to_text
 from holdfast.tiers.schemas import absolute_path
 from holdfast.tiers.service import keeping
-from holdfast.tiers.service.keeping import TierDraft
+from holdfast.tiers.service.draft import TierDraft
+from holdfast.tiers.service.ground import Ground, look
 
 FROM = "from baricadr's repos.yml"
 LONGEST_NAME = 50
@@ -53,13 +54,17 @@ async def import_repositories(
         taken = {row.name for row in rows}
         names = {row.name for row in await queries.all_tiers(session)}
     prepared = await _prepared(services, repositories.found, taken, problems, result)
+    grounds = await _grounds(services, repositories.found, problems)
     if len(prepared) == len({one.store for one in repositories.found}):
         async with services.database.write(actor) as work:
             work.dry_run = dry_run
             ids = await _make_stores(work, services, prepared, result)
             for one in repositories.found:
+                if one.path not in grounds:
+                    continue
                 with _collected(one.path, problems):
-                    made = await _make_tier(work, services, one, ids[one.store], names)
+                    ground = grounds[one.path]
+                    made = await _make_tier(work, one, ids[one.store], names, ground)
                     store = prepared[one.store].draft.name
                     result.tiers.append({**made, "store": store})
             work.audit("import", "tiers", None, after={"tiers": result.tiers})
@@ -106,22 +111,35 @@ async def _make_stores(
     return ids
 
 
-async def _make_tier(
-    work: Work,
-    services: Services,
-    one: Repository,
-    store_id: int,
-    names: set[str],
-) -> dict[str, Any]:
-    draft = TierDraft(
-        name=_free(PurePosixPath(one.path).name, names),
+async def _grounds(
+    services: Services, repositories: Iterable[Repository], problems: list[str]
+) -> dict[str, Ground]:
+    """The folders of those that fit, by path."""
+    found: dict[str, Ground] = {}
+    for one in repositories:
+        beside = [(PurePosixPath(path).name, ground.root) for path, ground in found.items()]
+        with _collected(one.path, problems):
+            draft = _draft(one, name="", store_id=0)
+            found[one.path] = await look(services, draft, beside=beside, stores_elsewhere=True)
+    return found
+
+
+def _draft(one: Repository, *, name: str, store_id: int) -> TierDraft:
+    return TierDraft(
+        name=name,
         path=absolute_path(one.path),
         store_id=store_id,
         prefix=one.prefix,
         description=FROM,
         options=one.options,
     )
-    row = await keeping.create_tier(work, services, draft)
+
+
+async def _make_tier(
+    work: Work, one: Repository, store_id: int, names: set[str], ground: Ground
+) -> dict[str, Any]:
+    draft = _draft(one, name=_free(PurePosixPath(one.path).name, names), store_id=store_id)
+    row = await keeping.create_tier(work, draft, ground)
     return {
         "name": row.name,
         "path": to_text(row.root),

@@ -10,6 +10,7 @@ from enum import StrEnum
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.services import Services
+from holdfast.kernel.stores.tables import StoreRow
 
 
 class Verdict(StrEnum):
@@ -57,6 +58,10 @@ class Contributors:
         default_factory=list
     )
     """What stands on the store of this id, in words such as ``tier photos``."""
+    store_moves: list[Callable[[Services, StoreRow, str], Awaitable[None]]] = field(
+        default_factory=list
+    )
+    """Raise why a store cannot get this root; called outside of a transaction."""
 
 
 def contributors(services: Services) -> Contributors:

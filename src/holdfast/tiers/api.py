@@ -1,20 +1,20 @@
 """Routes of tiers."""
 
-import contextlib
 import json
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Query, Request, Response
+from fastapi import Path, Query, Response
 
 from holdfast.kernel.clock import iso_time
 from holdfast.kernel.notify.addresses import check_addresses
-from holdfast.kernel.web.deps import ADMIN, PageDep, ReadDep, ServicesDep, WorkDep
+from holdfast.kernel.services import Services
+from holdfast.kernel.web.deps import ADMIN, ActorDep, PageDep, ReadDep, ServicesDep, WorkDep
 from holdfast.kernel.web.router import Router
+from holdfast.kernel.work import Actor
 from holdfast.tiers import queries
 from holdfast.tiers.model import Action, TierOptions
 from holdfast.tiers.names import to_text
 from holdfast.tiers.schemas import (
-    MOST_ADDRESSES,
     AskIn,
     FreezeIn,
     TierChange,
@@ -23,6 +23,7 @@ from holdfast.tiers.schemas import (
 )
 from holdfast.tiers.service import asking, keeping, looking, reading
 from holdfast.tiers.service.asking import Answer, Wish
+from holdfast.tiers.service.ground import look
 from holdfast.tiers.service.reading import Run
 from holdfast.tiers.tables import TierRow
 
@@ -31,10 +32,18 @@ routers = [router]
 RowId = Annotated[int, Path(ge=-(2**31), le=2**31 - 1)]
 JobId = Annotated[str, Path(max_length=64)]
 PathQuery = Annotated[str, Query(max_length=16_384, description="absolute, in text form")]
+Trial = Annotated[bool, Query(description="true: check everything, change nothing")]
+InRun = Annotated[
+    bool, Query(description="true: say what would be done, as dry_run in the body does")
+]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
 OfTier = Annotated[
     int | None, Query(ge=-(2**31), le=2**31 - 1, description="only those of this tier")
 ]
+
+
+TRIED = {"dry_run": True}
+"""It could be done, and nothing was begun."""
 
 
 def tier_out(row: TierRow) -> dict[str, Any]:
@@ -55,22 +64,12 @@ def tier_out(row: TierRow) -> dict[str, Any]:
     }
 
 
-async def refuse_addresses(request: Request, services: ServicesDep) -> None:
-    """Raises ``Invalid`` for who could never be told; before a transaction holds others up."""
-    with contextlib.suppress(ValueError):  # no JSON: whoever reads it says so
-        body = await request.json()
-        named = body.get("notify") if isinstance(body, dict) else None
-        if isinstance(named, list) and len(named) <= MOST_ADDRESSES:
-            texts = [one for one in named if isinstance(one, str)]
-            await check_addresses(services.settings, texts)
-
-
-def wish_of(body: AskIn) -> Wish:
-    """What is asked for."""
+def wish_of(body: AskIn, *, dry_run: bool) -> Wish:
+    """What is asked for; ``dry_run``: in the query, which says the same as in the body."""
     return Wish(
         action=Action.FREEZE if isinstance(body, FreezeIn) else Action.PULL,
         paths=body.absolute(),
-        dry_run=body.dry_run,
+        dry_run=body.dry_run or dry_run,
         confirm=isinstance(body, FreezeIn) and body.confirm,
         notify=body.notify,
         tier_id=body.tier,
@@ -114,21 +113,39 @@ async def list_tiers(
 
 
 @router.post("", status_code=201, dependencies=[ADMIN])
-async def create_tier(body: TierIn, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
+async def create_tier(
+    body: TierIn, services: ServicesDep, actor: ActorDep, *, dry_run: Trial = False
+) -> dict[str, Any]:
     """Make a tier."""
-    return tier_out(await keeping.create_tier(work, services, body.draft()))
+    draft = body.draft()
+    ground = await look(services, draft)
+    async with services.database.write(actor) as work:
+        work.dry_run = dry_run
+        return tier_out(await keeping.create_tier(work, draft, ground))
 
 
-@router.post("/pull", status_code=202, dependencies=[Depends(refuse_addresses)])
-async def pull(body: AskIn, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
+@router.post("/pull", status_code=202)
+async def pull(
+    body: AskIn, services: ServicesDep, actor: ActorDep, *, dry_run: InRun = False
+) -> dict[str, Any]:
     """Bring files and folders of one tier in from its store."""
-    return answer_out(await asking.ask(work, services.sealer, wish_of(body)))
+    return await _asked(services, actor, wish_of(body, dry_run=dry_run))
 
 
-@router.post("/freeze", status_code=202, dependencies=[Depends(refuse_addresses)])
-async def freeze(body: FreezeIn, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
+@router.post("/freeze", status_code=202)
+async def freeze(
+    body: FreezeIn, services: ServicesDep, actor: ActorDep, *, dry_run: InRun = False
+) -> dict[str, Any]:
     """Take unread files of one tier out that its store provably has."""
-    return answer_out(await asking.ask(work, services.sealer, wish_of(body)))
+    return await _asked(services, actor, wish_of(body, dry_run=dry_run))
+
+
+async def _asked(services: Services, actor: Actor, wish: Wish) -> dict[str, Any]:
+    """What may take its time is asked for before the transaction."""
+    await check_addresses(services.settings, wish.notify)
+    target = await asking.find(services, wish)
+    async with services.database.write(actor) as work:
+        return answer_out(await asking.ask(work, services.sealer, wish, target))
 
 
 @router.get("/list")
@@ -199,8 +216,15 @@ async def run_details(
 
 @router.post("/jobs/{job_id}/undo", status_code=202)
 async def undo(job_id: JobId, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
-    """Bring back what a freeze took, while its undo window lasts."""
-    return answer_out(await asking.undo(work, services.sealer, job_id))
+    """Bring back what a freeze took, while its undo window lasts.
+
+    With ``dry_run``: 200, and how much would come back.
+    """
+    answer = await asking.undo(work, services.sealer, job_id)
+    if not work.dry_run:
+        return answer_out(answer)
+    files, size = await queries.waiting_files(work.session, job_id=job_id)
+    return {**TRIED, "files": files, "bytes": size}
 
 
 @router.get("/{tier_id}")
@@ -211,10 +235,19 @@ async def show_tier(tier_id: RowId, session: ReadDep) -> dict[str, Any]:
 
 @router.put("/{tier_id}", dependencies=[ADMIN])
 async def update_tier(
-    tier_id: RowId, body: TierChange, work: WorkDep, services: ServicesDep
+    tier_id: RowId,
+    body: TierChange,
+    services: ServicesDep,
+    actor: ActorDep,
+    *,
+    dry_run: Trial = False,
 ) -> dict[str, Any]:
     """Change a tier; what is not given stays."""
-    return tier_out(await keeping.update_tier(work, services, tier_id, body.given()))
+    changes = body.given()
+    ground = await keeping.look_at_change(services, tier_id, changes)
+    async with services.database.write(actor) as work:
+        work.dry_run = dry_run
+        return tier_out(await keeping.update_tier(work, tier_id, changes, ground))
 
 
 @router.delete("/{tier_id}", status_code=204, response_class=Response, dependencies=[ADMIN])
@@ -225,11 +258,16 @@ async def delete_tier(tier_id: RowId, work: WorkDep) -> None:
 
 @router.post("/{tier_id}/verify", status_code=202)
 async def verify(tier_id: RowId, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
-    """Compare a whole tier with its store; changes nothing."""
-    return answer_out(await asking.ask_whole(work, services.sealer, tier_id, Action.VERIFY))
+    """Compare a whole tier with its store; changes nothing. With ``dry_run``: 200, and no job."""
+    answer = await asking.ask_whole(work, services.sealer, tier_id, Action.VERIFY)
+    return TRIED if work.dry_run else answer_out(answer)
 
 
 @router.post("/{tier_id}/report", status_code=202)
 async def report(tier_id: RowId, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
-    """Tell what a tier holds by age, folder and owner, and what freezing would save."""
-    return answer_out(await asking.ask_whole(work, services.sealer, tier_id, Action.REPORT))
+    """Tell what a tier holds by age, folder and owner, and what freezing would save.
+
+    With ``dry_run``: 200, and no job.
+    """
+    answer = await asking.ask_whole(work, services.sealer, tier_id, Action.REPORT)
+    return TRIED if work.dry_run else answer_out(answer)

@@ -1,9 +1,8 @@
-"""A quick look at a folder of a tier: what lies there, and what its store has of it."""
+"""A quick look at what a tier's store has of a folder."""
 
 import os
-import stat
-from collections.abc import Iterator, Sized
-from contextlib import aclosing, suppress
+from collections.abc import Sized
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from holdfast.kernel.errors import Conflict
@@ -12,9 +11,8 @@ from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.place import Place
 from holdfast.kernel.stores.rclone_daemon import CALL_SECONDS, find_rclone, rclone_environment
 from holdfast.kernel.stores.rclone_words import listing_failure
-from holdfast.tiers.model import PARTIAL_SUFFIX, QUARANTINE
 from holdfast.tiers.names import from_remote_listing, remote_name
-from holdfast.tiers.present import LINK_SUFFIX, absolute
+from holdfast.tiers.present import LINK_SUFFIX
 
 NOT_THERE = frozenset({3, 4})
 """rclone's statuses when a folder, or a file, is not there."""
@@ -33,62 +31,12 @@ class Seen:
     """Of a stored one, and only where it was asked for."""
 
 
-def local_files(root: bytes, below: bytes, *, depth: int) -> dict[bytes, Seen]:
-    """What lies below a folder of a tier, or the one file; it blocks. ``depth``: 0 is all."""
-    try:
-        found = os.lstat(absolute(root, below))
-    except OSError:
-        return {}
-    if not stat.S_ISDIR(found.st_mode):
-        return {below: Seen(found.st_size, stat.S_ISLNK(found.st_mode))}
-    return _counted(_walked(root, below, depth or MOST_ENTRIES))
-
-
-def local_entries(root: bytes, below: bytes) -> dict[bytes, Seen | None]:
-    """What lies right in a folder of a tier; it blocks. A folder is None."""
-    found: dict[bytes, Seen | None] = {}
-    with suppress(OSError), os.scandir(absolute(root, below)) as entries:
-        for entry in entries:
-            path = below + b"/" + entry.name if below else entry.name
-            if entry.name.endswith(PARTIAL_SUFFIX.encode()) or path == QUARANTINE.encode():
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                found[path] = None
-            else:
-                size = entry.stat(follow_symlinks=False).st_size
-                found[path] = Seen(size, entry.is_symlink())
-            _check_size(found)
-    return found
-
-
-def _counted(found: Iterator[tuple[bytes, Seen]]) -> dict[bytes, Seen]:
-    kept: dict[bytes, Seen] = {}
-    for path, seen in found:
-        kept[path] = seen
-        _check_size(kept)
-    return kept
-
-
-def _check_size(kept: Sized) -> None:
+def check_size(kept: Sized) -> None:
+    """Raises ``Conflict`` for more than a look can hold."""
     if len(kept) > MOST_ENTRIES:
         raise Conflict(
             f"more than {MOST_ENTRIES} files", hint="look at a folder of it, or less deep"
         )
-
-
-def _walked(root: bytes, below: bytes, depth: int) -> Iterator[tuple[bytes, Seen]]:
-    folders = [(below, 1)]
-    while folders:
-        folder, level = folders.pop()
-        with suppress(OSError), os.scandir(absolute(root, folder)) as entries:
-            for entry in entries:
-                path = folder + b"/" + entry.name if folder else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    if level < depth and path != QUARANTINE.encode():
-                        folders.append((path, level + 1))
-                elif not entry.name.endswith(PARTIAL_SUFFIX.encode()):
-                    size = entry.stat(follow_symlinks=False).st_size
-                    yield path, Seen(size, entry.is_symlink())
 
 
 async def stored_files(
@@ -152,7 +100,7 @@ async def _listed(
         async with aclosing(lines):
             async for line in lines:
                 _take(found, line, with_times=with_times)
-                _check_size(found)
+                check_size(found)
     except ProcessFailed as error:
         raise listing_failure(error, remote, place.name) from None
     return found

@@ -152,6 +152,7 @@ TIERS = (
         name="undo",
         method="POST",
         path="/api/tiers/jobs/{job}/undo",
+        fields=(DRY_RUN,),
         follow="run",
         draw=run_text,
         help="Bring back what a freeze took, while its undo window lasts.",

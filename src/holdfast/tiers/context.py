@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
@@ -16,6 +15,7 @@ from holdfast.kernel.services import Services
 from holdfast.tiers import queries
 from holdfast.tiers.model import FileState
 from holdfast.tiers.names import to_text
+from holdfast.tiers.service.ground import check_store_moves
 from holdfast.tiers.service.roots import keeps_no_atime
 from holdfast.tiers.tables import TierRow
 
@@ -30,6 +30,7 @@ def contribute(services: Services) -> None:
     told.gauges.append(gauges)
     told.checks.append(check_tiers)
     told.store_users.append(store_users)
+    told.store_moves.append(check_store_moves)
 
 
 async def gauges(session: AsyncSession) -> Sequence[Gauge]:
@@ -62,9 +63,7 @@ async def gauges(session: AsyncSession) -> Sequence[Gauge]:
 
 async def store_users(session: AsyncSession, store_id: int) -> Sequence[str]:
     """The tiers of a store."""
-    of_store = or_(TierRow.store_id == store_id, TierRow.second_store_id == store_id)
-    names = await session.scalars(select(TierRow.name).where(of_store).order_by(TierRow.name))
-    return [f"tier {name}" for name in names]
+    return [f"tier {row.name}" for row in await queries.tiers_on_store(session, store_id)]
 
 
 async def check_tiers(services: Services) -> Sequence[Finding]:

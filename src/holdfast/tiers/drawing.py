@@ -10,7 +10,8 @@ _FLAGS = ("frozen", "missing", "differing")
 
 def tree_text(folder: dict[str, Any]) -> str:
     """A folder with what lies in it, a line each."""
-    return "\n".join([_folder_line(folder), *_lines(folder, "")])
+    unreadable = [f"cannot be read here: {u['path'] or '.'}" for u in folder.get("unreadable", ())]
+    return "\n".join([_folder_line(folder), *_lines(folder, ""), *unreadable])
 
 
 def _lines(folder: dict[str, Any], indent: str) -> Iterator[str]:
@@ -32,6 +33,8 @@ def _folder_line(folder: dict[str, Any]) -> str:
 
 def _file_line(entry: dict[str, Any]) -> str:
     flags = [name for name in _FLAGS if entry[name]]
+    if entry["local"] is None:
+        flags.append("cannot be read here")
     if not entry["remote"]:
         flags.append("not on the store")
     return f"{entry['name']}  {size(entry['bytes'])}{'  ' if flags else ''}{', '.join(flags)}"

@@ -34,6 +34,12 @@ async def all_tiers(session: AsyncSession) -> Sequence[TierRow]:
     return (await session.scalars(select(TierRow).order_by(TierRow.name))).all()
 
 
+async def tiers_on_store(session: AsyncSession, store_id: int) -> Sequence[TierRow]:
+    """The tiers of which a store has the tree, by name."""
+    of_store = or_(TierRow.store_id == store_id, TierRow.second_store_id == store_id)
+    return (await session.scalars(select(TierRow).where(of_store).order_by(TierRow.name))).all()
+
+
 async def locked_tier(session: AsyncSession, tier_id: int) -> TierRow | None:
     """The tier; who else wants to ask something of it waits until the transaction ends."""
     return await session.scalar(select(TierRow).where(TierRow.id == tier_id).with_for_update())

@@ -8,7 +8,7 @@ from holdfast.kernel.config import Bandwidth
 from holdfast.kernel.errors import Invalid
 from holdfast.tiers.model import PathRule, Policy, Proof, TierOptions
 from holdfast.tiers.names import from_text
-from holdfast.tiers.service.keeping import TierDraft
+from holdfast.tiers.service.draft import TierDraft
 
 LONGEST_AGE_DAYS = 36_500
 MOST_ADDRESSES = 20

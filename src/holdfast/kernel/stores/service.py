@@ -177,6 +177,9 @@ async def update_store(
     secret = secret_names(new.options, known)
     check_secrets_given(old.options, new.options, secret, _given(old, changes))
     prepared = Prepared(draft=new, secret=secret, host_keys=row.host_keys)
+    if new.root != old.root:
+        for check in contributors(services).store_moves:
+            await check(services, row, new.root)
     if new.kind == "sftp" and (new.host != old.host or not row.host_keys):
         prepared = await prepare(services, new)
     async with services.database.write(actor) as work:

@@ -18,7 +18,7 @@ from holdfast.tiers.names import to_text
 from holdfast.tiers.pages.tiers import TierId
 from holdfast.tiers.schemas import FreezeIn
 from holdfast.tiers.service import asking, keeping
-from holdfast.tiers.service.asking import Answer, Wish
+from holdfast.tiers.service.asking import Answer, Target, Wish
 from holdfast.tiers.tables import TierRow
 
 router = Router(include_in_schema=False, prefix="/web/tiers", dependencies=[OPERATOR])
@@ -94,7 +94,9 @@ async def _ask(request: Request, services: Services, row: TierRow, action: Actio
     form = Form(_fields(action), {"paths": "\n".join(first)})
     is_freeze = action is Action.FREEZE
 
-    async def act(work: Work, body: AskForm) -> Answer:
+    found: list[tuple[Wish, Target]] = []
+
+    async def look(body: AskForm) -> None:
         await check_addresses(services.settings, body.notify)
         is_dry = (form.button == OTHER) is not is_freeze
         if body.confirm and not is_dry and form.values[TYPED] != row.name:
@@ -107,10 +109,13 @@ async def _ask(request: Request, services: Services, row: TierRow, action: Actio
             notify=body.notify,
             tier_id=row.id,
         )
-        return await asking.ask(work, services.sealer, wish)
+        found.append((wish, await asking.find(services, wish)))
+
+    async def act(work: Work, _: AskForm) -> Answer:
+        return await asking.ask(work, services.sealer, *found[0])
 
     if request.method == "POST":
-        answer = await form.submit(request, AskForm, act)
+        answer = await form.submit(request, AskForm, act, look=look)
         if answer is not None:
             return _to_run(answer)
     return await page(

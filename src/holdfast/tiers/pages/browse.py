@@ -48,6 +48,7 @@ async def browse(
         folder=text,
         crumbs=_crumbs(here, text),
         problem=found.problem,
+        unreadable=found.unreadable,
         entries=entries[asked.offset : asked.offset + asked.rows],
         total=len(entries),
         everything=len(found.entries),
@@ -73,7 +74,7 @@ def _below(text: str) -> bytes:
 def _fits(one: Entry, show: str) -> bool:
     match show:
         case "here":
-            return one.here
+            return bool(one.here)
         case "missing":
             return one.missing
         case "frozen":
@@ -81,7 +82,7 @@ def _fits(one: Entry, show: str) -> bool:
         case "differing":
             return one.differing
         case "only-here":
-            return one.here and one.stored is False
+            return bool(one.here) and one.stored is False
         case _:
             return True
 

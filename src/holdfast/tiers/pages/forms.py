@@ -24,6 +24,8 @@ from holdfast.tiers.pages.fields import tier_fields
 from holdfast.tiers.pages.tiers import TierId
 from holdfast.tiers.schemas import TierIn, fields_of
 from holdfast.tiers.service import keeping
+from holdfast.tiers.service.ground import Ground
+from holdfast.tiers.service.ground import look as look_at
 from holdfast.tiers.tables import TierRow
 
 router = Router(include_in_schema=False, prefix="/web/tiers", dependencies=[ADMIN])
@@ -52,11 +54,16 @@ async def new_tier(request: Request, session: ReadDep, services: ServicesDep) ->
     lines = await _lines(request, values)
     form = Form(tier_fields(stores, lines, is_new=True), values)
 
+    found: list[Ground] = []
+
+    async def look(body: TierForm) -> None:
+        found.append(await look_at(services, body.draft()))
+
     async def act(work: Work, body: TierForm) -> TierRow:
-        return await keeping.create_tier(work, services, body.draft())
+        return await keeping.create_tier(work, body.draft(), found[0])
 
     if request.method == "POST" and not await _wants_more(form, request):
-        made = await form.submit(request, TierForm, act)
+        made = await form.submit(request, TierForm, act, look=look)
         if made is not None:
             return see_other(f"/web/tiers/{made.id}", told=f"Tier {made.name} is made.")
     return await page(
@@ -82,14 +89,20 @@ async def edit_tier(
     fields = tier_fields(stores, await _lines(request, values), is_new=False)
     form = Form(fields, values, version=version_of(values))
 
+    found: list[Ground] = []
+
+    async def look(body: TierForm) -> None:
+        changes = fields_of(body, exclude_unset=False)
+        found.append(await keeping.look_at_change(services, tier_id, changes))
+
     async def act(work: Work, body: TierForm) -> TierRow:
         there = _values(await keeping.get_tier(work.session, tier_id))
         await check_unchanged(work.session, form, there, kind="tier", number=tier_id)
         changes = fields_of(body, exclude_unset=False)
-        return await keeping.update_tier(work, services, tier_id, changes)
+        return await keeping.update_tier(work, tier_id, changes, found[0])
 
     if request.method == "POST" and not await _wants_more(form, request):
-        saved = await form.submit(request, TierForm, act)
+        saved = await form.submit(request, TierForm, act, look=look)
         if saved is not None:
             return see_other(f"/web/tiers/{tier_id}", told=f"Tier {saved.name} is saved.")
     return await page(

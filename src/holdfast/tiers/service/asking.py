@@ -1,6 +1,5 @@
 """Asks something of a tier: a run that is under way already, or a new job."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -10,12 +9,14 @@ from holdfast.kernel.jobs.submitting import submit
 from holdfast.kernel.notify.addresses import check_addresses
 from holdfast.kernel.notify.outbox import seal_addresses, unseal_addresses
 from holdfast.kernel.secrets import Sealer
+from holdfast.kernel.services import Services
 from holdfast.kernel.work import Work
 from holdfast.tiers import queries
 from holdfast.tiers.jobs import KINDS
 from holdfast.tiers.model import Action, Asked, job_to_join, locks_of, outermost
 from holdfast.tiers.names import to_text
-from holdfast.tiers.service.roots import located, shown
+from holdfast.tiers.service.rooms import locate
+from holdfast.tiers.service.roots import shown
 from holdfast.tiers.tables import TierRow, TierRunRow
 
 MOST_PATHS = 1000
@@ -36,6 +37,15 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """Where the paths of a wish lie. ``paths``: relative to the root of the tier."""
+
+    tier_id: int
+    root: bytes
+    paths: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The job that does it. ``joined``: it was under way already."""
 
@@ -43,14 +53,38 @@ class Answer:
     joined: bool
 
 
-async def ask(work: Work, sealer: Sealer, wish: Wish) -> Answer:
-    """Have it done. Looks at no file's content, lists nothing, and asks no store.
+async def find(services: Services, wish: Wish) -> Target:
+    """Which tier a wish is about: looks at folders, so it is asked before the transaction.
 
-    Raises ``Invalid``, ``BadRequest`` for paths outside every tier or in several, ``NotFound``,
-    ``Conflict`` for a freeze of a tier that is not freezable.
+    Raises ``Invalid``, ``BadRequest`` for paths outside every tier or in several, ``Unavailable``
+    for a disk that does not answer.
+    """
+    if not wish.paths:
+        raise Invalid("no path is given")
+    if len(wish.paths) > MOST_PATHS:
+        raise Invalid(f"more than {MOST_PATHS} paths", hint="name the folder that they lie in")
+    async with services.database.read() as session:
+        known = {row.root: row for row in await queries.all_tiers(session)}
+    places = await locate(services, wish.paths, known)
+    found = {root for root, _ in places}
+    if len(found) > 1:
+        names = ", ".join(sorted(known[root].name for root in found))
+        raise BadRequest(f"the paths lie in several tiers: {names}", hint="ask for each by itself")
+    row = known[found.pop()]
+    if wish.tier_id is not None and wish.tier_id != row.id:
+        raise BadRequest(f"{shown(wish.paths[0])} lies in the tier {row.name!r}, not in that one")
+    return Target(row.id, row.root, tuple(relative for _, relative in places))
+
+
+async def ask(work: Work, sealer: Sealer, wish: Wish, target: Target) -> Answer:
+    """Have it done; ``target``: what `find` found. Looks at no file, and asks no store.
+
+    Raises ``Invalid``, ``NotFound``, ``Conflict`` for a freeze of a tier that is not freezable.
     """
     await check_addresses(None, wish.notify)
-    row, paths = await _tier_of(work, wish)
+    row = await _locked(work, target.tier_id)
+    if row.root != target.root:
+        raise Conflict(f"tier {row.name!r} was given another folder just now", hint="ask again")
     if wish.action is Action.FREEZE and not row.tier().options.freezable:
         raise Conflict(
             f"tier {row.name!r} is not freezable",
@@ -58,7 +92,7 @@ async def ask(work: Work, sealer: Sealer, wish: Wish) -> Answer:
         )
     asked = Asked(
         action=wish.action,
-        paths=outermost(to_text(path) for path in paths),
+        paths=outermost(to_text(path) for path in target.paths),
         dry_run=wish.dry_run,
         confirm=wish.confirm,
     )
@@ -125,23 +159,6 @@ async def put_in(
     work.audit(asked.action, "tier", row.id, after=after)
     work.emit("tier", "run", {"id": row.id, "job_id": job_id, "action": asked.action})
     return Answer(job_id, joined=False)
-
-
-async def _tier_of(work: Work, wish: Wish) -> tuple[TierRow, list[bytes]]:
-    if not wish.paths:
-        raise Invalid("no path is given")
-    if len(wish.paths) > MOST_PATHS:
-        raise Invalid(f"more than {MOST_PATHS} paths", hint="name the folder that they lie in")
-    known = {row.root: row for row in await queries.all_tiers(work.session)}
-    places = await asyncio.to_thread(lambda: [located(path, known) for path in wish.paths])
-    found = {root for root, _ in places}
-    if len(found) > 1:
-        names = ", ".join(sorted(known[root].name for root in found))
-        raise BadRequest(f"the paths lie in several tiers: {names}", hint="ask for each by itself")
-    row = known[found.pop()]
-    if wish.tier_id is not None and wish.tier_id != row.id:
-        raise BadRequest(f"{shown(wish.paths[0])} lies in the tier {row.name!r}, not in that one")
-    return await _locked(work, row.id), [relative for _, relative in places]
 
 
 async def _locked(work: Work, tier_id: int) -> TierRow:

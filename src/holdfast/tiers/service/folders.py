@@ -9,8 +9,10 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.place import open_place
 from holdfast.tiers import queries
-from holdfast.tiers.browsing import Seen, local_entries, stored_entries
+from holdfast.tiers.browsing import Seen, stored_entries
+from holdfast.tiers.here import Here, local_entries
 from holdfast.tiers.names import to_text
+from holdfast.tiers.service.rooms import check_there
 from holdfast.tiers.tables import TierRow
 
 
@@ -22,7 +24,8 @@ class Entry:
     path: str
     is_folder: bool
     size_bytes: int
-    here: bool
+    here: bool | None
+    """None: the folder cannot be read."""
     stored: bool | None
     """None: the store could not be asked."""
     frozen: bool = False
@@ -32,7 +35,7 @@ class Entry:
     @property
     def missing(self) -> bool:
         """On the store, and not here: a pull would bring it."""
-        return bool(self.stored) and not self.here
+        return bool(self.stored) and self.here is False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,18 @@ class Folder:
 
     entries: Sequence[Entry]
     problem: AppError | None
+    unreadable: str = ""
+    """Why the folder cannot be read on this machine, or something in it; empty: it can."""
 
 
 async def look_into(services: Services, row: TierRow, below: bytes) -> Folder:
-    """What lies right in a folder of a tier, and what its store has of it. Raises ``Conflict``."""
+    """What lies right in a folder of a tier, and what its store has of it.
+
+    Raises ``Conflict`` for too much, ``Unavailable`` when the tier's folder cannot be looked at.
+    """
     problem: AppError | None = None
     there: dict[bytes, Seen | None] | None = None
+    await check_there(services, row.root)
     here = await asyncio.to_thread(local_entries, row.root, below)
     try:
         async with services.database.read() as session:
@@ -54,30 +63,32 @@ async def look_into(services: Services, row: TierRow, below: bytes) -> Folder:
         there = await stored_entries(services.get(RcloneHub), place, below)
     except AppError as error:
         problem = error
-    gone = [path for path, seen in (there or {}).items() if seen and path not in here]
+    gone = [path for path, seen in (there or {}).items() if seen and path not in here.files]
     async with services.database.read() as session:
         frozen = await queries.left_below(session, row.id, gone)
-    found = [_entry(path, here, there, frozen) for path in {**here, **(there or {})}]
-    return Folder(sorted(found, key=lambda one: (not one.is_folder, one.name)), problem)
+    found = [_entry(path, here, there, frozen) for path in {**here.files, **(there or {})}]
+    unreadable = next((f"{to_text(p)}: {why}" for p, why in here.unreadable.items()), "")
+    ordered = sorted(found, key=lambda one: (not one.is_folder, one.name))
+    return Folder(ordered, problem, unreadable)
 
 
 def _entry(
     path: bytes,
-    here: dict[bytes, Seen | None],
+    here: Here[Seen | None],
     there: dict[bytes, Seen | None] | None,
     frozen: set[bytes],
 ) -> Entry:
-    mine, its = here.get(path), (there or {}).get(path)
-    shown = mine or its
+    mine, its = here.files.get(path), (there or {}).get(path)
+    shown, is_here = mine or its, path in here.files
     return Entry(
         name=to_text(path).rpartition("/")[2],
         path=to_text(path),
-        is_folder=(here if path in here else there or {}).get(path) is None,
+        is_folder=(here.files if is_here else there or {}).get(path) is None,
         size_bytes=shown.size_bytes if shown else 0,
-        here=path in here,
+        here=True if is_here else False if here.knows(path) else None,
         stored=None if there is None else path in there,
         frozen=path in frozen,
-        differing=_differ(mine, its) if there and path in here and path in there else False,
+        differing=_differ(mine, its) if there and is_here and path in there else False,
     )
 
 

@@ -1,6 +1,5 @@
 """Tiers: make, change, delete."""
 
-import asyncio
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -16,32 +15,17 @@ from holdfast.kernel.jobs.model import next_fire
 from holdfast.kernel.jobs.service import NewSchedule
 from holdfast.kernel.jobs.tables import ScheduleRow
 from holdfast.kernel.services import Services
-from holdfast.kernel.stores.place import below
-from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import Role, Work
 from holdfast.tiers import queries
 from holdfast.tiers.filters import Filters
 from holdfast.tiers.jobs import FREEZE
 from holdfast.tiers.model import Action, Asked, Policy, TierOptions, locks_of
-from holdfast.tiers.names import to_text
-from holdfast.tiers.service import roots
+from holdfast.tiers.service.draft import TierDraft, audited, changed_draft, draft_of
+from holdfast.tiers.service.ground import Ground, check_same, look
+from holdfast.tiers.service.roots import check_apart
 from holdfast.tiers.tables import TierRow
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TierDraft:
-    """A tier as somebody wants it. ``path``: its root, absolute."""
-
-    name: str
-    path: bytes
-    store_id: int
-    prefix: str = ""
-    second_store_id: int | None = None
-    second_prefix: str = ""
-    description: str = ""
-    options: TierOptions = dataclasses.field(default_factory=TierOptions)
 
 
 async def get_tier(session: AsyncSession, tier_id: int) -> TierRow:
@@ -52,11 +36,14 @@ async def get_tier(session: AsyncSession, tier_id: int) -> TierRow:
     return row
 
 
-async def create_tier(work: Work, services: Services, draft: TierDraft) -> TierRow:
-    """Make a tier. Raises ``Forbidden``, ``Invalid`` and ``Conflict`` with the reason."""
+async def create_tier(work: Work, draft: TierDraft, ground: Ground) -> TierRow:
+    """Make a tier; ``ground``: what `look` found of this draft.
+
+    Raises ``Forbidden``, ``Invalid`` and ``Conflict`` with the reason.
+    """
     _check_right(work)
-    root = await _checked(work.session, services, draft, own_id=None)
-    moment = now()
+    await _check(work.session, draft, ground, own_id=None)
+    root, moment = ground.root, now()
     row = TierRow(
         name=draft.name,
         root=root,
@@ -77,10 +64,19 @@ async def create_tier(work: Work, services: Services, draft: TierDraft) -> TierR
     return row
 
 
+async def look_at_change(services: Services, tier_id: int, changes: Mapping[str, Any]) -> Ground:
+    """`look` for `update_tier`, before its transaction. Raises ``NotFound`` besides."""
+    async with services.database.read() as session:
+        row = await get_tier(session, tier_id)
+    return await look(services, changed_draft(draft_of(row), changes), own_id=tier_id)
+
+
 async def update_tier(
-    work: Work, services: Services, tier_id: int, changes: Mapping[str, Any]
+    work: Work, tier_id: int, changes: Mapping[str, Any], ground: Ground
 ) -> TierRow:
     """Change a tier; ``changes``: fields of `TierDraft`, and those of its options.
+
+    ``ground``: what `look_at_change` found.
 
     Raises ``NotFound``, ``Invalid``, and ``Conflict``: also while a root or store is to change that
     a job or the quarantine still needs.
@@ -88,7 +84,8 @@ async def update_tier(
     row = await _locked(work, tier_id)
     old = draft_of(row)
     new = changed_draft(old, changes)
-    root = await _checked(work.session, services, new, own_id=row.id)
+    await _check(work.session, new, ground, own_id=row.id)
+    root = ground.root
     moved = dataclasses.replace(old, path=row.root)
     if _place(moved) != _place(dataclasses.replace(new, path=root)):
         await _check_idle(work.session, row, "given another place")
@@ -133,72 +130,22 @@ def _check_right(work: Work) -> None:
         raise Forbidden("tiers are made, changed and deleted by admins", hint="ask an admin")
 
 
-def draft_of(row: TierRow) -> TierDraft:
-    """A row as its draft."""
-    return TierDraft(
-        name=row.name,
-        path=row.root,
-        store_id=row.store_id,
-        prefix=row.prefix,
-        second_store_id=row.second_store_id,
-        second_prefix=row.second_prefix,
-        description=row.description,
-        options=TierOptions.from_json(row.options),
-    )
-
-
-def changed_draft(old: TierDraft, changes: Mapping[str, Any]) -> TierDraft:
-    """A draft with some of its fields, or of its options' fields, replaced."""
-    own = {field.name for field in dataclasses.fields(TierDraft)} - {"options"}
-    options = {name: value for name, value in changes.items() if name not in own}
-    return dataclasses.replace(
-        old,
-        **{name: value for name, value in changes.items() if name in own},
-        options=dataclasses.replace(old.options, **options),
-    )
-
-
-def audited(row: TierRow) -> dict[str, Any]:
-    """A tier for the audit."""
-    draft = dataclasses.asdict(draft_of(row))
-    return {**draft, "path": to_text(row.root)}
-
-
 def schedule_name(tier_id: int) -> str:
     """What the schedule of a tier's freeze is called."""
     return f"tier-{tier_id}-freeze"
 
 
-async def _checked(
-    session: AsyncSession, services: Services, draft: TierDraft, *, own_id: int | None
-) -> bytes:
-    """The root without symlinks, once everything else was seen to fit."""
+async def _check(
+    session: AsyncSession, draft: TierDraft, ground: Ground, *, own_id: int | None
+) -> None:
     if not _NAME.fullmatch(draft.name):
         raise Invalid(
             f"{draft.name!r} is not a name", hint="letters, digits, dot, dash and underscore"
         )
     check_options(draft.options)
-    for prefix in (draft.prefix, draft.second_prefix):
-        below("", prefix)
-    for store_id in (draft.store_id, draft.second_store_id):
-        if store_id is not None and await session.get(StoreRow, store_id) is None:
-            raise Invalid(f"there is no store {store_id}", hint="see: holdfast store list")
+    await check_same(session, draft, ground)
     others = [(row.name, row.root) for row in await queries.all_tiers(session) if row.id != own_id]
-    data_dir = services.settings.data_dir
-    root = await asyncio.to_thread(roots.checked_root, draft.path, data_dir=data_dir, others=others)
-    options = draft.options
-    if options.freezable and not options.allow_noatime:
-        await asyncio.to_thread(_check_atime, root)
-    return root
-
-
-def _check_atime(root: bytes) -> None:
-    if roots.keeps_no_atime(root):
-        raise Invalid(
-            f"the file system of {roots.shown(root)} is mounted with noatime: "
-            "nobody can tell what was read",
-            hint="mount it with relatime, or allow it: --allow-noatime",
-        )
+    check_apart(ground.root, others)
 
 
 def check_options(options: TierOptions) -> None:

@@ -9,12 +9,15 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.place import open_place
 from holdfast.tiers import queries
-from holdfast.tiers.browsing import Seen, local_files, stored_files
+from holdfast.tiers.browsing import Seen, stored_files
+from holdfast.tiers.here import Here, local_files
 from holdfast.tiers.names import to_text
 from holdfast.tiers.present import absolute
-from holdfast.tiers.service.roots import located
+from holdfast.tiers.service.rooms import check_there, locate
 from holdfast.tiers.tables import TierRow
 
+MOST_UNREADABLE = 100
+"""Of the folders that cannot be read, the first of them are named."""
 COUNTED = ("files", "bytes", "local", "remote", "frozen", "differing", "missing")
 
 
@@ -25,7 +28,8 @@ class Listed:
     path: bytes
     size_bytes: int
     """As it is here, else on the store."""
-    local: bool
+    local: bool | None
+    """None: its folder cannot be read."""
     remote: bool
     frozen: bool
     """It left with a freeze, and is not here."""
@@ -35,7 +39,7 @@ class Listed:
     @property
     def missing(self) -> bool:
         """On the store, and not here: a pull would bring it."""
-        return self.remote and not self.local
+        return self.remote and self.local is False
 
     def as_json(self) -> dict[str, Any]:
         """For the API."""
@@ -55,11 +59,12 @@ async def list_files(
 ) -> tuple[list[Listed], int]:
     """Files below a folder (or the one file) in their order, and how many there are.
 
-    ``depth``: folders deep, 0: all. Raises ``BadRequest`` outside every tier, ``Conflict`` when
-    there are too many to look at, and what the store has to say.
+    ``depth``: folders deep, 0: all. Raises ``BadRequest`` outside every tier, ``Unavailable`` when
+    the tier's folder cannot be looked at, ``Conflict`` when there are too many files to look at,
+    and what the store has to say.
     """
     found = await _look(services, path, depth)
-    return found[offset : offset + limit], len(found)
+    return found.files[offset : offset + limit], len(found.files)
 
 
 async def tree(services: Services, path: bytes, *, depth: int) -> dict[str, Any]:
@@ -69,9 +74,11 @@ async def tree(services: Services, path: bytes, *, depth: int) -> dict[str, Any]
     """
     _, below = await _place_of(services, path)
     top = _folder(to_text(below).rpartition("/")[2], to_text(below))
-    for each in await _look(services, path, depth):
+    found = await _look(services, path, depth)
+    for each in found.files:
         _put(top, each, below)
-    return top
+    unreadable = [{"path": to_text(name), "error": why} for name, why in found.unreadable.items()]
+    return {**top, "unreadable": unreadable[:MOST_UNREADABLE]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +90,7 @@ class Stored:
     files: dict[bytes, Seen]
     """In the order of their paths, which are relative to the tier's root."""
     here: frozenset[bytes]
-    """Those of them that are local too."""
+    """Those of them that are local too, or in a folder that cannot be read."""
     is_known: bool
     """False when nothing of that name is there, on the store or here, as far as can be told."""
 
@@ -103,7 +110,7 @@ async def list_stored(
     return Stored(
         below=below,
         files=dict(sorted(there.items())),
-        here=frozenset(name for name in there if name in here),
+        here=frozenset(name for name in there if name in here.files or not here.knows(name)),
         is_known=is_known or await asyncio.to_thread(os.path.lexists, absolute(row.root, below)),
     )
 
@@ -129,17 +136,24 @@ def _count(folder: dict[str, Any], told: dict[str, Any]) -> None:
     folder["files"] += 1
     folder["bytes"] += told["bytes"]
     for name in COUNTED[2:]:
-        folder[name] += told[name]
+        folder[name] += bool(told[name])
 
 
 async def _place_of(services: Services, path: bytes) -> tuple[TierRow, bytes]:
     async with services.database.read() as session:
         known = {row.root: row for row in await queries.all_tiers(session)}
-    root, below = await asyncio.to_thread(located, path, known)
+    ((root, below),) = await locate(services, [path], known)
+    await check_there(services, root)
     return known[root], below
 
 
-async def _look(services: Services, path: bytes, depth: int) -> list[Listed]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    files: list[Listed]
+    unreadable: dict[bytes, str]
+
+
+async def _look(services: Services, path: bytes, depth: int) -> _Found:
     row, below = await _place_of(services, path)
     async with services.database.read() as session:
         place = await open_place(session, services, row.store_id, row.prefix)
@@ -147,24 +161,25 @@ async def _look(services: Services, path: bytes, depth: int) -> list[Listed]:
         asyncio.to_thread(local_files, row.root, below, depth=depth),
         stored_files(services.get(RcloneHub), place, below, depth=depth),
     )
-    gone = [path for path in there if path not in here]
+    gone = [path for path in there if path not in here.files]
     async with services.database.read() as session:
         frozen = await queries.left_below(session, row.id, gone)
-    names = sorted({*here, *there})
-    return [_listed(name, here.get(name), there.get(name), frozen=name in frozen) for name in names]
+    names = sorted({*here.files, *there})
+    listed = [_listed(name, here, there.get(name), frozen=name in frozen) for name in names]
+    return _Found(listed, here.unreadable)
 
 
-def _listed(path: bytes, here: Seen | None, there: Seen | None, *, frozen: bool) -> Listed:
-    differing = False
-    if here is not None and there is not None:
-        sizes_differ = here.size_bytes != there.size_bytes and not here.is_link
-        differing = sizes_differ or here.is_link != there.is_link
-    shown = here or there
+def _listed(path: bytes, here: Here[Seen], its: Seen | None, *, frozen: bool) -> Listed:
+    mine, differing = here.files.get(path), False
+    if mine is not None and its is not None:
+        sizes_differ = mine.size_bytes != its.size_bytes and not mine.is_link
+        differing = sizes_differ or mine.is_link != its.is_link
+    shown = mine or its
     return Listed(
         path=path,
         size_bytes=shown.size_bytes if shown else 0,
-        local=here is not None,
-        remote=there is not None,
+        local=True if mine is not None else False if here.knows(path) else None,
+        remote=its is not None,
         frozen=frozen,
         differing=differing,
     )

@@ -16,10 +16,13 @@ LONGEST_ROOT_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How full a file system is, in bytes, for those who are not root."""
+    """How full the file system of a folder is, in bytes, for those who are not root."""
 
     used: int
     available: int
+    device: int
+    inode: int
+    """Of the folder: with the device, which one it is, by whatever path it is reached."""
 
 
 def shown(path: bytes) -> str:
@@ -27,11 +30,8 @@ def shown(path: bytes) -> str:
     return to_text(path)
 
 
-def checked_root(asked: bytes, *, data_dir: Path, others: Iterable[tuple[str, bytes]]) -> bytes:
-    """The root of a tier without symlinks; ``others``: names and roots of the other tiers.
-
-    Raises ``Invalid`` for what cannot be one, ``Conflict`` for what lies in or around another's.
-    """
+def checked_root(asked: bytes, *, data_dir: Path) -> bytes:
+    """The root of a tier without symlinks. Raises ``Invalid`` for what cannot be one."""
     if not asked.startswith(b"/"):
         raise Invalid(f"{shown(asked)} is no absolute path", hint="begin with a slash")
     root = os.path.realpath(asked)
@@ -39,15 +39,54 @@ def checked_root(asked: bytes, *, data_dir: Path, others: Iterable[tuple[str, by
         raise Invalid(f"the path of a tier's folder has at most {LONGEST_ROOT_BYTES} bytes")
     _check_folder(root)
     _check_own(root, data_dir)
+    return root
+
+
+def check_apart(root: bytes, others: Iterable[tuple[str, bytes]]) -> None:
+    """Raises ``Conflict`` for a root in or around another tier's; ``others``: names and roots."""
     for name, other in others:
         if relative_to(root, other) is not None or relative_to(other, root) is not None:
             raise Conflict(
                 f"{shown(root)} and the tier {name!r} at {shown(other)} lie in one another",
                 hint="a file belongs to one tier: choose another folder, or use rules of that tier",
             )
-        if _same_folder(root, other):
-            raise Conflict(f"{shown(root)} is the folder of the tier {name!r}, mounted once more")
-    return root
+
+
+def check_not_stored_in(root: bytes, name: str, stored: bytes) -> None:
+    """Raises ``Conflict`` when a store's folder on this machine lies in or around a tier's root.
+
+    Its files would be the proof of themselves: the last copy would leave. Mounted once more or
+    behind symlinks, it is the same folder.
+    """
+    real = os.path.realpath(stored)
+    nested = relative_to(root, real) is not None or relative_to(real, root) is not None
+    if nested or _leads_into(real, root) or _leads_into(root, real):
+        raise Conflict(
+            f"the store {name!r} at {shown(stored)} and the tier's folder {shown(root)} lie in "
+            "one another: the files of the tier would prove themselves",
+            hint="the store must be another copy, in a folder beside it or on another disk",
+        )
+
+
+def _leads_into(path: bytes, folder: bytes) -> bool:
+    """Whether a path is a folder, or lies in it, by what the folders on its way are."""
+    wanted = _identity(folder)
+    here = path
+    while wanted is not None:
+        if _identity(here) == wanted:
+            return True
+        if here == b"/":
+            return False
+        here = os.path.dirname(here)  # noqa: PTH120 - bytes
+    return False
+
+
+def _identity(path: bytes) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - bytes
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _check_folder(root: bytes) -> None:
@@ -76,13 +115,6 @@ def _check_own(root: bytes, data_dir: Path) -> None:
         )
 
 
-def _same_folder(one: bytes, other: bytes) -> bool:
-    try:
-        return Path(os.fsdecode(one)).samefile(os.fsdecode(other))
-    except OSError:
-        return False  # the other one is gone: its own runs say so
-
-
 def keeps_no_atime(root: bytes) -> bool:
     """Whether its file system is mounted so that reading leaves no trace."""
     return bool(os.statvfs(root).f_flag & os.ST_NOATIME)
@@ -92,7 +124,13 @@ def room_of(root: bytes) -> Room:
     """How full its file system is."""
     found = os.statvfs(root)
     used = (found.f_blocks - found.f_bfree) * found.f_frsize
-    return Room(used=used, available=found.f_bavail * found.f_frsize)
+    folder = os.stat(root)  # noqa: PTH116 - bytes
+    return Room(
+        used=used,
+        available=found.f_bavail * found.f_frsize,
+        device=folder.st_dev,
+        inode=folder.st_ino,
+    )
 
 
 def located(asked: bytes, roots: Iterable[bytes]) -> tuple[bytes, bytes]:

@@ -80,8 +80,12 @@ class Form:
         request: Request,
         schema: type[Body],
         act: Callable[[Work, Body], Awaitable[Result]],
+        *,
+        look: Callable[[Body], Awaitable[None]] | None = None,
     ) -> Result | None:
         """Read the form, check it by the API's own schema, and act in one transaction.
+
+        ``look``: what is to be looked at before it, since that may take its time.
 
         None when something is wrong: ``status``, ``errors`` and ``problem`` say what. With the
         preview button the transaction is a rehearsal.
@@ -90,6 +94,8 @@ class Form:
             body = await self.read(request, schema)
             if body is None:
                 return None
+            if look is not None:
+                await look(body)
             async with services_of(request).database.write(actor_of(request)) as work:
                 work.dry_run = self.preview
                 return await act(work, body)
