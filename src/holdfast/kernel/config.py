@@ -138,7 +138,9 @@ class Settings(BaseSettings):
         2, ge=1, le=64, description="Migrations that may run at once."
     )
     migration_bandwidth_limit: Bandwidth = Field(
-        "", description="Bytes a second for the copies of one migration, like 50M; empty: no limit."
+        "",
+        description="Bytes a second for one migration, copied or read to compare, like 50M; empty: no "
+        "limit.",
     )
     migration_checkers: int = Field(
         8,

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.errors import S3Error
@@ -12,16 +13,17 @@ from holdfast.migrations.switch import together
 
 
 async def compare_contents(parts: Parts) -> None:
-    """Objects whose content differs are copied again."""
+    """Objects whose content differs are copied again; what is read counts for the bandwidth."""
     different = 0
-    bucket = parts.move.bucket
+    bucket, pace = parts.move.bucket, parts.copier.pace
     checkers = asyncio.Semaphore(parts.move.options.checkers)
 
     async def check(listed: ListedObject) -> None:
         nonlocal different
         async with checkers:
             one, other = await asyncio.gather(
-                _md5(parts.source, bucket, listed.key), _md5(parts.destination, bucket, listed.key)
+                _md5(parts.source, bucket, listed.key, pace),
+                _md5(parts.destination, bucket, listed.key, pace),
             )
         if one != other:
             different += 1
@@ -36,12 +38,15 @@ async def compare_contents(parts: Parts) -> None:
     )
 
 
-async def _md5(client: S3Client, bucket: str, key: str) -> str:
+async def _md5(
+    client: S3Client, bucket: str, key: str, pace: Callable[[int], Awaitable[None]]
+) -> str:
     found = hashlib.md5(usedforsecurity=False)
     try:
         async with client.get(bucket, key) as reader:
             async for chunk in reader.chunks():
                 found.update(chunk)
+                await pace(len(chunk))
     except S3Error as error:
         if error.is_missing:
             return ""

@@ -70,6 +70,7 @@ class ObjectCopier:
             bandwidth,
             self._on_progress,
         )
+        self.pace = ends.pace
         self._transfer = ObjectTransfer(ends)
 
     async def sync_key(

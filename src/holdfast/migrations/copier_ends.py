@@ -29,9 +29,13 @@ class Ends:
 
     async def moved(self, size_bytes: int) -> None:
         """Count bytes that are about to be sent, and wait for the limit."""
+        await self.pace(size_bytes)
+        self.totals.bytes_copied += size_bytes
+
+    async def pace(self, size_bytes: int) -> None:
+        """Wait for the limit with bytes that are only read: to compare, or to read back."""
         if self.bandwidth is not None:
             await self.bandwidth.take(size_bytes)
-        self.totals.bytes_copied += size_bytes
 
     @contextmanager
     def writing(self, key: str) -> Iterator[None]:

@@ -156,6 +156,7 @@ class ObjectTransfer:
         async with ends.destination.get(ends.destination_bucket, key) as reader:
             async for chunk in reader.chunks():
                 found.update(chunk)
+                await ends.pace(len(chunk))
         if found.hexdigest() != md5:
             raise CopyFailed(f"the destination has another content under {key!r} than was sent")
         return reader.head.etag
