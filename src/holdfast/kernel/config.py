@@ -139,8 +139,8 @@ class Settings(BaseSettings):
     )
     migration_bandwidth_limit: Bandwidth = Field(
         "",
-        description="Bytes a second for one migration, copied or read to compare, like 50M; empty: no "
-        "limit.",
+        description="Bytes a second for one migration, copied or read to compare, like 50M; empty: "
+        "no limit.",
     )
     migration_checkers: int = Field(
         8,
