@@ -1,19 +1,20 @@
 """What every test may ask for, and a run that leaves no process behind."""
 
 import asyncio
-import contextlib
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import structlog
+from argon2 import PasswordHasher
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 from holdfast.kernel import ports
 from holdfast.kernel.db import Database
+from holdfast.kernel.identity import passwords
 from tests.servers import postgres
 from tests.servers.leaks import left_behind
 
@@ -94,7 +95,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite+aiosqlite:///{path}"
     else:
-        with _of_postgres(request, postgres.TEMPLATE) as url:
+        cluster: postgres.Cluster = request.getfixturevalue("postgres_cluster")
+        with cluster.lent() as url:
             yield url
 
 
@@ -104,8 +106,10 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     if request.param == "sqlite":
         yield f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}"
     else:
-        with _of_postgres(request, "template0") as url:
-            yield url
+        cluster: postgres.Cluster = request.getfixturevalue("postgres_cluster")
+        url = cluster.create("template0")
+        yield url
+        cluster.drop(url)
 
 
 @pytest.fixture
@@ -120,12 +124,12 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-@contextlib.contextmanager
-def _of_postgres(request: pytest.FixtureRequest, template: str) -> Iterator[str]:
-    cluster: postgres.Cluster = request.getfixturevalue("postgres_cluster")
-    url = cluster.create(template)
-    yield url
-    cluster.drop(url)
+@pytest.fixture
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2 with its smallest costs: a tenth of a second for each login adds up."""
+    hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", hasher)
+    monkeypatch.setattr(passwords, "UNMATCHED", hasher.hash("nobody's"))
 
 
 def _upgrade(url: str) -> None:

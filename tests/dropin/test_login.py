@@ -40,7 +40,7 @@ async def calling(
 
 
 @pytest.fixture
-def services(database: Database, tmp_path: Path) -> Services:
+def services(database: Database, tmp_path: Path, cheap_passwords: None) -> Services:
     return services_for(database, tmp_path / "own", dropin=("baricadr",))
 
 

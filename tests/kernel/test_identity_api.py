@@ -17,7 +17,7 @@ from tests.kernel.api import a_token, client_of, services_for
 
 
 @pytest.fixture
-def services(database: Database, tmp_path: Path) -> Services:
+def services(database: Database, tmp_path: Path, cheap_passwords: None) -> Services:
     return services_for(database, tmp_path / "data")
 
 

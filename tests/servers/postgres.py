@@ -24,6 +24,23 @@ UNPRIVILEGED = ("postgres", "nobody")
 FAST_NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 SMALL = ("shared_buffers=32MB", "max_connections=200", "unix_socket_directories=")
 
+END_OTHERS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+RELATIONS = """
+    SELECT relnamespace, relname, relkind FROM pg_class WHERE oid >= 16384 ORDER BY 1, 2
+"""
+EMPTY = """
+    DO $$
+    DECLARE one record;
+    BEGIN
+        SET LOCAL session_replication_role = replica;  -- foreign keys are not looked at
+        FOR one IN SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+            WHERE relkind = 'r' AND nspname = 'public' AND relname <> 'alembic_version'
+        LOOP EXECUTE format('DELETE FROM %I', one.relname); END LOOP;
+        FOR one IN SELECT sequencename FROM pg_sequences WHERE last_value IS NOT NULL
+        LOOP EXECUTE format('ALTER SEQUENCE %I RESTART', one.sequencename); END LOOP;
+    END $$
+"""
+
 
 class Cluster:
     """One server process with its own data; databases in it come and go with the tests."""
@@ -33,6 +50,8 @@ class Cluster:
         self.port = port
         self.process = process
         self._made = 0
+        self._returned: list[str] = []
+        self._relations: list[tuple[object, ...]] = []
 
     def url(self, database: str) -> str:
         """The SQLAlchemy URL of ``database``."""
@@ -46,16 +65,42 @@ class Cluster:
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url(name)
 
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[str]:
+        """A database like `TEMPLATE`, emptied afterwards for the next: a new one costs more."""
+        name = self._returned.pop() if self._returned else self._name(self.create(TEMPLATE))
+        self._relations = self._relations or self._relations_of(name)
+        yield self.url(name)
+        with self.admin() as connection:
+            connection.execute(END_OTHERS, [name])
+        if self._relations_of(name) == self._relations:
+            with self._to(name) as connection:
+                connection.execute(EMPTY)
+            self._returned.append(name)
+        else:
+            self.drop(self.url(name))
+
     def drop(self, url: str) -> None:
         """Remove the database of ``url``, and end whoever is still connected to it."""
         with self.admin() as connection:
-            connection.execute(f'DROP DATABASE "{url.rsplit("/", 1)[-1]}" WITH (FORCE)')
+            connection.execute(f'DROP DATABASE "{self._name(url)}" WITH (FORCE)')
 
     def admin(self) -> psycopg.Connection[tuple[object, ...]]:
         """A connection for CREATE and DROP DATABASE, which run outside transactions."""
+        return self._to("postgres")
+
+    def _to(self, name: str) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
-            host="127.0.0.1", port=self.port, user="holdfast", dbname="postgres", autocommit=True
+            host="127.0.0.1", port=self.port, user="holdfast", dbname=name, autocommit=True
         )
+
+    def _relations_of(self, name: str) -> list[tuple[object, ...]]:
+        with self._to(name) as connection:
+            return connection.execute(RELATIONS).fetchall()
+
+    @staticmethod
+    def _name(url: str) -> str:
+        return url.rsplit("/", 1)[-1]
 
     def wait(self) -> Self:
         """Give the cluster back when it answers."""

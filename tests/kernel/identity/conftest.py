@@ -10,5 +10,5 @@ from tests.kernel.api import services_for
 
 
 @pytest.fixture
-def services(database: Database, tmp_path: Path) -> Services:
+def services(database: Database, tmp_path: Path, cheap_passwords: None) -> Services:
     return services_for(database, tmp_path / "data")
