@@ -2,13 +2,16 @@
 
 import asyncio
 import hashlib
+import itertools
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import pytest_asyncio
 
 from holdfast.kernel.errors import AppError, Invalid, NotFound
 from holdfast.kernel.stores.bucket import BucketStore
@@ -22,46 +25,82 @@ from holdfast.kernel.stores.transfer import copy, hash_of
 from tests.servers.s3 import S3Server, nanio_server, rclone_s3_server
 from tests.servers.sftp import sftp_server
 
-BUCKET = "contract"
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 BIG = secrets.token_bytes(20 * 1024 * 1024)
 """More than one part of an upload to S3."""
 
 
+class Servers:
+    """Real servers, each started when first asked for, and a new place in one for each test."""
+
+    def __init__(self, directory: Path, stack: AsyncExitStack) -> None:
+        self._directory, self._stack = directory, stack
+        self._running: dict[str, Any] = {}
+        self._places = itertools.count()
+
+    def place(self) -> str:
+        """A name that no other test has."""
+        return f"contract-{next(self._places)}"
+
+    async def nanio(self) -> S3Server:
+        return cast("S3Server", await self._once("nanio", nanio_server))
+
+    async def rclone_s3(self) -> S3Server:
+        return cast("S3Server", await self._once("rclone-s3", rclone_s3_server))
+
+    async def daemon(self) -> RcloneDaemon:
+        return cast("RcloneDaemon", await self._once("daemon", RcloneDaemon))
+
+    async def _once(self, name: str, start: Callable[[Path], Any]) -> Any:
+        if name not in self._running:
+            self._running[name] = await self._stack.enter_async_context(
+                start(self._directory / name)
+            )
+        return self._running[name]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
+    async with AsyncExitStack() as stack:
+        yield Servers(tmp_path_factory.mktemp("servers"), stack)
+
+
 @asynccontextmanager
-async def memory(_: Path) -> AsyncIterator[Store]:
+async def memory(_: Servers, __: Path) -> AsyncIterator[Store]:
     yield MemoryStore()
 
 
 @asynccontextmanager
-async def directory(tmp_path: Path) -> AsyncIterator[Store]:
+async def directory(_: Servers, tmp_path: Path) -> AsyncIterator[Store]:
     root = tmp_path / "root"
     root.mkdir()
     yield DirectoryStore(root)
 
 
 @asynccontextmanager
-async def bucket_at_nanio(tmp_path: Path) -> AsyncIterator[Store]:
-    async with nanio_server(tmp_path) as server, server.client() as client:
-        await client.create_bucket(BUCKET)
-        yield BucketStore(client, BUCKET)
+async def bucket_at_nanio(servers: Servers, _: Path) -> AsyncIterator[Store]:
+    bucket, server = servers.place(), await servers.nanio()
+    async with server.client() as client:
+        await client.create_bucket(bucket)
+        yield BucketStore(client, bucket)
 
 
 @asynccontextmanager
-async def bucket_at_rclone(tmp_path: Path) -> AsyncIterator[Store]:
-    async with rclone_s3_server(tmp_path) as server, server.client() as client:
-        await client.create_bucket(BUCKET)
-        yield BucketStore(client, BUCKET)
+async def bucket_at_rclone(servers: Servers, _: Path) -> AsyncIterator[Store]:
+    bucket, server = servers.place(), await servers.rclone_s3()
+    async with server.client() as client:
+        await client.create_bucket(bucket)
+        yield BucketStore(client, bucket)
 
 
 @asynccontextmanager
-async def remote_directory(tmp_path: Path) -> AsyncIterator[Store]:
+async def remote_directory(servers: Servers, tmp_path: Path) -> AsyncIterator[Store]:
     root = tmp_path / "a [root] of: many"
     root.mkdir()
-    async with RcloneDaemon(tmp_path / "daemon") as daemon:
-        yield await RcloneStore.connect(daemon, Remote("local", {}, str(root)))
+    yield await RcloneStore.connect(await servers.daemon(), Remote("local", {}, str(root)))
 
 
-def s3_remote(server: S3Server, bucket: str = BUCKET) -> Remote:
+def s3_remote(server: S3Server, bucket: str) -> Remote:
     options = {
         "provider": "Other",
         "endpoint": server.endpoint,
@@ -74,20 +113,21 @@ def s3_remote(server: S3Server, bucket: str = BUCKET) -> Remote:
 
 
 @asynccontextmanager
-async def remote_bucket(tmp_path: Path) -> AsyncIterator[Store]:
-    async with nanio_server(tmp_path / "server") as server, server.client() as client:
-        await client.create_bucket(BUCKET)
-        async with RcloneDaemon(tmp_path / "daemon") as daemon:
-            yield await RcloneStore.connect(daemon, s3_remote(server))
+async def remote_bucket(servers: Servers, _: Path) -> AsyncIterator[Store]:
+    bucket, server = servers.place(), await servers.nanio()
+    async with server.client() as client:
+        await client.create_bucket(bucket)
+    yield await RcloneStore.connect(await servers.daemon(), s3_remote(server, bucket))
 
 
 @asynccontextmanager
-async def remote_sftp(tmp_path: Path) -> AsyncIterator[Store]:
-    async with sftp_server(tmp_path / "server") as server, RcloneDaemon(tmp_path / "d") as daemon:
-        yield await RcloneStore.connect(daemon, Remote("sftp", server.options, "files"))
+async def remote_sftp(servers: Servers, tmp_path: Path) -> AsyncIterator[Store]:
+    async with sftp_server(tmp_path / "server") as server:
+        remote = Remote("sftp", server.options, "files")
+        yield await RcloneStore.connect(await servers.daemon(), remote)
 
 
-Maker = Callable[[Path], AbstractAsyncContextManager[Store]]
+Maker = Callable[[Servers, Path], AbstractAsyncContextManager[Store]]
 REAL: dict[str, Maker] = {
     "nanio": bucket_at_nanio,
     "rclone-s3": bucket_at_rclone,
@@ -114,9 +154,11 @@ PAIRS = [
 ]
 
 
-@pytest.fixture(params=STORES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    async with MAKERS[request.param](tmp_path) as made:
+@pytest_asyncio.fixture(params=STORES, loop_scope="module")
+async def store(
+    request: pytest.FixtureRequest, servers: Servers, tmp_path: Path
+) -> AsyncIterator[Store]:
+    async with MAKERS[request.param](servers, tmp_path) as made:
         yield made
 
 
@@ -287,12 +329,14 @@ async def test_a_file_is_copied_within_a_store(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
-async def test_a_file_is_copied_between_stores(source: str, target: str, tmp_path: Path) -> None:
+async def test_a_file_is_copied_between_stores(
+    servers: Servers, source: str, target: str, tmp_path: Path
+) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     async with (
-        MAKERS[source](tmp_path / "one") as first,
-        MAKERS[target](tmp_path / "two") as second,
+        MAKERS[source](servers, tmp_path / "one") as first,
+        MAKERS[target](servers, tmp_path / "two") as second,
     ):
         await first.write("a/big", chunks(BIG))
         assert (await copy(first, "a/big", second, "b/big")).size_bytes == len(BIG)
