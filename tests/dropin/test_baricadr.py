@@ -235,11 +235,12 @@ async def test_a_task_that_is_removed_ends_at_once_and_leaves_no_half_file(site:
     large = site.host.files / "large/file"
     large.parent.mkdir()
     large.write_bytes(bytes(LARGE_BYTES))
+    (site.root / "large").mkdir()
     task_id = (await site.call("POST", "pull", {"path": str(site.root / "large")}))["task"]
     again = (await site.call("POST", "pull", {"path": str(site.root / "large/file")}))["task"]
     assert again == task_id
     async with timeout(LIMIT_SECONDS):
-        while not list((site.root / "large").glob("*.holdfast-part")):
+        while not list(site.root.glob(".holdfast-pull/**/*.partial")):
             await sleep(0.02)
     task = await site.call("GET", f"tasks/status/{task_id}", body={"task_id": task_id})
     assert task["status"] == "pulling"

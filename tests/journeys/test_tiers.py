@@ -63,7 +63,7 @@ class Site:
     async def until_half_way(self) -> None:
         """Wait until a file is being fetched."""
         async with timeout(LIMIT_SECONDS):
-            while not list(self.root.rglob("large*.holdfast-part")):
+            while not list(self.root.glob(".holdfast-pull/**/large*.partial")):
                 await sleep(0.02)
 
     def here(self) -> set[bytes]:

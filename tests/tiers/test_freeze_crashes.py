@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.db import Database
-from holdfast.tiers import quarantine
+from holdfast.tiers import renaming
 from holdfast.tiers.emptying import empty_due
 from holdfast.tiers.freezing import freeze
 from holdfast.tiers.journal import mend
@@ -120,7 +120,7 @@ def kill_after(number: int) -> None:
         counted()
 
     AsyncSession.commit = commit  # type: ignore[method-assign]
-    effects = [(quarantine, "rename_new"), (os, "unlink"), (os, "mkdir"), (os, "rmdir")]
+    effects = [(renaming, "rename_new"), (os, "unlink"), (os, "mkdir"), (os, "rmdir")]
     for owner, name in effects:
         setattr(owner, name, wrapped(getattr(owner, name)))
 

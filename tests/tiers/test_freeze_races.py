@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.kernel.db import Database
-from holdfast.tiers import holding, proof, quarantine
+from holdfast.tiers import holding, proof, renaming
 from holdfast.tiers.emptying import empty_due
 from holdfast.tiers.freezing import freeze
 from holdfast.tiers.holding import Stays
@@ -31,7 +31,7 @@ HEAD_START_SECONDS = 0.01
 """So long at most the freeze waits for the other one, who may be waiting for the freeze."""
 POINTS = 64
 WATCHED = ((holding, "open_leased"), (holding, "is_leased"), (holding, "let_go"))
-MOVES = ((quarantine, "rename_new"), (os, "unlink"), (os, "readv"))
+MOVES = ((renaming, "rename_new"), (os, "unlink"), (os, "readv"))
 
 
 Act = Callable[["Other"], bytes | None]

@@ -15,7 +15,7 @@ from holdfast.kernel.stores.rclone_words import RcloneFailed
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import browsing, here, holding
-from holdfast.tiers.model import QUARANTINE, FileState
+from holdfast.tiers.model import OWN, FileState
 from holdfast.tiers.service import folders, looking
 from holdfast.tiers.tables import TierRow
 from tests.tiers.scene import Scene, a_scene
@@ -105,7 +105,7 @@ async def test_one_file_is_looked_at_like_a_folder(view: View) -> None:
 
 async def test_quarantine_and_unfinished_transfers_are_not_shown_but_links_are(view: View) -> None:
     root = view.scene.folder("photos")
-    _put(root, {f"{QUARANTINE}/job/x".encode(): b"", b"part.0123abcd.holdfast-part": b""})
+    _put(root, {f"{folder}/job/x".encode(): b"" for folder in OWN})
     (root / "link").symlink_to("both")
     (view.store / "link.rclonelink").write_text("both")
     shown = await view.shown(depth=0)

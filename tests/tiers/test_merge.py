@@ -138,17 +138,6 @@ def test_an_outer_join_shows_every_path_once(local: set[bytes], remote: set[byte
     assert {two.path for _, two in pairs if two} == remote
 
 
-def test_what_a_pull_left_unfinished_is_no_candidate(tmp_path: Path) -> None:
-    found = {b"a": 1, b"b.holdfast-part": 2, b"c": 3}
-    of = keys_file(tmp_path / "local", found)
-    listing_file(tmp_path / "remote", found)
-    matched, left = tmp_path / "matched", tmp_path / "left"
-    totals = join(tmp_path / "local", tmp_path / "remote", of=of, matched=matched, skipped=left)
-    assert totals.matched == Count(2, 4)
-    assert totals.skipped == {Skip.EXCLUDED: Count(1, 2)}
-    assert [one.path for one in read_candidates(tmp_path / "local", b"/nowhere")] == [b"a", b"c"]
-
-
 def test_a_file_of_which_a_pull_would_make_a_symlink_stays(tmp_path: Path) -> None:
     found = {b"a": 1, b"b.rclonelink": 2}
     of = keys_file(tmp_path / "local", found)

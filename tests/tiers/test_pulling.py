@@ -1,6 +1,7 @@
 """Pull from a folder: what is missing comes, what is there stays, and nothing is half there."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -17,8 +18,9 @@ from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Conflict, NotFound, Unavailable
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import pulling
+from holdfast.tiers.arrivals import DETAILS, PLACING
 from holdfast.tiers.freezing import freeze
-from holdfast.tiers.model import PARTIAL_SUFFIX, Proof, Skip
+from holdfast.tiers.model import STAGING, Proof, Skip
 from holdfast.tiers.planning import plan_freeze
 from holdfast.tiers.pull_plan import FETCH, Wanted
 from holdfast.tiers.pulling import pull
@@ -59,13 +61,18 @@ async def tree(store: Path, sqlite_template: Path, tmp_path: Path) -> AsyncItera
 
 
 def partial_files(tree: Tree) -> list[bytes]:
-    return [name for name in tree.here() if name.endswith(PARTIAL_SUFFIX.encode())]
+    return [name for name in tree.here() if name.endswith(b".partial")]
 
 
 async def until_it_copies(tree: Tree) -> None:
     async with asyncio.timeout(LIMIT_SECONDS):
         while not partial_files(tree):
             await asyncio.sleep(0.01)
+
+
+def at_stage(tree: Tree, name: bytes, job_id: str = "job-1") -> Path:
+    """Where a pull has a file until it gets its place."""
+    return at(tree.root / STAGING / job_id, name)
 
 
 async def test_only_what_came_is_stamped(database: Database, store: Path, tmp_path: Path) -> None:
@@ -217,11 +224,10 @@ async def test_nothing_is_looked_for_where_a_symlink_leads(
     tree: Tree, store: Path, tmp_path: Path
 ) -> None:
     put(store, {b"a/b/f": b"1"})
-    put(tmp_path / "elsewhere", {b"b/f.0123abcd.holdfast-part": b""})
+    put(tmp_path / "elsewhere", {b"b/g": b""})
     (tree.root / "a").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Conflict, match="no folder is on the way to 'a/b'"):
         await tree.pulled(b"a/b")
-    assert (tmp_path / "elsewhere/b/f.0123abcd.holdfast-part").exists()
 
 
 async def test_a_folder_in_the_way_is_told(tree: Tree, store: Path) -> None:
@@ -267,7 +273,7 @@ async def test_a_cancel_leaves_nothing_half(tree: Tree, store: Path) -> None:
     task = asyncio.create_task(pull(run, [b""]))
     await until_it_copies(tree)
     async with asyncio.timeout(LIMIT_SECONDS):
-        while not (tree.root / "a-small").exists() or run.ctx._progress is None:
+        while not at_stage(tree, b"a-small").exists() or run.ctx._progress is None:
             await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -286,7 +292,7 @@ def transfers() -> Iterator[int]:
     """Our running rclone copies."""
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     for pid in children:
-        if b"--partial-suffix" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if b"\0copy\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
             yield int(pid)
 
 
@@ -301,26 +307,33 @@ async def test_a_killed_rclone_is_followed_by_another(tree: Tree, store: Path) -
 
 
 async def test_what_a_killed_server_left_is_finished(tree: Tree, store: Path) -> None:
-    put(store, {b"arrived": b"12", b"half": b"123"})
-    put(
-        tree.root,
-        {b"arrived": b"12", b"half.0123abcd.holdfast-part": b"1", b"my.holdfast-part": b""},
-    )
-    os.utime(tree.root / "arrived", ns=(0, (store / "arrived").stat().st_mtime_ns))
+    """One file has its place and nobody wrote it down, one is fetched, one is not whole."""
+    files = {b"placed": b"1", b"fetched": b"22", b"half": b"333"}
+    put(store, files)
+    put(tree.root, {b"placed": b"1"})
+    moment = (store / "placed").stat().st_mtime_ns
+    os.utime(tree.root / "placed", ns=(0, moment))
     run = tree.run()
-    for number, files in (
-        (1, [Wanted(b"arrived", 2, b"arrived"), Wanted(b"half", 3, b"half")]),
-        (2, []),
-    ):
+    at_stage(tree, b"").mkdir(parents=True)
+    for folder in (at_stage(tree, b""), tree.root / STAGING):
+        folder.chmod(0o700)
+    put(at_stage(tree, b""), {b"fetched": b"22", b"half.0123abcd.partial": b"3"})
+    for number, wanted in enumerate((files, {}), start=1):
         plan = run.work / f"plan-{number}"
         plan.mkdir()
-        if files:
-            (plan / FETCH).write_bytes(b"".join(one.record() for one in files))
+        records = [Wanted(name, len(content), name) for name, content in wanted.items()]
+        (plan / FETCH).write_bytes(b"".join(one.record() for one in records))
+    plan = run.work / "plan-1"
+    told_twice = '{"path": "placed", "bytes": 1, "what": "pulled", "reason": ""}\n'
+    (plan / DETAILS).write_text(told_twice)
+    inodes = [(name, (tree.root / name).lstat().st_ino) for name in ("placed", ".")]
+    waiting = [[name.replace(".", "fetched"), 1, inode] for name, inode in inodes]
+    (plan / PLACING).write_text(json.dumps({"details": 0, "files": waiting}))
     outcome = await pull(tree.run(again=True), [b""])
-    assert (outcome.files, outcome.size_bytes) == (2, 5)
-    assert tree.here() == [b"arrived", b"half", b"my.holdfast-part"]
-    assert await tree.stamped() == {b"arrived", b"half"}
-    assert sorted(line["path"] for line in told(run)) == ["arrived", "half"]
+    assert (outcome.files, outcome.size_bytes) == (3, 6)
+    assert tree.here() == sorted(files)
+    assert await tree.stamped() == set(files)
+    assert sorted(line["path"] for line in told(run)) == ["fetched", "half", "placed"]
 
 
 async def test_what_is_in_quarantine_is_moved_back(
@@ -351,14 +364,6 @@ async def test_what_is_in_quarantine_is_moved_back(
         assert (outcome.files, outcome.restored_files) == (1, 1)
 
 
-async def test_one_file_sweeps_only_its_own_rest(tree: Tree, store: Path) -> None:
-    put(store, {b"f/ab": b"1"})
-    rests = [b"f/a.0123abcd.holdfast-part", b"f/b.0123abcd.holdfast-part"]
-    put(tree.root, dict.fromkeys([*rests, b"f/ab.0123abcd.holdfast-part"], b""))
-    await tree.pulled(b"f/ab")
-    assert tree.here() == [b"f", rests[0], b"f/ab", rests[1]]
-
-
 @contextmanager
 def unchangeable(folder: Path) -> Iterator[None]:
     """A folder in which even root makes nothing."""
@@ -377,7 +382,7 @@ async def test_one_forbidden_file_is_skipped(tree: Tree, store: Path) -> None:
     with unchangeable(tree.root / "locked"):
         outcome, lines = await tree.pulled()
     assert (outcome.files, outcome.skipped) == (1, {Skip.NOT_PERMITTED: (1, 1)})
-    assert "it may not be read or written" in lines[-1]["reason"]
+    assert "its folder cannot be written to" in lines[-1]["reason"]
 
 
 async def test_a_full_disk_is_seen_before(tree: Tree, store: Path) -> None:

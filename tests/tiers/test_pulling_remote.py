@@ -10,7 +10,6 @@ import pytest
 
 from holdfast.kernel.stores.rclone_words import RcloneFailed
 from holdfast.tiers import pull_process, pulling
-from holdfast.tiers.model import PARTIAL_SUFFIX
 from holdfast.tiers.pull_process import Choice
 from holdfast.tiers.pulling import pull
 from tests.servers.s3 import S3Server, nanio_server
@@ -80,7 +79,7 @@ async def test_a_store_that_goes_away_leaves_nothing_half(tree: Tree, server: Sf
     run = tree.run(bandwidth="200K")
     task = asyncio.create_task(pull(run, [b""]))
     async with asyncio.timeout(LIMIT_SECONDS):
-        while not ((tree.root / "a-small").exists() and any(map(is_part, tree.here()))):
+        while not ({b"a-small", b"partial"} <= set(map(end_of, tree.here()))):
             await asyncio.sleep(0.01)
     said = everything_said_by_processes()
     await server.child.stop(grace_seconds=0)
@@ -97,8 +96,9 @@ async def test_a_store_that_goes_away_leaves_nothing_half(tree: Tree, server: Sf
         assert secret not in said + log + str(failure.value)
 
 
-def is_part(name: bytes) -> bool:
-    return name.endswith(PARTIAL_SUFFIX.encode())
+def end_of(name: bytes) -> bytes:
+    """The file's name, or of one that is not whole its end."""
+    return name.rpartition(b"." if name.endswith(b".partial") else b"/")[2]
 
 
 @pytest.fixture
@@ -106,6 +106,7 @@ async def bucket(tmp_path: Path) -> AsyncIterator[S3Server]:
     async with nanio_server(tmp_path / "s3") as made:
         objects = {f"a/{n}": b"1" for n in range(6)} | {"b[1]/x.tmp": b"12", "b[1]/y": b"3"}
         objects["l.rclonelink"] = b"a/0"
+        objects[".holdfast-quarantine/j/x"] = objects[".holdfast-pull/j/x"] = b"not ours"
         await make_bucket(made, objects)
         yield made
 
@@ -120,7 +121,7 @@ def choices(monkeypatch: pytest.MonkeyPatch) -> list[Choice]:
         return await pull_process.fetch(*given, **named)
 
     monkeypatch.setattr(pulling, "fetch", fetch)
-    monkeypatch.setattr(pulling, "LEAST_WHOLE", 2)
+    monkeypatch.setattr(pulling, "LEAST_LISTED", 2)
     return seen
 
 
@@ -133,16 +134,17 @@ async def test_a_bucket_is_listed_when_most_of_it_is_missing(
     ):
         await tree.pulled(b"b[1]", b"a/0")
         assert tree.here() == [b"a", b"a/0", b"b[1]", b"b[1]/x.tmp", b"b[1]/y"]
-        assert choices[-1].filters is not None
+        assert choices[-1].listed
         await tree.pulled(b"a", filters=("- 5", "- *.tmp"))
         assert sorted(tree.here())[1:6] == [b"a/%d" % n for n in range(5)]
-        assert choices[-1].names is not None
+        assert choices[-1].listed
         (tree.root / "b[1]/y").unlink()
-        outcome, _ = await tree.pulled(filters=("- *.tmp",))
+        outcome, _ = await tree.pulled(filters=("!", "- *.tmp"))
         assert outcome.files == 3
-        assert choices[-1].filters is not None
+        assert not [name for name in tree.here() if name.startswith(b".holdfast")]
+        assert choices[-1].listed
         assert (tree.root / "l").readlink() == Path("a/0")
         (tree.root / "a/3").unlink()
         await tree.pulled()
-        assert choices[-1].names is not None
+        assert not choices[-1].listed
         assert (tree.root / "a/3").read_bytes() == b"1"

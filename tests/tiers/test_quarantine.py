@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.kernel.stores.model import HashKind
-from holdfast.tiers import hashing, holding, quarantine
+from holdfast.tiers import hashing, holding, renaming
 from holdfast.tiers.holding import Stays
 from holdfast.tiers.model import QUARANTINE, Skip
 from holdfast.tiers.quarantine import Kept, Quarantine
@@ -41,8 +41,8 @@ def take(box: Quarantine, root: Path, name: bytes = b"d/file") -> int:
 
 
 def just_before(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], object]) -> None:
-    """Something happens right before the first call of a function of `quarantine`."""
-    real = getattr(quarantine, name)
+    """Something happens right before the first call of a function of `renaming`."""
+    real = getattr(renaming, name)
     waiting = [act]
 
     def call(*args: object) -> object:
@@ -50,7 +50,7 @@ def just_before(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], ob
             waiting.pop()()
         return real(*args)
 
-    monkeypatch.setattr(quarantine, name, call)
+    monkeypatch.setattr(renaming, name, call)
 
 
 def swap(path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_swapped_in_file_whose_place_is_taken_again_is_kept_beside(
 ) -> None:
     file = found(root, b"d/file")
     real = rename_new
-    monkeypatch.setattr(quarantine, "rename_new", lambda *to: and_a_third(real, root, to))
+    monkeypatch.setattr(renaming, "rename_new", lambda *to: and_a_third(real, root, to))
     swapped = (root / "d/file").rename(root / "d/original")
     with pytest.raises(Stays):
         box.take([file])  # it is not there
@@ -226,7 +226,7 @@ def test_a_file_system_that_renames_only_over_things(
     def refused(*_: object) -> None:
         raise CannotRefuse(errno.EINVAL, "no flags here")
 
-    monkeypatch.setattr(quarantine, "rename_new", refused)
+    monkeypatch.setattr(renaming, "rename_new", refused)
     file = found(root, b"d/file")
     take(box, root)
     assert contents(root) == {}
@@ -252,6 +252,6 @@ def test_what_is_left_in_quarantine_is_never_replaced(
     for _ in range(2):
         with pytest.raises(Stays):
             box.take([found(root, b"d/file")])
-        monkeypatch.setattr(quarantine, "rename_new", refused)
+        monkeypatch.setattr(renaming, "rename_new", refused)
     assert contents(root) == {b"d/file": b"new"}
     assert contents(root / QUARANTINE / JOB) == {b"d/file": b"content"}

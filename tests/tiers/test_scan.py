@@ -11,7 +11,7 @@ import pytest
 from holdfast.kernel.errors import Invalid, NotFound, Unavailable
 from holdfast.tiers import scan as module
 from holdfast.tiers.merge import Count
-from holdfast.tiers.model import QUARANTINE, Skip
+from holdfast.tiers.model import OWN, Skip
 from holdfast.tiers.scan import ScanTotals, read_candidates, scan
 
 SECOND = 1_000_000_000
@@ -165,12 +165,14 @@ async def test_everything_is_every_regular_file(root: Path) -> None:
     assert totals.skipped == {Skip.NOT_A_FILE: Count(1, 0)}
 
 
-async def test_the_quarantine_is_not_looked_into(root: Path) -> None:
-    put(root / QUARANTINE / "job" / "file")
+async def test_what_is_our_own_is_not_looked_into(root: Path) -> None:
     put(root / "file")
+    for name in OWN:
+        put(root / name / "job" / "file")
     assert (await scanned(root))[1] == [b"file"]
-    with pytest.raises(Invalid):
-        await scanned(root, QUARANTINE.encode())
+    for name in OWN:
+        with pytest.raises(Invalid):
+            await scanned(root, name.encode())
 
 
 async def test_one_file_may_be_asked_for(root: Path) -> None:

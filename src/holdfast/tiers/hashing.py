@@ -6,12 +6,10 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
-from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.stores.model import HashKind
 from holdfast.tiers import holding
 from holdfast.tiers.holding import READING, Stays, told
 from holdfast.tiers.model import Candidate, Skip
-from holdfast.tiers.names import to_text
 from holdfast.tiers.running import Stop, in_threads
 
 CHUNK_BYTES = 1024 * 1024
@@ -39,14 +37,7 @@ def _work(
     found: dict[int, Hashes | Stays],
     stop: Stop,
 ) -> None:
-    try:
-        opened = holding.open_root(root)
-    except OSError as error:
-        raise Unavailable(
-            f"the tier's folder {to_text(root)} cannot be used: {error.strerror}",
-            hint="is its file system mounted?",
-        ) from error
-    try:
+    with holding.opened_root(root) as opened:
         while not stop:
             try:
                 number, (file, kinds) = waiting.popleft()
@@ -56,8 +47,6 @@ def _work(
                 found[number] = hash_file(opened, file, kinds, stop)
             except Stays as stays:
                 found[number] = stays
-    finally:
-        os.close(opened)
 
 
 def hash_file(root: int, file: Candidate, kinds: Collection[HashKind], stop: Stop) -> Hashes:

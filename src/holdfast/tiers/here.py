@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from holdfast.kernel.errors import Unavailable
 from holdfast.tiers.browsing import Seen, check_size
 from holdfast.tiers.holding import folder, open_root
-from holdfast.tiers.model import PARTIAL_SUFFIX, QUARANTINE
+from holdfast.tiers.model import is_own
 from holdfast.tiers.names import to_text
 
 T = TypeVar("T")
@@ -113,7 +113,7 @@ def _entries(top: int, path: bytes, here: Here[T]) -> Iterator[tuple[bytes, Seen
             with os.scandir(opened) as entries:
                 for entry in entries:
                     inner = (path + b"/" if path else b"") + os.fsencode(entry.name)
-                    if inner == QUARANTINE.encode() or entry.name.endswith(PARTIAL_SUFFIX):
+                    if is_own(inner):
                         continue
                     try:
                         seen = _seen(entry)

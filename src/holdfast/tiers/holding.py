@@ -11,10 +11,12 @@ import os
 import signal
 import stat as modes
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
+from holdfast.kernel.errors import Conflict, Unavailable
 from holdfast.tiers.model import Candidate, Skip
+from holdfast.tiers.names import to_text
 
 READING = fcntl.F_RDLCK
 """Nobody may write meanwhile."""
@@ -23,6 +25,10 @@ ALONE = fcntl.F_WRLCK
 TICK_NS = 20_000_000
 """Changes that are so close together may have the same time (the kernel's clock ticks)."""
 SECOND_NS = 1_000_000_000
+PRIVATE = 0o700
+MADE = 0o777
+"""Of folders in the tree, less the umask."""
+Made = Callable[[int, bytes], object]
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOATIME
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REASONS = {
@@ -34,6 +40,7 @@ _REASONS = {
     errno.EPERM: Skip.NOT_PERMITTED,
     errno.EAGAIN: Skip.IN_USE,
     errno.EEXIST: Skip.EXISTS,
+    errno.ENAMETOOLONG: Skip.NO_NAME,
 }
 _NO_LEASES = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOLCK})
 
@@ -58,15 +65,18 @@ def told() -> Iterator[None]:
 
 
 @contextmanager
-def folder(root: int, path: bytes, *, make: int | None = None) -> Iterator[int]:
+def folder(
+    root: int, path: bytes, *, make: int | None = None, made: Made | None = None
+) -> Iterator[int]:
     """A descriptor of a folder below ``root``, reached without following a symlink.
 
-    ``make``: the mode of the folders that are missing on the way; None: raise.
+    ``make``: the mode of the folders that are missing on the way; None: raise. ``made`` is called
+    for each that was made.
     """
     here = os.dup(root)
     try:
         for name in path.split(b"/") if path else ():
-            following = _opened(here, name, make)
+            following = _opened(here, name, make, made)
             os.close(here)
             here = following
         yield here
@@ -74,7 +84,7 @@ def folder(root: int, path: bytes, *, make: int | None = None) -> Iterator[int]:
         os.close(here)
 
 
-def _opened(parent: int, name: bytes, make: int | None) -> int:
+def _opened(parent: int, name: bytes, make: int | None, made: Made | None) -> int:
     try:
         return os.open(name, _FOLDER, dir_fd=parent)
     except FileNotFoundError:
@@ -82,12 +92,53 @@ def _opened(parent: int, name: bytes, make: int | None) -> int:
             raise
     with suppress(FileExistsError):  # somebody was quicker
         os.mkdir(name, make, dir_fd=parent)
+        if made is not None:
+            made(parent, name)
     return os.open(name, _FOLDER, dir_fd=parent)
 
 
 def open_root(root: bytes) -> int:
     """A descriptor of a tier's root, for `folder`."""
     return os.open(root, _FOLDER)
+
+
+@contextmanager
+def opened_root(root: bytes) -> Iterator[int]:
+    """The same while a block runs. Raises ``Unavailable``."""
+    try:
+        opened = open_root(root)
+    except OSError as error:
+        raise Unavailable(
+            f"the tier's folder {to_text(root)} cannot be used: {error.strerror}",
+            hint="is its file system mounted?",
+        ) from error
+    try:
+        yield opened
+    finally:
+        os.close(opened)
+
+
+@contextmanager
+def private_folder(root: int, name: str, *, make: bool) -> Iterator[int]:
+    """A folder of ours at a tier's root. Raises ``Conflict`` when others may enter it."""
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(
+                folder(root, name.encode(), make=PRIVATE if make else None)
+            )
+        except NotADirectoryError:
+            raise _not_ours(name) from None
+        found = os.fstat(opened)
+        if found.st_uid != os.geteuid() or modes.S_IMODE(found.st_mode) & 0o077:
+            raise _not_ours(name)
+        yield opened
+
+
+def _not_ours(name: str) -> Conflict:
+    return Conflict(
+        f"the folder {name} of the tier is not ours alone",
+        hint="it must belong to the user that Holdfast runs as, with mode 0700",
+    )
 
 
 def open_leased(parent: int, name: bytes, lease: int) -> int:

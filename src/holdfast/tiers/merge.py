@@ -15,17 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from holdfast.tiers.model import PARTIAL_SUFFIX, Candidate, Skip
+from holdfast.tiers.model import Candidate, Skip
 from holdfast.tiers.names import remote_name
 
 SIZE_MARK = b"//"
 REST_MARK = b"//:"
 """Between a key and the rest, while both are in one file to be sorted."""
 BLOCK_BYTES = 128 * 1024
-_PARTIAL_END = PARTIAL_SUFFIX.encode() + SIZE_MARK
 _LINK_END = b".rclonelink" + SIZE_MARK
-_NEVER = {_PARTIAL_END: Skip.EXCLUDED, _LINK_END: Skip.NOT_PROVABLE}
-"""What does not leave: what a pull has not finished, and what a pull would make a symlink of."""
+"""What a pull would make a symlink of does not leave."""
 _GONE = b"0 0 0 0 0 0"
 
 
@@ -127,11 +125,10 @@ def join(candidates: Path, listing: Path, *, of: Count, matched: Path, skipped: 
             if len(both) < len(keys):
                 _leave([key for key in keys if key not in both], known, totals, left)
                 keys = [key for key in keys if key in both]
-            text = b"\0".join(keys)
-            for end, reason in _NEVER.items():
-                if end in text:
-                    _skip(reason, [key for key in keys if end in key], totals, left)
-                    keys = [key for key in keys if end not in key]
+            if _LINK_END in b"\0".join(keys):
+                links = [key for key in keys if _LINK_END in key]
+                _skip(Skip.NOT_PROVABLE, links, totals, left)
+                keys = [key for key in keys if _LINK_END not in key]
             write_list(found, keys)
             files += len(keys)
     left_bytes = sum(count.size_bytes for count in totals.skipped.values())
@@ -148,7 +145,7 @@ def read_candidates(path: Path, root: bytes) -> Iterator[Candidate]:
     for keys in lists(path):
         told = rests.take(len(keys)) if rests else []
         found = map(_candidate, keys, told) if rests else map(partial(_look, root), keys)
-        yield from (one for one, key in zip(found, keys, strict=True) if not _is_partial(key))
+        yield from found
 
 
 def read_listing(path: Path) -> Iterator[Listed]:
@@ -273,10 +270,6 @@ def _skip(reason: Skip, keys: list[bytes], totals: JoinTotals, left: IO[bytes]) 
         totals.skipped[reason] = totals.skipped.get(reason, Count()) + count
         end = REST_MARK + reason.name.encode()
         write_list(left, [key + end for key in keys])
-
-
-def _is_partial(key: bytes) -> bool:
-    return _PARTIAL_END in key
 
 
 def _order(item: Candidate | Listed) -> bytes:

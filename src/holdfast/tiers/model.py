@@ -9,8 +9,9 @@ from typing import Any, Self, assert_never
 DAY_SECONDS = 86_400
 QUARANTINE = ".holdfast-quarantine"
 """Folder at the root of a tier where frozen files wait for the end of the undo window."""
-PARTIAL_SUFFIX = ".holdfast-part"
-"""End of the names under which pulled content lies until it is whole."""
+STAGING = ".holdfast-pull"
+"""Folder at the root of a tier where what is fetched lies until it is whole and gets its place."""
+OWN = (QUARANTINE, STAGING)
 EMPTY = "tiers.empty"
 """The kind of job that removes what was frozen, once its undo window has ended."""
 
@@ -45,6 +46,7 @@ class Skip(StrEnum):
     NOT_PERMITTED = "not permitted"
     FAILED = "could not be read or moved"
     EXISTS = "exists already"
+    NO_NAME = "its name cannot be a file here"
     DIFFERS = "differs from the store and is kept"
 
 
@@ -170,6 +172,11 @@ class Tier:
 def inside(path: bytes, folder: bytes) -> bool:
     """Whether a relative path is ``folder`` or lies in it, by whole components; b"" is the root."""
     return not folder or path == folder or path.startswith(folder + b"/")
+
+
+def is_own(path: bytes) -> bool:
+    """Whether a path of a tier is of our own making, and nothing of the tier's."""
+    return path.partition(b"/")[0].decode("latin-1") in OWN
 
 
 def relative_to(root: bytes, asked: bytes) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from holdfast.kernel.process import find_program, run
 from holdfast.tiers.merge import REST_MARK, SIZE_MARK
-from holdfast.tiers.model import QUARANTINE, Candidate
+from holdfast.tiers.model import OWN, Candidate
 
 LINK_SUFFIX = b".rclonelink"
 """What rclone puts behind the name of a symlink on a store; the content is where it leads to."""
@@ -88,7 +88,7 @@ async def list_present(
 ) -> None:
     """Write what is below a path of the tree (or is there) to a file, for `read_present`.
 
-    Symlinks are listed, not followed; the quarantine is left out. What cannot be read is told.
+    Symlinks are listed, not followed; what is our own is left out. What cannot be read is told.
     """
     start = absolute(root, below)
     found = await to_thread(_look, start)
@@ -134,7 +134,8 @@ def read_records(path: Path) -> Iterator[bytes]:
 def _expression(raw: Path, below: bytes) -> list[str]:
     start = fsdecode(below).replace("\\", "\\\\").replace("%", "%%")
     start = f"{start}/" if start else ""
-    skipped = ["-mindepth", "1", "-name", QUARANTINE, "-type", "d", "-prune"]
+    own = [word for name in OWN for word in ("-o", "-name", name)][1:]
+    skipped = ["-mindepth", "1", "-type", "d", "(", *own, ")", "-prune"]
     link = ["-type", "l", "-fprintf", fspath(raw), f"{start}%P{LINK_SUFFIX.decode()}//{_FIELDS}"]
     return [*skipped, "-o", *link, "-o", "-fprintf", fspath(raw), f"{start}%P//{_FIELDS}"]
 

@@ -1,9 +1,10 @@
 """What a pull would bring in: what a store has and a tree has not; what differs stays, and is told.
 
 A plan is a folder: ``fetch`` has a record a file (as in `merge`; its rest is the store's name of
-it), there only when the plan is whole; ``folders`` has the folders that will be made on the way.
+it), there only when the plan is whole.
 """
 
+import errno
 import hashlib
 import os
 import pickle
@@ -16,20 +17,17 @@ from typing import IO, NamedTuple
 
 from holdfast.tiers.filters import Filters
 from holdfast.tiers.merge import REST_MARK, SIZE_MARK, Listed, read_listing
-from holdfast.tiers.model import QUARANTINE, Candidate, Skip, inside
+from holdfast.tiers.model import Candidate, Skip, is_own
 from holdfast.tiers.present import (
-    LINK_SUFFIX,
     Present,
     absolute,
     at_home,
     read_present,
     read_records,
 )
-from holdfast.tiers.pull_process import is_partial
 from holdfast.tiers.running import Stop, Tally
 
 FETCH = "fetch"
-FOLDERS = "folders"
 DOUBTS = "doubts"
 Doubt = tuple[Candidate, Listed, str]
 """A file on both sides with the same size, and what seems to differ."""
@@ -39,8 +37,17 @@ _IN_THE_WAY = {
     modes.S_IFLNK: "a symlink is in the way",
     modes.S_IFDIR: "a folder is in the way",
 }
-_MISSING = "missing"
+Problem = tuple[Skip, str]
+"""Why a file cannot be made."""
+_MISSING: Problem = (Skip.GONE, "")
+"""Nothing is there: a folder can be made."""
+_REASONS = {
+    errno.EACCES: Skip.NOT_PERMITTED,
+    errno.EPERM: Skip.NOT_PERMITTED,
+    errno.ENAMETOOLONG: Skip.NO_NAME,
+}
 MD5_DIGITS = 32
+LONGEST_NAME = 255
 SAME_TIME_NS = 2_000_000_000
 """Some stores keep whole seconds, or every other one."""
 
@@ -81,9 +88,6 @@ class Plan:
     fetch: Counter = field(default_factory=Counter)
     room_bytes: int = 0
     """What the files to fetch take on the disk."""
-    excluded: int = 0
-    refused: int = 0
-    """Files that are not here and are not fetched all the same."""
 
 
 def read_wanted(path: Path) -> Iterator[Wanted]:
@@ -131,18 +135,15 @@ class Planner:
         self._folder = folder
         self._tally = tally
         self._block_bytes = os.statvfs(root).f_frsize
-        self._ways: dict[bytes, str] = {b"": ""}
-        self._last = b""
+        self._ways: dict[bytes, Problem | None] = {b"": None}
+        self._last: bytes | None = None
+        self._closed: Problem | None = None
         self._with_proofs = with_proofs
 
     def add(self, listing: Path, present: Path, stop: Stop) -> None:
         """Compare what is below one path. Blocks."""
-        with (
-            self._open(FETCH + ".part") as fetch,
-            self._open(FOLDERS) as folders,
-            self._open(DOUBTS) as doubts,
-        ):
-            out = _Files(fetch, folders, doubts)
+        with self._open(FETCH + ".part") as fetch, self._open(DOUBTS) as doubts:
+            out = _Files(fetch, doubts)
             pairs = joined(read_present(present), read_listing(listing))
             for number, (mine, theirs) in enumerate(pairs):
                 if number % CHECK_EACH == 0 and stop:
@@ -154,7 +155,6 @@ class Planner:
         """From here on the plan is whole."""
         part = self._folder / (FETCH + ".part")
         part.touch()
-        (self._folder / FOLDERS).touch()
         part.rename(self._folder / FETCH)
 
     def _open(self, name: str) -> BufferedWriter:
@@ -164,14 +164,11 @@ class Planner:
         size = theirs.size_bytes
         self.plan.listed.add(size)
         if self._filters is not None and not self._filters.takes(at_home(theirs.path)):
-            self.plan.excluded += 1
-            self.plan.refused += theirs.path.endswith(LINK_SUFFIX)  # rclone's rules see the suffix
             self._tally.count(Skip.EXCLUDED, 1, size)
         elif mine is not None and mine.kind != b"d":
             self._keep(mine, theirs, out)
-        elif problem := self._in_the_way(at_home(theirs.path), out.folders):
-            self.plan.refused += 1
-            self._tally.stays(theirs.path, size, Skip.EXISTS, problem)
+        elif problem := self._in_the_way(at_home(theirs.path)):
+            self._tally.stays(theirs.path, size, *problem)
         else:
             out.fetch.write(Wanted(theirs.path, size, theirs.stored_as).record())
             self.plan.fetch.add(size)
@@ -223,62 +220,75 @@ class Planner:
             return True
         return hashlib.md5(target, usedforsecurity=False).hexdigest() == theirs.digest
 
-    def _in_the_way(self, path: bytes, folders: IO[bytes]) -> str:
-        """What keeps a file from being made; empty when nothing does."""
+    def _in_the_way(self, path: bytes) -> Problem | None:
+        """What keeps a file from being made."""
         parent = path.rpartition(b"/")[0]
         if parent != self._last:
-            self._go(parent, folders)
+            self._go(parent)
         way = self._ways[parent]
-        if way == _MISSING:
-            return ""
-        return way or _stands(absolute(self._root, path))
+        if way is _MISSING:
+            return _too_long(path)
+        return way or _stands(absolute(self._root, path)) or self._closed
 
-    def _go(self, folder: bytes, folders: IO[bytes]) -> None:
+    def _go(self, folder: bytes) -> None:
         """Look at each folder on the way to one, as far as that was not done just before."""
-        ways, here = {b"": ""}, b""
+        ways: dict[bytes, Problem | None] = {b"": None}
+        here = b""
         for name in folder.split(b"/"):
             above = ways[here]
             here = here + b"/" + name if here else name
             if here in self._ways:
                 ways[here] = self._ways[here]
                 continue
-            ways[here] = above or _folder_state(absolute(self._root, here))
-            if ways[here] == _MISSING:
-                folders.write(here + b"\0")
+            state = above or _folder_state(absolute(self._root, here))
+            if state is _MISSING and above is None:
+                state = _closed(absolute(self._root, here.rpartition(b"/")[0])) or _MISSING
+            ways[here] = state
         self._ways, self._last = ways, folder
+        self._closed = None if ways[folder] else _closed(absolute(self._root, folder))
 
 
 class _Files(NamedTuple):
     """What a plan is written to."""
 
     fetch: IO[bytes]
-    folders: IO[bytes]
     doubts: IO[bytes]
 
 
-def is_own(path: bytes) -> bool:
-    """Whether a path is of our own making: quarantine, or content that is not whole."""
-    return inside(path, QUARANTINE.encode()) or is_partial(path.removesuffix(LINK_SUFFIX))
-
-
-def _folder_state(path: bytes) -> str:
-    found = _mode(path)
-    if found is None:
-        return _MISSING
-    return "" if modes.S_ISDIR(found) else _words(found)
-
-
-def _stands(path: bytes) -> str:
-    found = _mode(path)
-    return "" if found is None else _words(found)
-
-
-def _words(mode: int) -> str:
-    return _IN_THE_WAY.get(modes.S_IFMT(mode), "something is in the way")
-
-
-def _mode(path: bytes) -> int | None:
+def _folder_state(path: bytes) -> Problem | None:
     try:
-        return os.lstat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
+        found = os.lstat(path).st_mode
+    except OSError as error:
+        return _problem(error) or _MISSING
+    return None if modes.S_ISDIR(found) else _words(found)
+
+
+def _stands(path: bytes) -> Problem | None:
+    try:
+        return _words(os.lstat(path).st_mode)
+    except OSError as error:
+        return _problem(error)
+
+
+def _closed(folder: bytes) -> Problem | None:
+    """Why nothing can be made in a folder."""
+    if os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         return None
+    return Skip.NOT_PERMITTED, "its folder cannot be written to"
+
+
+def _too_long(path: bytes) -> Problem | None:
+    """Where folders are missing, the system cannot be asked."""
+    names = path.split(b"/")
+    return (Skip.NO_NAME, "too long") if max(map(len, names)) > LONGEST_NAME else None
+
+
+def _problem(error: OSError) -> Problem | None:
+    """None: there is nothing."""
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return None
+    return _REASONS.get(error.errno or 0, Skip.FAILED), error.strerror or ""
+
+
+def _words(mode: int) -> Problem:
+    return Skip.EXISTS, _IN_THE_WAY.get(modes.S_IFMT(mode), "something is in the way")

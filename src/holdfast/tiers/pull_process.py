@@ -1,29 +1,25 @@
-"""One ``rclone copy`` that brings files in: its words, what it says, how it ends.
+"""One ``rclone copy`` that fetches files into a folder of ours: its words, how it ends.
 
-Content lies under a name of its own until it is whole (`PARTIAL_SUFFIX`); what was left there by a
-process that was killed is swept. Secrets go in by environment. No file that is there is touched.
+Content lies under a name of its own until it is whole. Secrets go in by environment. A symlink
+comes as a file with what it leads to: rclone makes none, and so follows none.
 """
 
 import json
-import re
-from asyncio import to_thread
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from os import fsdecode, scandir, unlink
 from pathlib import Path
 from typing import Any
 
 from holdfast.kernel.child import ProcessFailed, ProgramMissing
 from holdfast.kernel.logging import get_logger
-from holdfast.kernel.process import find_program, run
+from holdfast.kernel.process import run
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.place import Place
 from holdfast.kernel.stores.rclone_daemon import find_rclone, rclone_environment
 from holdfast.kernel.stores.rclone_words import IN_LOG, RcloneFailed, rclone_failure, reason_of
-from holdfast.tiers.model import PARTIAL_SUFFIX, Skip
-from holdfast.tiers.present import LINK_SUFFIX, absolute
+from holdfast.tiers.model import STAGING, Skip
 
 LONGEST_SECONDS = 90 * 86_400.0
 """rclone itself ends what stands still; this bounds a transfer that goes on."""
@@ -33,16 +29,7 @@ TRANSFERS = 8
 """Small files wait for the way there and back; some servers allow ten connections, and no more."""
 STATS_INTERVAL = "500ms"
 KEPT_PROBLEMS = 10_000
-LONGEST_KEPT_NAME = 200
-"""Of longer ones, a partial name may have the first part only."""
-_PARTIAL = re.compile(rb"(.*)\.[0-9a-f]{8}" + re.escape(PARTIAL_SUFFIX.encode()), re.DOTALL)
-_PARTIAL_GLOB = "*." + "[0-9a-f]" * 8 + PARTIAL_SUFFIX
-_HERE = {"RCLONE_CONFIG_HERE_TYPE": "local", "RCLONE_CONFIG_HERE_LINKS": "true"}
-"""The tier's side has symlinks; on the store they are files, also where that is a folder."""
-_SWEEP_SECONDS = 86_400.0
-_GLOB_SPECIAL = re.compile(r"([\\*?\[\]{}])")
-_BROKEN_WRITE = "- .tmp." + "[0-9a-f]" * 32
-"""What nanio leaves of a write that broke off; a listing knows it by more than its name."""
+_HERE = {"RCLONE_CONFIG_HERE_TYPE": "local"}
 _NO_ROOM = ("no space left", "remaining disk space", "quota exceeded")
 _FORBIDDEN = ("permission denied", "operation not permitted", "read-only file system")
 _GONE = ("object not found", "no such file", "file does not exist", "404")
@@ -91,29 +78,29 @@ def together(ends: Iterable[Ended]) -> Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What to bring in: exactly the names in a file, or what these filters take."""
+    """What to fetch."""
 
-    names: Path | None = None
-    filters: Path | None = None
+    names: Path
+    """A file of the store's names, one a line."""
+    listed: bool = False
+    """The store's folders are listed, instead of asking for each name by itself."""
 
     def words(self) -> list[str]:
         """As rclone takes it."""
-        if self.names is not None:
-            # Each name is looked for by itself: large folders need not be listed.
-            return ["--files-from-raw", str(self.names), "--no-traverse"]
-        return ["--filter-from", str(self.filters)]
+        words = ["--files-from-raw", str(self.names)]
+        return words if self.listed else [*words, "--no-traverse"]
 
 
 async def fetch(
     services: Services,
     place: Place,
-    root: bytes,
+    to: str,
     choice: Choice,
     *,
     bytes_per_second: int | None,
     on_stats: OnStats,
 ) -> Ended:
-    """Bring in what is chosen and not there; what failed is told in the answer.
+    """Fetch what is chosen and not in the folder ``to``; what failed is told in the answer.
 
     Raises ``ProgramMissing``, or what the remote's options are refused for. Cancelled, it ends
     rclone at once.
@@ -122,18 +109,21 @@ async def fetch(
     await daemon.call("rc/noop", {}, remotes=(place.remote,))  # obscures the passwords
     ended = Ended()
 
+    def hide(text: str) -> str:
+        return place.remote.hide(text).replace(to, STAGING)
+
     def hear(line: str) -> None:
         said = _parsed(line)
         if "stats" in said:
             stats = said["stats"]
             on_stats(int(stats.get("bytes", 0)), int(stats.get("transfers", 0)))
         else:
-            ended.hear(said, place.remote.hide)
+            ended.hear(said, hide)
 
     environment = rclone_environment(daemon.directory) | place.remote.environment() | _HERE
     try:
         done = await run(
-            _words(place, root, choice, bytes_per_second),
+            _words(place, to, choice, bytes_per_second),
             timeout_seconds=LONGEST_SECONDS,
             accept=frozenset(range(256)),
             env=environment,
@@ -149,13 +139,13 @@ async def fetch(
     return ended
 
 
-def _words(place: Place, root: bytes, choice: Choice, bytes_per_second: int | None) -> list[str]:
+def _words(place: Place, to: str, choice: Choice, bytes_per_second: int | None) -> list[str]:
     words = [find_rclone(), "copy", "--config=", "--ignore-existing", "--retries=1"]
     words += [f"--low-level-retries={LOW_LEVEL_TRIES}", f"--transfers={TRANSFERS}"]
-    words += [f"--partial-suffix={PARTIAL_SUFFIX}", "--no-update-dir-modtime", "--use-json-log"]
+    words += ["--no-update-dir-modtime", "--use-json-log"]
     words += [f"--stats={STATS_INTERVAL}", "--stats-log-level=NOTICE"]
     words += [f"--bwlimit={bytes_per_second}B"] if bytes_per_second else []
-    return [*words, *choice.words(), "--", f"hf:{place.remote.root}", f"here:{fsdecode(root)}"]
+    return [*words, *choice.words(), "--", f"hf:{place.remote.root}", f"here:{to}"]
 
 
 def _parsed(line: str) -> dict[str, Any]:
@@ -200,49 +190,3 @@ def failed(place: Place, ended: Ended) -> RcloneFailed:
 def spoken(problem: str) -> str:
     """A problem that rclone told, in words for those who may not see what a server answered."""
     return reason_of(problem)[0] or (IN_LOG if problem else "")
-
-
-def filter_lines(paths: Iterable[str], tier_filters: Sequence[str]) -> list[str]:
-    """Rclone's filters that take what is below these paths, given as rclone names them."""
-    wanted = [path for path in paths if path]
-    if not wanted:
-        return [_BROKEN_WRITE, *tier_filters]
-    taken = [f"+ /{_escaped(path)}{end}" for path in wanted for end in ("", "/**")]
-    return [_BROKEN_WRITE, *tier_filters, *taken, "- *"]
-
-
-def _escaped(path: str) -> str:
-    return _GLOB_SPECIAL.sub(r"\\\1", path)
-
-
-async def sweep(root: bytes, below: bytes) -> None:
-    """Remove partial content of a transfer that ended before its time, at or below a path."""
-    start = absolute(root, below)
-    if await to_thread(Path(fsdecode(start)).is_dir):
-        kinds = ["(", "-type", "f", "-o", "-type", "l", ")"]
-        words = [find_program("find"), fsdecode(start), *kinds, "-name", _PARTIAL_GLOB, "-delete"]
-        await run(
-            words, timeout_seconds=_SWEEP_SECONDS, accept=frozenset({0, 1}), env={"LC_ALL": "C"}
-        )
-    else:
-        await to_thread(_sweep_beside, start)
-
-
-def _sweep_beside(path: bytes) -> None:
-    """The partial content of one file: rclone may have shortened its name."""
-    folder, _, name = path.rpartition(b"/")
-    with suppress(FileNotFoundError, NotADirectoryError), scandir(folder) as entries:
-        for entry in entries:
-            found = _PARTIAL.fullmatch(entry.name)
-            if found and _is_of(found[1], name.removesuffix(LINK_SUFFIX)):
-                unlink(entry.path)  # noqa: PTH108 - bytes
-
-
-def _is_of(start: bytes, name: bytes) -> bool:
-    """Whether rclone may have made this start of a partial name of a file's name."""
-    return start == name or (len(name) > LONGEST_KEPT_NAME and name.startswith(start))
-
-
-def is_partial(path: bytes) -> bool:
-    """Whether a path is one under which rclone keeps what is not whole."""
-    return path.endswith(PARTIAL_SUFFIX.encode()) and _PARTIAL.fullmatch(path) is not None

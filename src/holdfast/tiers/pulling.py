@@ -1,7 +1,7 @@
 """Pull: bring in what a store has and a tree has not, and leave everything else as it is.
 
-A pull that was ended at any point goes on from its plans: what had arrived is checked, owned and
-stamped by the next run of it, and what a killed rclone left unfinished is removed.
+A pull that was ended at any point goes on from its plans: what had arrived is given its place,
+owned and stamped by the next run of it, and what a killed rclone left unfinished is removed.
 """
 
 import os
@@ -14,15 +14,16 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from holdfast.kernel.errors import Conflict, NotFound, Unavailable
+from holdfast.kernel.errors import Conflict, NotFound
 from holdfast.kernel.stores.model import HashKind
+from holdfast.tiers import staging
 from holdfast.tiers.arrivals import LEFT, make_folders, settle
 from holdfast.tiers.filters import Filters
-from holdfast.tiers.holding import folder, open_root
+from holdfast.tiers.holding import folder, opened_root
 from holdfast.tiers.listing import ListingTotals, list_place
 from holdfast.tiers.merge import Count
-from holdfast.tiers.model import Skip
-from holdfast.tiers.names import remote_name, to_text
+from holdfast.tiers.model import Skip, is_own
+from holdfast.tiers.names import to_text
 from holdfast.tiers.present import LINK_SUFFIX, at_home, list_present
 from holdfast.tiers.proof import has_proofs, known_same
 from holdfast.tiers.pull_outcome import (
@@ -34,30 +35,29 @@ from holdfast.tiers.pull_outcome import (
     plans,
     write_report,
 )
-from holdfast.tiers.pull_plan import FETCH, Plan, Planner, is_own, read_wanted
+from holdfast.tiers.pull_plan import FETCH, Plan, Planner, read_wanted
 from holdfast.tiers.pull_process import (
     Choice,
     Ended,
     bytes_a_second,
     failed,
     fetch,
-    filter_lines,
     lasting,
     no_room,
     spoken,
-    sweep,
     together,
 )
-from holdfast.tiers.running import Run, Stop, Tally, block_of, in_threads, tallying
+from holdfast.tiers.running import Run, Stop, Tally, block_of, in_threads, tallying, to_the_end
+from holdfast.tiers.scan import sort
 from holdfast.tiers.undoing import bring_back
 
 TRIES = 3
 NAMES_AT_ONCE = 100_000
 """rclone keeps the names that it is given in memory."""
-WHOLE_FROM = 3
+LISTED_FROM = 3
 """On S3 each name costs a request, in a listing a thousandth of one: it is listed again when one
 file in so many is to be fetched."""
-LEAST_WHOLE = 100
+LEAST_LISTED = 100
 DOUBTS_AT_ONCE = 500
 LISTED_FOLDERS = "listed-folders"
 ANY_FILE = b"/any"
@@ -110,7 +110,9 @@ class _Try:
     async def carry_out(self) -> None:
         """Plan, and bring in what the plan says."""
         await to_thread(self._check_ways)
-        if not self._dry_run:  # what lies in quarantine is nearer than the store
+        if not self._dry_run:
+            await staging.sweep(self._run)
+            # What lies in quarantine is nearer than the store.
             at_once = replace(self._run, report=self._folder / RESTORED)
             await bring_back(at_once, self._paths)
         with tallying(self._folder / STAYED) as tally:
@@ -119,12 +121,12 @@ class _Try:
             async with self._run.ctx.read() as session:
                 size = self._plan.fetch.size_bytes
                 self._estimate = await estimate_seconds(session, self._run.tier.id, size)
-            self._check_room()
+            await to_thread(self._check_room)
             if not self._dry_run and self._plan.fetch.files:
                 await self._bring_in(tally)
                 self._skipped = dict(tally.outcome().skipped)
         if not self._dry_run:
-            self._folders_made = await to_thread(self._make_folders)
+            self._folders_made = await self._make_folders()
 
     def outcome(self, done: Done) -> PullOutcome:
         """How it went."""
@@ -149,11 +151,11 @@ class _Try:
         filters = self._filters if self._run.tier.options.filters else None
         async with self._run.ctx.read() as session:
             known = await has_proofs(session, self._run.tier.id)
-        planner = Planner(root, filters, self._folder, tally, with_proofs=known)
+        planner = await to_thread(Planner, root, filters, self._folder, tally, with_proofs=known)
         self._plan = planner.plan
         listing, present = self._folder / "listing", self._folder / "present"
         for path in self._paths:
-            looking = create_task(self._look(path, present))
+            looking = create_task(list_present(root, path, present, tell=log))
             try:
                 asked = await self._list(path, listing)
             except BaseException:
@@ -173,23 +175,15 @@ class _Try:
             log(f"{to_text(path) or 'everything'}: {asked.listed.files} files on the store")
             if asked.left_out:
                 log(f"{asked.left_out} names on the store cannot be files here, or are there twice")
-                self._plan.refused += asked.left_out
         planner.finish()
         missing, here = self._plan.fetch, self._plan.present
         log(f"{missing.files} files of {missing.size_bytes} bytes to fetch, {here.files} are here")
-
-    async def _look(self, path: bytes, to: Path) -> None:
-        """List what is here, without what a killed transfer left unfinished."""
-        if not self._dry_run:
-            await sweep(self._run.tier.root, path)
-        await list_present(self._run.tier.root, path, to, tell=self._run.ctx.log)
 
     async def _list(self, path: bytes, to: Path) -> ListingTotals:
         services = self._run.ctx.services
         folders = self._folder / "there"
         totals = await list_place(services, self._place, path, to, folders=folders)
-        with folders.open("rb") as here, (self._folder / LISTED_FOLDERS).open("ab") as known:
-            shutil.copyfileobj(here, known)
+        await to_thread(_add_to, self._folder / LISTED_FOLDERS, folders)
         if not totals.listed.files and path and not folders.stat().st_size:
             totals = await list_place(services, self._place, path + LINK_SUFFIX, to)
         if not totals.listed.files and not folders.stat().st_size:
@@ -208,33 +202,26 @@ class _Try:
                 what = words if known is None else "" if known else "its content is another one"
                 planner.judge(file.path, file.size_bytes, what)
 
-    def _make_folders(self) -> int:
+    async def _make_folders(self) -> int:
         def taken(path: bytes) -> bool:
             return not is_own(path) and self._filters.takes(path + ANY_FILE)
 
-        return make_folders(self._run.tier, self._folder / LISTED_FOLDERS, taken)
+        folders = self._folder / LISTED_FOLDERS
+        await sort(folders, folders, unique=True)
+        return await to_thread(make_folders, self._run.tier, folders, taken)
 
     def _check_ways(self) -> None:
         """Nothing is looked for, nor made, where a symlink leads."""
-        root = self._run.tier.root
-        for path in self._paths:
-            try:
-                opened = open_root(root)
-            except OSError as error:
-                raise Unavailable(
-                    f"the tier's folder {to_text(root)} cannot be used: {error.strerror}",
-                    hint="is its file system mounted?",
-                ) from error
-            try:
-                with suppress(FileNotFoundError), folder(opened, path.rpartition(b"/")[0]):
-                    pass
-            except OSError as error:
-                raise Conflict(
-                    f"something that is no folder is on the way to {to_text(path)!r}",
-                    hint="a pull follows no symlinks: ask for the place where it leads",
-                ) from error
-            finally:
-                os.close(opened)
+        with opened_root(self._run.tier.root) as root:
+            for path in self._paths:
+                try:
+                    with suppress(FileNotFoundError), folder(root, path.rpartition(b"/")[0]):
+                        pass
+                except OSError as error:
+                    raise Conflict(
+                        f"something that is no folder is on the way to {to_text(path)!r}",
+                        hint="a pull follows no symlinks: ask for the place where it leads",
+                    ) from error
 
     def _check_room(self) -> None:
         disk = os.statvfs(self._run.tier.root)
@@ -249,23 +236,31 @@ class _Try:
             raise _disk_full(f"{files} more files are needed, {disk.f_favail} can be made")
 
     async def _bring_in(self, tally: Tally) -> None:
-        """Fetch, look what arrived, and try again for the rest while that may help."""
-        source, left = self._folder / FETCH, self._plan.fetch.files
-        for number in range(1, TRIES + 1):
-            ended = await self._transfer(source)
-            settled = await self._settled(ended)
-            came, left = left - settled.files, settled.files
-            source = self._folder / LEFT
-            if not left:
-                return
-            if no_room(ended.last) or any(map(no_room, ended.problems.values())):
-                raise _disk_full(f"{left} files are left to fetch")
-            if not await to_thread(self._may_help, ended):
-                await to_thread(self._tell_left, ended, tally)
-                return
-            if number == TRIES or (not came and ended.status is not None):
-                raise failed(self._place, ended)
-            self._run.ctx.log(f"{left} files did not arrive, trying again: {spoken(ended.last)}")
+        """Fetch, place what arrived, and try again for the rest while that may help."""
+        source, left = FETCH, self._plan.fetch.files
+        try:
+            for number in range(1, TRIES + 1):
+                ended = await self._transfer(source)
+                settled = await self._settled(source, tally)
+                came, left, source = left - settled.files, settled.files, LEFT
+                if not left or await self._is_over(ended, left, tally):
+                    return
+                if number == TRIES or (not came and ended.status is not None):
+                    raise failed(self._place, ended)
+                self._run.ctx.log(
+                    f"{left} files did not arrive, trying again: {spoken(ended.last)}"
+                )
+        finally:
+            await to_the_end(staging.clear(self._run))
+
+    async def _is_over(self, ended: Ended, left: int, tally: Tally) -> bool:
+        """Whether no other try can help; raises when that is the disk's fault."""
+        if no_room(ended.last) or any(map(no_room, ended.problems.values())):
+            raise _disk_full(f"{left} files are left to fetch")
+        if await to_thread(self._may_help, ended):
+            return False
+        await to_thread(self._tell_left, ended, tally)
+        return True
 
     def _tell_left(self, ended: Ended, tally: Tally) -> None:
         for one in read_wanted(self._folder / LEFT):
@@ -282,34 +277,27 @@ class _Try:
         problems = (ended.problem_of(one.stored_as) or otherwise for one in left)
         return any(problem and lasting(problem) is None for problem in problems)
 
-    async def _settled(self, ended: Ended) -> Count:
-        """What is left of the plan; the rest is owned and stamped now."""
-        if ended.status != 0:
-            await self._sweep()
-        settled = await settle(self._run, self._folder)
+    async def _settled(self, source: str, tally: Tally) -> Count:
+        """What is left of the plan; the rest has its place, and is owned and stamped now."""
+        settled = await settle(self._run, self._folder, source, tally)
         if settled.not_given:
             self._run.ctx.log(f"{settled.not_given} files could not be given to their owner")
         return settled.left
 
-    async def _sweep(self) -> None:
-        for path in self._paths:
-            await sweep(self._run.tier.root, path)
-
-    async def _transfer(self, source: Path) -> Ended:
-        """Run rclone; however it ends, nothing unfinished stays, and what arrived is stamped."""
+    async def _transfer(self, source: str) -> Ended:
+        """Run rclone; however it ends, what arrived is placed and stamped."""
         begun = time.monotonic()
         try:
-            return await self._run_rclone(source)
+            with staging.staging(self._run.tier.root, self._run.ctx.job_id) as stage:
+                return await self._run_rclone(self._folder / source, stage.way)
         except BaseException:
-            await self._sweep()
-            await settle(self._run, self._folder)
+            await to_the_end(settle(self._run, self._folder, source))
             raise
         finally:
             self._seconds += time.monotonic() - begun
 
-    async def _run_rclone(self, source: Path) -> Ended:
-        whole, before = self._whole(source), (0, 0)
-        choices = iter([whole]) if whole else self._names(source)
+    async def _run_rclone(self, source: Path, to: str) -> Ended:
+        choices, before = self._choices(source), (0, 0)
         ends: list[Ended] = []
         while choice := await to_thread(next, choices, None):
             latest = before
@@ -322,7 +310,7 @@ class _Try:
             done = await fetch(
                 self._run.ctx.services,
                 self._place,
-                self._run.tier.root,
+                to,
                 choice,
                 bytes_per_second=bytes_a_second(self._run.tier.options.bandwidth),
                 on_stats=on_stats,
@@ -331,37 +319,30 @@ class _Try:
             before = latest
         return together(ends)
 
-    def _whole(self, source: Path) -> Choice | None:
-        """Filters that take exactly what the plan does, where that is quicker than names."""
-        plan = self._plan
-        if source.name != FETCH or self._place.kind != "s3" or plan.refused:
-            return None
-        if plan.fetch.files < LEAST_WHOLE or plan.fetch.files * WHOLE_FROM < plan.listed.files:
-            return None
-        if plan.excluded and self._paths != (b"",):
-            return None
-        named = [remote_name(path) if path else b"" for path in self._paths]
-        rules = self._filters.rclone_lines() if plan.excluded else []
-        try:
-            lines = filter_lines([name.decode() for name in named if name is not None], rules)
-        except UnicodeDecodeError:
-            return None
-        filters = self._folder / "filters"
-        filters.write_text("\n".join([*lines, ""]))
-        return None if None in named else Choice(filters=filters)
-
-    def _names(self, source: Path) -> Iterator[Choice]:
+    def _choices(self, source: Path) -> Iterator[Choice]:
         """The files of a plan, so many at a time."""
         wanted, names = read_wanted(source), self._folder / "names"
         while block := list(islice(wanted, NAMES_AT_ONCE)):
             names.write_bytes(b"".join(one.stored_as + b"\n" for one in block))
-            yield Choice(names=names)
+            yield Choice(names=names, listed=self._is_listed(source))
+
+    def _is_listed(self, source: Path) -> bool:
+        """Whether listing the store's folders again is quicker than asking for each name."""
+        files = self._plan.fetch.files
+        if source.name != FETCH or self._place.kind != "s3" or files < LEAST_LISTED:
+            return False
+        return files * LISTED_FROM >= self._plan.listed.files
 
     def _progress(self, size_bytes: int, files: int) -> None:
         fetch = self._plan.fetch
         text = f"{min(files, fetch.files)} of {fetch.files} files"
         done = min(size_bytes, fetch.size_bytes)
         self._run.ctx.progress(done, fetch.size_bytes, unit="bytes", text=text)
+
+
+def _add_to(file: Path, more: Path) -> None:
+    with more.open("rb") as given, file.open("ab") as known:
+        shutil.copyfileobj(given, known)
 
 
 def _disk_full(why: str) -> Conflict:

@@ -6,23 +6,17 @@ The moves are the kernel's renames: a file is in the one place or in the other, 
 
 import errno
 import os
-import stat as modes
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from holdfast.kernel.errors import Conflict
-from holdfast.tiers import holding
-from holdfast.tiers.holding import ALONE, Stays, told
+from holdfast.tiers import holding, renaming
+from holdfast.tiers.holding import ALONE, MADE, PRIVATE, Stays, told
 from holdfast.tiers.model import QUARANTINE, Candidate, Skip
 from holdfast.tiers.names import to_text
-from holdfast.tiers.renaming import CannotRefuse, rename_new
 
-PRIVATE = 0o700
-MADE = 0o777
-"""Folders that are made again on the way back; less the umask."""
 BESIDE_TRIES = 100
 MAKE_TRIES = 3
 LONGEST_NAME = 255
@@ -159,7 +153,10 @@ class Quarantine:
 
     def jobs(self) -> list[str] | None:
         """The jobs that have a folder here; None: there is no quarantine."""
-        with suppress(FileNotFoundError), self._all_jobs(make=False) as found:
+        with (
+            suppress(FileNotFoundError),
+            holding.private_folder(self._root, QUARANTINE, make=False) as found,
+        ):
             opened = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=found)
             try:
                 with os.scandir(opened) as entries:
@@ -184,7 +181,10 @@ class Quarantine:
                         path = b"/".join((folder, name)).removeprefix(b"./")
                         with suppress(Stays):
                             landed.append((path, self.put_back(path, beside=True)))
-            with suppress(OSError), self._all_jobs(make=False) as all_jobs:
+            with (
+                suppress(OSError),
+                holding.private_folder(self._root, QUARANTINE, make=False) as all_jobs,
+            ):
                 os.rmdir(self._job, dir_fd=all_jobs)
         return landed
 
@@ -261,7 +261,7 @@ class Quarantine:
     def _move_out(self, place: int, name: bytes, parent: int, *, beside: bool) -> bytes:
         for to in self._names(name) if beside else (name,):
             with suppress(FileExistsError):
-                _rename_out(place, name, parent, to)
+                renaming.move_new(place, name, parent, to)
                 return to
             if _are_one(place, name, parent, to):  # a second name of it is there already
                 os.unlink(name, dir_fd=place)
@@ -303,23 +303,10 @@ class Quarantine:
     def _entered(self, *, make: bool) -> Iterator[int]:
         mode = PRIVATE if make else None
         with (
-            self._all_jobs(make=make) as all_jobs,
+            holding.private_folder(self._root, QUARANTINE, make=make) as all_jobs,
             holding.folder(all_jobs, self._job, make=mode) as own,
         ):
             yield own
-
-    @contextmanager
-    def _all_jobs(self, *, make: bool) -> Iterator[int]:
-        with ExitStack() as stack:
-            way = holding.folder(self._root, QUARANTINE.encode(), make=PRIVATE if make else None)
-            try:
-                opened = stack.enter_context(way)
-            except NotADirectoryError:
-                raise _not_ours() from None
-            found = os.fstat(opened)
-            if found.st_uid != os.geteuid() or modes.S_IMODE(found.st_mode) & 0o077:
-                raise _not_ours()
-            yield opened
 
     @contextmanager
     def _place(self, path: bytes, *, make: bool) -> Iterator[tuple[int, bytes]]:
@@ -339,21 +326,12 @@ class Quarantine:
 def _rename_in(from_folder: int, name: bytes, place: int, to: bytes) -> None:
     """Into a folder that nobody else writes to: what is not there now does not appear."""
     try:
-        rename_new(from_folder, name, place, to)
-    except CannotRefuse:
+        renaming.rename_new(from_folder, name, place, to)
+    except renaming.CannotRefuse:
         with suppress(FileNotFoundError):
             os.stat(to, dir_fd=place, follow_symlinks=False)
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
         os.rename(name, to, src_dir_fd=from_folder, dst_dir_fd=place)
-
-
-def _rename_out(place: int, name: bytes, to_folder: int, to: bytes) -> None:
-    """Out of that folder: a second name, which is never made over another, and the first goes."""
-    try:
-        rename_new(place, name, to_folder, to)
-    except CannotRefuse:
-        os.link(name, to, src_dir_fd=place, dst_dir_fd=to_folder, follow_symlinks=False)
-        os.unlink(name, dir_fd=place)
 
 
 def _are_one(place: int, name: bytes, parent: int, to: bytes) -> bool:
@@ -384,11 +362,4 @@ def _is_kept(found: os.stat_result, kept: Kept) -> bool:
         kept.size_bytes,
         kept.mtime_ns,
         kept.ctime_ns,
-    )
-
-
-def _not_ours() -> Conflict:
-    return Conflict(
-        f"the folder {QUARANTINE} of the tier is not ours alone",
-        hint="it must belong to the user that Holdfast runs as, with mode 0700",
     )

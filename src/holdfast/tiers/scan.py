@@ -7,8 +7,8 @@ are mounted in it are not entered. What is hot, small, linked elsewhere or no fi
 import asyncio
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
@@ -27,7 +27,7 @@ from holdfast.tiers.merge import (
     write_list,
 )
 from holdfast.tiers.merge import read_candidates as read_candidates  # noqa: PLC0414 - asked here
-from holdfast.tiers.model import QUARANTINE, Skip
+from holdfast.tiers.model import OWN, Skip, is_own
 from holdfast.tiers.names import to_text
 
 SCAN_SECONDS = 24 * 3600.0
@@ -77,8 +77,8 @@ class _Search:
     details: bool
     everything: bool
     device: int
-    quarantine: int | None
-    """Inode of the quarantine folder, when it is there."""
+    own: frozenset[int]
+    """Inodes of the folders at the root that are ours."""
 
     @property
     def start(self) -> bytes:
@@ -100,11 +100,11 @@ async def scan(
     Cold is what was neither read nor changed since ``cold_before_ns``. A file of several names is
     among them when all its names are. ``details``: all that a ``Candidate`` has is kept, which
     costs a third more; without, `read_candidates` looks again. ``everything``: all regular files.
-    Raises ``NotFound`` when ``below`` is not there, ``Invalid`` when a link or the quarantine is on
-    the way.
+    Raises ``NotFound`` when ``below`` is not there, ``Invalid`` when a link is on the way, or what
+    is our own.
     """
     found = await asyncio.to_thread(_way, root, below)
-    quarantine = await asyncio.to_thread(_inode, _in(root, QUARANTINE.encode()))
+    own = await asyncio.to_thread(_inodes, [_in(root, name.encode()) for name in OWN])
     search = _Search(
         root=root,
         below=below,
@@ -113,7 +113,7 @@ async def scan(
         details=details,
         everything=everything,
         device=found.st_dev,
-        quarantine=quarantine if not below else None,
+        own=frozenset() if below else own,
     )
     parts = {name: to.with_name(f"{to.name}.{name}") for name in _OUTPUTS}
     totals = ScanTotals()
@@ -160,7 +160,7 @@ def _way(root: bytes, below: bytes) -> os.stat_result:
     for name in below.split(b"/") if below else ():
         path = _in(path, name)
         told = to_text(below)
-        if name in {b"", b".", b".."} or path == _in(root, QUARANTINE.encode()):
+        if name in {b"", b".", b".."} or is_own(below):
             raise Invalid(f"{told!r} is no path of the tier")
         if not stat.S_ISDIR(found.st_mode):
             raise Invalid(f"{told!r} leads through a link or a file")
@@ -179,11 +179,12 @@ def _in(folder: bytes, name: bytes) -> bytes:
     return folder.rstrip(b"/") + b"/" + name
 
 
-def _inode(path: bytes) -> int | None:
-    try:
-        return os.lstat(path).st_ino
-    except OSError:
-        return None
+def _inodes(paths: Iterable[bytes]) -> frozenset[int]:
+    found: set[int] = set()
+    for path in paths:
+        with suppress(OSError):
+            found.add(os.lstat(path).st_ino)
+    return frozenset(found)
 
 
 @cache
@@ -219,8 +220,8 @@ async def _find(search: _Search, parts: Mapping[str, Path], totals: ScanTotals) 
         linked = ["-links", "+1", *out["linked"], f"%i %n {record}"]
         chosen = [*hot, "-o", *(small if search.min_size else []), *linked, "-o", *take]
     words = ["find", os.fsdecode(search.start), "-xdev", "-ignore_readdir_race"]
-    if search.quarantine is not None:
-        words += ["-type", "d", "-inum", str(search.quarantine), "-prune", "-o"]
+    for inode in search.own:
+        words += ["-type", "d", "-inum", str(inode), "-prune", "-o"]
     words += ["-type", "f", "(", *chosen, ")", "-o", "!", "-type", "d", *out["special"], "0\\n"]
     for part in parts.values():
         part.touch(mode=0o600)
@@ -269,7 +270,7 @@ def _below(
         if not stat.S_ISDIR(info.st_mode):
             yield path, info
             continue
-        if info.st_dev != search.device or info.st_ino == search.quarantine:
+        if info.st_dev != search.device or info.st_ino in search.own:
             continue
         try:
             with os.scandir(_in(search.root, path)) as entries:

@@ -13,10 +13,9 @@ from holdfast.tiers.filters import Filters
 from holdfast.tiers.holding import Stays
 from holdfast.tiers.listing import list_place, read_listing
 from holdfast.tiers.merge import SIZE_MARK, Count, Listed
-from holdfast.tiers.model import Skip
+from holdfast.tiers.model import Skip, is_own
 from holdfast.tiers.present import Present, absolute, at_home, list_present, read_present
 from holdfast.tiers.proof import prove
-from holdfast.tiers.pull_plan import is_own
 from holdfast.tiers.running import Outcome, Run, Tally, block_of, tallying
 
 BLOCK_FILES = 500

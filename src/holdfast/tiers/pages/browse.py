@@ -9,7 +9,7 @@ from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.render import page
 from holdfast.kernel.web.deps import ReadDep, ServicesDep
 from holdfast.kernel.web.router import Router
-from holdfast.tiers.model import QUARANTINE, inside
+from holdfast.tiers.model import is_own
 from holdfast.tiers.names import from_text, to_text
 from holdfast.tiers.pages.tiers import TierId
 from holdfast.tiers.service import keeping
@@ -66,8 +66,8 @@ def _below(text: str) -> bytes:
     if any(part in {".", ".."} for part in parts):
         raise BadRequest("the path has . or .. in it", hint="give it without them")
     below = from_text("/".join(parts)) if parts else b""
-    if b".." in below.split(b"/") or inside(below, QUARANTINE.encode()):
-        raise BadRequest("this folder is not shown", hint="frozen files wait in the quarantine")
+    if b".." in below.split(b"/") or is_own(below):
+        raise BadRequest("this folder is not shown", hint="what is frozen or fetched waits there")
     return below
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.kernel.errors import BadRequest, Conflict, Invalid
-from holdfast.tiers.model import QUARANTINE, inside, nearest_root, relative_to
+from holdfast.tiers.model import is_own, nearest_root, relative_to
 from holdfast.tiers.names import to_text
 
 LONGEST_ROOT_BYTES = 1024
@@ -156,9 +156,9 @@ def located(asked: bytes, roots: Iterable[bytes]) -> tuple[bytes, bytes]:
 
 
 def _not_ours(relative: bytes, asked: bytes) -> bytes:
-    if inside(relative, QUARANTINE.encode()):
+    if is_own(relative):
         raise Invalid(
-            f"{shown(asked)} is Holdfast's own: frozen files wait there",
-            hint="bring them back with holdfast tier undo JOB",
+            f"{shown(asked)} is Holdfast's own: what is frozen or fetched waits there",
+            hint="bring back what was frozen with holdfast tier undo JOB",
         )
     return relative

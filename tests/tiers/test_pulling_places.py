@@ -1,0 +1,162 @@
+"""What is fetched gets its place only where nothing is, and never where a symlink leads."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.kernel.clock import now
+from holdfast.kernel.errors import Conflict
+from holdfast.kernel.jobs.tables import JobRow
+from holdfast.kernel.work import SYSTEM
+from holdfast.tiers import pull_process, pulling
+from holdfast.tiers.model import STAGING, Skip
+from tests.servers.disks import small_disk
+from tests.tiers.trees import Tree, a_database, a_local_place, a_tree, put
+
+pytestmark = pytest.mark.real
+
+MEANWHILE = f"{Skip.EXISTS}: something came there meanwhile"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+async def tree(store: Path, sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Tree]:
+    async with (
+        a_database(sqlite_template, tmp_path) as database,
+        a_tree(database, tmp_path, a_local_place(store)) as made,
+    ):
+        yield made
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Does something while files are fetched: after they were planned, before they are placed."""
+
+    def arrange(act: Callable[[], object]) -> None:
+        async def fetch(*given: Any, **named: Any) -> pull_process.Ended:
+            act()
+            return await pull_process.fetch(*given, **named)
+
+        monkeypatch.setattr(pulling, "fetch", fetch)
+
+    return arrange
+
+
+def reasons(lines: list[dict[str, Any]]) -> dict[str, str]:
+    return {line["path"]: line["reason"] for line in lines if line["what"] == "stays"}
+
+
+async def test_what_came_meanwhile_is_kept_as_it_is(
+    tree: Tree, store: Path, meanwhile: Callable[[Callable[[], object]], None]
+) -> None:
+    put(store, {b"d/x": b"theirs", b"d/y": b"1", b"l.rclonelink": b"d/y", b"f/g": b"2"})
+
+    def somebody_writes() -> None:
+        put(tree.root, {b"d/x": b"mine!!", b"l": b"mine", b"f": b"a file"})
+        (tree.root / "d/x").chmod(0o640)
+
+    meanwhile(somebody_writes)
+    outcome, lines = await tree.pulled(gid=os.getegid() + 1 if os.geteuid() == 0 else None)
+    assert outcome.files == 1
+    assert tree.here() == [b"d", b"d/x", b"d/y", b"f", b"l"]
+    assert [(tree.root / name).read_bytes() for name in ("d/x", "l", "f")] == [
+        b"mine!!",
+        b"mine",
+        b"a file",
+    ]
+    assert (tree.root / "d/x").stat().st_gid == os.getegid()
+    assert await tree.stamped() == {b"d/y"}
+    assert reasons(lines) == {
+        "d/x": MEANWHILE,
+        "l": MEANWHILE,
+        "f/g": f"{Skip.EXISTS}: the way to it is no folder any more",
+    }
+
+
+async def test_no_file_goes_where_a_symlink_leads(
+    tree: Tree, store: Path, tmp_path: Path, meanwhile: Callable[[Callable[[], object]], None]
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    target = bytes(outside)
+    put(store, {b"a.rclonelink": target, b"a/job": b"1", b"b/job": b"2", b"c/job": b"3"})
+    (tree.root / "b").mkdir()
+
+    def somebody_swaps_folders() -> None:
+        (tree.root / "b").rename(tree.root / "was-b")
+        (tree.root / "b").symlink_to(outside)
+        (tree.root / STAGING).rename(tree.root / "was-ours")
+        (tree.root / STAGING).symlink_to(outside)
+
+    meanwhile(somebody_swaps_folders)
+    with pytest.raises(Conflict, match="is not ours alone"):
+        await tree.pulled()
+    assert list(outside.iterdir()) == []
+    (tree.root / STAGING).unlink()
+    (tree.root / "was-ours").rename(tree.root / STAGING)
+    meanwhile(lambda: None)
+    outcome, lines = await tree.pulled()
+    assert (outcome.files, list(outside.iterdir())) == (2, [])
+    assert (tree.root / "a/job").read_bytes() == b"1"
+    assert reasons(lines)["a"] == MEANWHILE
+
+
+async def test_a_file_and_a_symlink_of_one_name_are_both_told(tree: Tree, store: Path) -> None:
+    put(store, {b"a": b"content", b"a.rclonelink": b"elsewhere"})
+    outcome, lines = await tree.pulled()
+    assert (outcome.files, (tree.root / "a").read_bytes()) == (1, b"content")
+    assert [(line["what"], line["bytes"]) for line in lines] == [("pulled", 7), ("stays", 9)]
+    assert reasons(lines) == {"a": MEANWHILE}
+
+
+async def test_files_get_the_group_of_their_folder_and_reach_other_disks(
+    tree: Tree, store: Path
+) -> None:
+    put(store, {b"other/deep/f": b"12345", b"other/l.rclonelink": b"deep/f"})
+    with small_disk(tree.root / "other", size_mib=1):
+        if os.geteuid() == 0:
+            os.chown(tree.root / "other", -1, 23456)
+            (tree.root / "other").chmod(0o2775)
+        outcome, _ = await tree.pulled()
+        assert (outcome.files, outcome.skipped) == (2, {})
+        assert (tree.root / "other/l").read_bytes() == b"12345"
+        placed, given = (tree.root / "other/deep/f").stat(), (store / "other/deep/f").stat()
+        assert (placed.st_gid, placed.st_mtime_ns) == (
+            (tree.root / "other").stat().st_gid,
+            given.st_mtime_ns,
+        )
+        assert not (tree.root / STAGING).exists()
+
+
+async def test_what_a_pull_left_that_is_over_is_removed(tree: Tree, store: Path) -> None:
+    put(store, {b"a": b"1"})
+    put(tree.root / STAGING, {b"dead/f/g": b"1", b"living/f": b"1"})
+    (tree.root / STAGING).chmod(0o700)
+    async with tree.database.write(SYSTEM) as work:
+        job = JobRow(
+            id="living",
+            kind="tiers.pull",
+            title="",
+            args="{}",
+            locks="[]",
+            priority=100,
+            created_by="t",
+            created_at=now(),
+        )
+        work.session.add(job)
+    await tree.pulled()
+    assert tree.here() == [
+        b".holdfast-pull",
+        b".holdfast-pull/living",
+        b".holdfast-pull/living/f",
+        b"a",
+    ]
