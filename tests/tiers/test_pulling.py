@@ -200,26 +200,6 @@ async def test_odd_names_come_as_they_are(tree: Tree, store: Path) -> None:
     assert await tree.stamped() == {name + b"/" + name for name in ODD_NAMES}
 
 
-async def test_symlinks_come_and_take_no_place(tree: Tree, store: Path, tmp_path: Path) -> None:
-    links = {b"l.rclonelink": b"a/b", b"file.rclonelink": b"a", b"gone.rclonelink": b"nowhere"}
-    put(store, {**links, b"link": b"content", b"out/secret": b"x"})
-    put(tree.root, {b"file": b"mine"})
-    (tree.root / "link").symlink_to("mine")
-    (tmp_path / "elsewhere").mkdir()
-    (tree.root / "out").symlink_to(tmp_path / "elsewhere")
-    outcome, _ = await tree.pulled()
-    assert (tree.root / "l").readlink() == Path("a/b")
-    assert (tree.root / "gone").readlink() == Path("nowhere")
-    assert (tree.root / "file").read_bytes() == b"mine"
-    assert (tree.root / "link").readlink() == Path("mine")
-    assert not list((tmp_path / "elsewhere").iterdir())
-    assert outcome.files == 2
-    assert outcome.skipped[Skip.EXISTS][0] == 3
-    assert await tree.stamped() == {b"l", b"gone"}
-    again, _ = await tree.pulled(b"l")
-    assert (again.files, again.present_files) == (0, 1)
-
-
 async def test_nothing_is_looked_for_where_a_symlink_leads(
     tree: Tree, store: Path, tmp_path: Path
 ) -> None:
@@ -228,17 +208,6 @@ async def test_nothing_is_looked_for_where_a_symlink_leads(
     (tree.root / "a").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Conflict, match="no folder is on the way to 'a/b'"):
         await tree.pulled(b"a/b")
-
-
-async def test_a_folder_in_the_way_is_told(tree: Tree, store: Path) -> None:
-    put(store, {b"a": b"file", b"b/c": b"1", b"d": b"2"})
-    put(tree.root, {b"a/x": b"", b"b": b"mine"})
-    outcome, lines = await tree.pulled()
-    assert outcome.files == 1
-    assert [line["reason"] for line in lines if line["what"] == "stays"] == [
-        f"{Skip.EXISTS}: a folder is in the way",
-        f"{Skip.EXISTS}: a file is in the way",
-    ]
 
 
 async def test_empty_folders_are_made(tree: Tree, store: Path, tmp_path: Path) -> None:
