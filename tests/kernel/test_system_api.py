@@ -122,6 +122,9 @@ async def test_the_audit_is_filtered_by_thing_and_time(
     await changes(services, ("pool", 1), ("vhost", 1), ("pool", 2))
     of_pools = await client.get("/api/audit", params={"entity_type": "pool", "entity_id": "2"})
     later = await client.get("/api/audit", params={"from": "2999-01-01"})
+    told = [change["created_at"] for change in (await client.get("/api/audit")).json()]
+    until = await client.get("/api/audit", params={"from": told[-1], "to": told[0]})
+    assert len(until.json()) == len(told)  # what is told is what may be asked for
     before = await client.get("/api/audit", params={"to": "2999-01-01 00:00:00"})
     assert [row["entity_id"] for row in of_pools.json()] == [2]
     assert later.json() == []

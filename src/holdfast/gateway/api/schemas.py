@@ -43,7 +43,7 @@ class Body(BaseModel):
         return {name: getattr(self, name) for name in self.model_fields_set if self._says(name)}
 
     def _says(self, name: str) -> bool:
-        return name == "description" or getattr(self, name) is not None
+        return getattr(self, name) is not None
 
 
 class PoolCreate(Body):
@@ -62,7 +62,7 @@ class PoolCreate(Body):
 
 
 class PoolUpdate(Body):
-    """Changes of a pool; an explicit null clears ``source_nanio_pool_id`` and ``description``."""
+    """Changes of a pool; null changes nothing, but clears ``source_nanio_pool_id``."""
 
     name: Name | None = None
     description: Text | None = None
@@ -106,7 +106,7 @@ class MemberCreate(Body):
 
 
 class MemberUpdate(Body):
-    """Changes of a member; null changes nothing, but clears ``description``."""
+    """Changes of a member; null changes nothing."""
 
     address: Address | None = None
     role: Role | None = None
@@ -267,10 +267,7 @@ class VhostCreate(Body):
 
 
 class VhostUpdate(Body):
-    """Changes of a vhost; null only clears ``ip_rule_*`` and ``description``.
-
-    Empty texts and lists clear.
-    """
+    """Changes of a vhost; null only clears ``ip_rule_*``. Empty texts and lists clear."""
 
     server_name: ServerName | None = None
     listen_port: Port | None = None
@@ -341,7 +338,7 @@ class VhostDraftIn(VhostCreate):
 
 
 class RouteUpdate(Body):
-    """Changes of a route; null only clears ``description``, an empty text clears."""
+    """Changes of a route; null changes nothing, an empty text clears."""
 
     path_prefix: Prefix | None = None
     pool_id: Id | None = None

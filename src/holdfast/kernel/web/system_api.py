@@ -110,7 +110,7 @@ async def audit(
         entity_type=entity_type,
         entity_id=entity_id,
         start=_moment(from_, "from"),
-        end=_moment(to, "to"),
+        end=_end_of(_moment(to, "to")),
     )
     response.headers["X-Total-Count"] = str(total)
     return [audit_out(row) for row in rows]
@@ -195,6 +195,11 @@ def audit_out(row: AuditRow) -> AuditOut:
     shown["entity_id"] = int(row.entity_id) if number and row.entity_id else row.entity_id
     shown["created_at"] = row_time(row.created_at)
     return AuditOut(**shown)
+
+
+def _end_of(moment: datetime | None) -> datetime | None:
+    """Times are told in whole seconds, so a whole second that is named is meant to its end."""
+    return moment.replace(microsecond=moment.microsecond or 999_999) if moment else None
 
 
 def _moment(given: str | None, name: str) -> datetime | None:

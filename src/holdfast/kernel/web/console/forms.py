@@ -16,6 +16,8 @@ Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
 Kind = Literal["text", "number", "select", "checkbox", "textarea", "password", "hidden"]
 LARGEST_FORM_BYTES = 2 * 1024 * 1024
+_EMPTY = {"text": "", "textarea": ""}
+"""What clears a field of these kinds; null does the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Field:
     advanced: bool = False
     """Folded away until somebody opens it."""
     clears: bool = False
-    """An empty one is sent as null: it takes away what was there."""
+    """An empty one is sent, a number or a choice as null: it takes away what was there."""
     option: str = ""
     """Its name on the command line when it differs; ``-``: given by its place, without a name.
 
@@ -110,8 +112,10 @@ class Form:
         self.version = request.query_params.get("version", "")
         for one in self.fields:
             self.values[one.name] = _value(one, sent)
-        clearing = {one.name for one in self.fields if one.clears}
-        given = {n: v for n, v in self.values.items() if v is not None or n in clearing}
+        clearing = {one.name: _EMPTY.get(one.kind) for one in self.fields if one.clears}
+        given = {n: v for n, v in self.values.items() if v is not None} | {
+            n: v for n, v in clearing.items() if self.values.get(n) is None
+        }
         nested, places = _nested(given)
         try:
             return schema.model_validate(
