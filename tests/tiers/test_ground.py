@@ -2,19 +2,23 @@
 
 import asyncio
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Conflict, Unavailable
 from holdfast.kernel.stores import service as stores
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.stores.service import StoreChanges
 from holdfast.kernel.work import SYSTEM
+from holdfast.tiers import queries, timers
 from holdfast.tiers.context import contribute
 from holdfast.tiers.model import Action, FileState
 from holdfast.tiers.service import rooms
+from holdfast.tiers.service.roots import Room
 from tests.tiers.scene import Scene, a_scene
 
 
@@ -85,3 +89,28 @@ async def test_a_disk_that_does_not_answer_holds_up_nobody_who_writes(
     finally:
         answers.set()
     assert not (await asked).joined
+
+
+async def test_tiers_of_one_disk_make_room_together_and_a_dead_one_holds_up_none(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks = {"space_high_percent": 90.0, "space_low_percent": 80.0}
+    _, second, _ = [await scene.a_tier(name, **marks) for name in "abc"]
+    dead = await scene.a_tier("dead", **marks)
+    ended = now() - timedelta(seconds=1)
+    await scene.journal(second.id, b"x", FileState.QUARANTINED, due_at=ended, size_bytes=30)
+
+    def room(root: bytes) -> Room | None:
+        return None if root == dead.root else Room(used=950, available=50, device=1, inode=1)
+
+    monkeypatch.setattr(rooms, "_room", room)
+    await timers.keep_room(scene.services)
+    await timers.keep_room(scene.services)
+    asked = []
+    async with scene.services.database.read() as session:
+        for tier in await queries.all_tiers(session):
+            asked += [
+                (tier.name, r.asked.until_bytes)
+                for r in await queries.standing_runs(session, tier.id)
+            ]
+    assert asked == [("a", 120)]

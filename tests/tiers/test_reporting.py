@@ -49,15 +49,21 @@ async def test_bytes_by_age_and_what_would_be_saved(tree: Tree) -> None:
 
 
 async def test_what_would_stay_anyhow_is_not_counted_as_saved(tree: Tree) -> None:
-    aged(tree, {b"pin/f": 400, b"f.tmp": 400, b"one": 400, b"leaves": 400})
+    aged(tree, {b"pin/f": 400, b"f.tmp": 400, b"one": 400, b"leaves": 400, b"pin/not": 400})
+    aged(tree, {b"both": 400, b"elsewhere": 400})
     aged(tree, {b"small": 400}, size=1)
     (tree.root / "two").hardlink_to(tree.root / "one")
+    (tree.root / "pin" / "three").hardlink_to(tree.root / "both")
+    (tree.root.parent / "outside").hardlink_to(tree.root / "elsewhere")
     (tree.root / "link").symlink_to("one")
-    pin = PathRule(pattern="/pin/**", policy=Policy.PIN)
-    found = await report(tree.run(filters=("- *.tmp",), min_size_bytes=5, rules=(pin,)))
-    assert [one["files"] for one in found["would_save"]] == [1, 1, 1, 1]
+    first = PathRule(pattern="/pin/not", policy=Policy.FREEZE_AFTER, age_days=1)
+    rules = (first, PathRule(pattern="/pin/**", policy=Policy.PIN))
+    found = await report(tree.run(filters=("- *.tmp",), min_size_bytes=5, rules=rules))
+    saved = [(one["files"], one["bytes"]) for one in found["would_save"]]
+    assert saved == [(4, 30)] * 4
+    assert (found["files"], found["bytes"]) == (10, 71)
     assert {why: one["files"] for why, one in found["stays"].items()} == {
-        "pinned": 1,
+        "pinned": 2,
         "excluded": 1,
         "smaller than the minimum": 1,
         "has links outside what is frozen": 2,

@@ -350,10 +350,10 @@ async def test_a_full_disk_frees_its_quarantine_first_and_then_freezes(scene: Sc
     row = await scene.a_tier(space_high_percent=90.0, space_low_percent=80.0)
     later = now() + timedelta(hours=1)
     await scene.journal(row.id, b"a", FileState.QUARANTINED, due_at=later, size_bytes=100)
-    await timers.make_room(scene.services, row.tier(), 100)
+    assert await timers.make_room(scene.services, row.tier(), 100) == 100
     assert (await _jobs_of(scene, EMPTY), await _jobs_of(scene, "tiers.freeze")) == (1, 0)
-    await timers.make_room(scene.services, row.tier(), 150)
-    await timers.make_room(scene.services, row.tier(), 170)
+    assert await timers.make_room(scene.services, row.tier(), 50) == 50
+    assert await timers.make_room(scene.services, row.tier(), 70) == 0
     assert (await _jobs_of(scene, EMPTY), await _jobs_of(scene, "tiers.freeze")) == (1, 1)
     async with scene.services.database.read() as session:
         (run,) = await queries.standing_runs(session, row.id)

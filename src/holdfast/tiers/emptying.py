@@ -12,6 +12,7 @@ from itertools import groupby
 
 from holdfast.kernel.stores.model import HashKind
 from holdfast.kernel.stores.place import Place
+from holdfast.kernel.web.console import formats
 from holdfast.tiers import asking, journal
 from holdfast.tiers.asking import Told
 from holdfast.tiers.holding import Stays
@@ -41,7 +42,7 @@ async def empty(run: Run, *, job_id: str | None = None, due: datetime | None = N
             after = rows[-1].id
             await _empty_batch(run, rows, tally)
             done += len(rows)
-            run.ctx.progress(done, unit="files")
+            run.ctx.progress(done, unit="files", text=f"{formats.size(tally.size_bytes)} removed")
         await journal.sweep(run, tally)
         return tally.outcome()
 

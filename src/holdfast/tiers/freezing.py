@@ -12,6 +12,7 @@ from functools import partial
 
 from sqlalchemy import select
 
+from holdfast.kernel.web.console.formats import size
 from holdfast.tiers import emptying, holding, journal, queries
 from holdfast.tiers.holding import Stays
 from holdfast.tiers.journal import BATCH_FILES
@@ -36,11 +37,13 @@ async def freeze(run: Run, plan: FreezePlan) -> Outcome:
     """
     await journal.mend(run)
     with tallying(run.report) as tally:
-        done = 0
+        done = moved = 0
         for batch in _batches(read_plan(plan.path)):
             await _freeze_batch(run, await _not_yet(run, batch), tally)
             done += len(batch)
-            run.ctx.progress(done, plan.files, unit="files")
+            moved += sum({file.inode: file.size_bytes for file, _ in batch}.values())
+            text = f"{size(moved)} of {size(plan.size_bytes)}"
+            run.ctx.progress(done, plan.files, unit="files", text=text)
         outcome = tally.outcome()
     if run.tier.options.undo_hours > 0:
         return await _all_of(run, outcome)

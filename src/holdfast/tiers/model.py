@@ -37,6 +37,7 @@ class Skip(StrEnum):
     NOT_A_FILE = "not a regular file"
     LINKED = "has links outside what is frozen"
     MISSING_ON_STORE = "not on the store"
+    LOST = "frozen, and not on the store"
     OTHER_SIZE = "another size on the store"
     OTHER_CONTENT = "another content on the store"
     NOT_PROVABLE = "its content on the store cannot be proven"

@@ -18,6 +18,7 @@ from typing import TextIO, TypeVar
 from sqlalchemy import func, select
 
 from holdfast.kernel.stores.model import HashKind
+from holdfast.kernel.web.console import formats
 from holdfast.tiers import journal, proof
 from holdfast.tiers.filters import Filters, matches
 from holdfast.tiers.holding import Stays
@@ -112,7 +113,7 @@ class _Planner:
         self._rules = Rules(run.tier.options, int(run.ctx.now().timestamp() * SECOND_NS))
         self._kinds: Kinds = ()
         self._seen = Count()
-        self._looked_at = 0
+        self._looked_at = Count()
         self.taken = Count()
 
     @property
@@ -146,8 +147,9 @@ class _Planner:
     async def prove(self, block: Sequence[Pair], tally: Tally, out: TextIO) -> None:
         """Put what is proven of a block in the plan."""
         results = await proof.prove(self._run, block, self._kinds)
-        self._looked_at += len(block)
-        self._run.ctx.progress(self._looked_at, unit="files", text="proving")
+        self._looked_at += Count(len(block), sum(file.size_bytes for file, _ in block))
+        text = f"proving, {formats.size(self._looked_at.size_bytes)}"
+        self._run.ctx.progress(self._looked_at.files, unit="files", text=text)
         pairs = [(file, result) for (file, _), result in zip(block, results, strict=True)]
         for _, names in groupby(pairs, key=lambda pair: pair[0].inode):
             if not self.has_enough:

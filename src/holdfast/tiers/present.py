@@ -7,6 +7,7 @@ from os import fsdecode, fspath, lstat, stat_result
 from pathlib import Path
 from typing import NamedTuple
 
+from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.process import find_program, run
 from holdfast.tiers.merge import REST_MARK, SIZE_MARK
 from holdfast.tiers.model import OWN, Candidate
@@ -84,40 +85,70 @@ def absolute(root: bytes, path: bytes) -> bytes:
 
 
 async def list_present(
-    root: bytes, below: bytes, to: Path, *, tell: Tell, ordered: bool = True
-) -> None:
+    root: bytes,
+    below: bytes,
+    to: Path,
+    *,
+    tell: Tell,
+    ordered: bool = True,
+    one_disk: bool = False,
+) -> int:
     """Write what is below a path of the tree (or is there) to a file, for `read_present`.
 
-    Symlinks are listed, not followed; what is our own is left out. What cannot be read is told.
+    Symlinks are listed, not followed; what is our own is left out. What cannot be read is told, and
+    how often is given back. ``one_disk``: without other file systems mounted in it, as a freeze
+    looks. Raises ``Unavailable`` when the list could not be kept whole, or the root not be read.
     """
+    lost: list[str] = []
+    complaints = 0
+
+    def hear(line: str) -> None:
+        nonlocal complaints
+        complaints += 1
+        if fspath(to) in line:
+            lost.append(line)
+        tell(line)
+
     start = absolute(root, below)
     found = await to_thread(_look, start)
     if found is None or not modes.S_ISDIR(found.st_mode):
         await to_thread(to.write_bytes, b"" if found is None else _record(found, below))
-        return
+        return 0
     raw = to.with_suffix(".raw") if ordered else to
     await to_thread(raw.touch)
     await run(
-        [find_program("find"), fsdecode(start), *_expression(raw, below)],
+        [
+            find_program("find"),
+            fsdecode(start),
+            *(["-xdev"] if one_disk else []),
+            *_expression(raw, below),
+        ],
         timeout_seconds=SCAN_SECONDS,
         accept=frozenset({0, 1}),
         env={"LC_ALL": "C"},
-        on_error_line=tell,
+        on_error_line=hear,
     )
+    if lost:
+        raise Unavailable(f"the list of the tree could not be kept: {lost[0]}")
     if not ordered:
-        return
+        return complaints
     sort = [find_program("sort"), "-z", f"-S{SORT_MEMORY}", f"-T{to.parent}", f"-o{to}"]
     await run([*sort, "--", fspath(raw)], timeout_seconds=SCAN_SECONDS, env={"LC_ALL": "C"})
     await to_thread(raw.unlink)
+    return complaints
 
 
 def read_present(path: Path) -> Iterator[Present]:
     """What `list_present` wrote, by path."""
-    for record in read_records(path):
-        key, _, rest = record.rpartition(REST_MARK)
-        name, _, size = key.rpartition(SIZE_MARK)
-        told = rest.split(b"/")
-        yield Present(name, told[0], int(size), told)
+    return map(parsed, read_records(path))
+
+
+def parsed(record: bytes) -> Present:
+    """A record of `list_present`."""
+    key, _, rest = record.rpartition(REST_MARK)
+    name, _, size = key.rpartition(SIZE_MARK)
+    told = rest.split(b"/")
+    return Present(name, told[0], int(size), told)
 
 
 def read_records(path: Path) -> Iterator[bytes]:

@@ -140,18 +140,33 @@ async def oldest_due(session: AsyncSession) -> datetime | None:
     return await session.scalar(query)
 
 
-async def end_windows(session: AsyncSession, tier_id: int, moment: datetime) -> None:
-    """Let the undo window of everything in a tier's quarantine end now."""
-    await session.execute(
-        update(TierFileRow)
-        .where(
-            TierFileRow.tier_id == tier_id,
-            TierFileRow.state == FileState.QUARANTINED,
-            TierFileRow.due_at > moment,
-        )
-        .values(due_at=moment)
-        .execution_options(synchronize_session=False)
+async def end_windows(session: AsyncSession, tier_id: int, moment: datetime) -> int:
+    """Let the undo window of everything in a tier's quarantine end now; gives its bytes."""
+    in_window = (
+        TierFileRow.tier_id == tier_id,
+        TierFileRow.state == FileState.QUARANTINED,
+        TierFileRow.due_at > moment,
     )
+    size = await session.scalar(select(func.sum(TierFileRow.size_bytes)).where(*in_window)) or 0
+    if size:
+        await session.execute(
+            update(TierFileRow)
+            .where(*in_window)
+            .values(due_at=moment)
+            .execution_options(synchronize_session=False)
+        )
+    return int(size)
+
+
+async def coming_bytes(session: AsyncSession, tier_id: int, moment: datetime) -> int:
+    """Bytes that a tier is letting go of: out of its quarantine, and by freezes for room."""
+    leaving = select(func.sum(TierFileRow.size_bytes)).where(
+        TierFileRow.tier_id == tier_id,
+        TierFileRow.state.in_((FileState.QUARANTINED, FileState.LEAVING)),
+        TierFileRow.due_at <= moment,
+    )
+    runs = await standing_runs(session, tier_id)
+    return int(await session.scalar(leaving) or 0) + sum(r.asked.until_bytes or 0 for r in runs)
 
 
 async def left_below(

@@ -8,14 +8,17 @@ import pwd
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from holdfast.kernel.clock import iso_time
-from holdfast.tiers.filters import Filters, matches
-from holdfast.tiers.model import DAY_SECONDS, Policy, Skip, Tier
+from holdfast.kernel.web.console.formats import size
+from holdfast.tiers.model import DAY_SECONDS, Skip, Tier
 from holdfast.tiers.names import to_text
-from holdfast.tiers.present import Present, list_present, read_present
+from holdfast.tiers.planning import Rules
+from holdfast.tiers.present import Present, list_present, parsed, read_records
 from holdfast.tiers.running import Run, Stop, in_threads
+from holdfast.tiers.scan import sort
 
 AGES_DAYS = (30, 90, 180, 365)
 HISTOGRAM_DAYS = (1, 7, 14, 30, 60, 90, 120, 180, 270, 365, 540, 730, 1095, 1825)
@@ -70,19 +73,34 @@ class Save:
 async def report(run: Run, *, below: bytes = b"", depth: int = DEPTH) -> dict[str, Any]:
     """The report of a tier, or of a folder of it, in JSON types."""
     seen = run.work / "seen"
-    await list_present(run.tier.root, below, seen, tell=run.ctx.log, ordered=False)
+    linked = run.work / "linked"
+    await list_present(run.tier.root, below, seen, tell=run.ctx.log, ordered=False, one_disk=True)
     sums = Sums(run.tier, below, depth, now_ns=int(run.ctx.now().timestamp() * 1e9))
 
     def count(stop: Stop) -> None:
-        for number, one in enumerate(read_present(seen)):
-            if number % CHECK_EACH == 0:
-                run.ctx.progress(number, unit="files")
-                if stop:
-                    return
-            sums.add(one)
+        with linked.open("wb") as later:
+            for number, record in enumerate(read_records(seen)):
+                if number % CHECK_EACH == 0:
+                    run.ctx.progress(number, unit="files", text=size(sums.size_bytes))
+                    if stop:
+                        return
+                one = parsed(record)
+                if one.kind == b"f" and one.links > 1:
+                    later.write(b"%d %d %s\0" % (one.device, one.inode, record))
+                else:
+                    sums.add([one])
+
+    def count_linked(stop: Stop) -> None:
+        for _, names in groupby(read_records(linked), key=lambda record: record.split(b" ", 2)[:2]):
+            if stop:
+                return
+            sums.add([parsed(name.split(b" ", 2)[2]) for name in names])
 
     await in_threads([count])
+    await sort(linked, linked)
+    await in_threads([count_linked])
     seen.unlink()
+    linked.unlink()
     return {"at": iso_time(run.ctx.now()), "path": to_text(below), **sums.as_json()}
 
 
@@ -90,9 +108,8 @@ class Sums:
     """Everything that is summed up, as files come."""
 
     def __init__(self, tier: Tier, below: bytes, depth: int, *, now_ns: int) -> None:
-        self._options = tier.options
-        self._filters = Filters(tier.options.filters)
-        self._pins = [rule.pattern for rule in tier.options.rules if rule.policy is Policy.PIN]
+        self._min_size_bytes = tier.options.min_size_bytes
+        self._rules = Rules(tier.options, now_ns)
         self._below = below
         self._depth = depth
         self._now_ns = now_ns
@@ -103,25 +120,38 @@ class Sums:
         self._saved = [Save() for _ in AGES_DAYS]
         self._kept: dict[Skip, Save] = {}
 
-    def add(self, one: Present) -> None:
-        """One more name of the tree."""
-        if one.kind == b"d":
+    @property
+    def size_bytes(self) -> int:
+        """Of all files so far."""
+        return self._total.size_bytes
+
+    def add(self, names: Sequence[Present]) -> None:
+        """One more file by all its names in the tree; its bytes are counted once."""
+        first = names[0]
+        if first.kind == b"d":
             return
-        if one.kind != b"f":
-            self._stays(Skip.NOT_A_FILE, one.size_bytes)
+        if first.kind != b"f":
+            self._stays(Skip.NOT_A_FILE, first.size_bytes)
             return
+        reasons = [self._why_it_stays(one) for one in names]
+        if len(names) < first.links or any(reasons):
+            reasons = [reason or Skip.LINKED for reason in reasons]
+        self._add(first, reasons[0], first.size_bytes)
+        for one, reason in zip(names[1:], reasons[1:], strict=True):
+            self._add(one, reason, 0)
+
+    def _add(self, one: Present, reason: Skip | None, size_bytes: int) -> None:
         days = max(0, self._now_ns - max(one.atime_ns, one.mtime_ns)) // _DAY_NS
         age = bisect_right(AGES_DAYS, days)
-        self._total.add(one.size_bytes, age)
-        self._folder(one.path).add(one.size_bytes, age)
-        self._owners.setdefault(one.owner_id, Sum()).add(one.size_bytes, age)
-        _more(self._bars[bisect_right(HISTOGRAM_DAYS, days)], one.size_bytes)
-        reason = self._why_it_stays(one)
+        self._total.add(size_bytes, age)
+        self._folder(one.path).add(size_bytes, age)
+        self._owners.setdefault(one.owner_id, Sum()).add(size_bytes, age)
+        _more(self._bars[bisect_right(HISTOGRAM_DAYS, days)], size_bytes)
         if reason is not None:
-            self._stays(reason, one.size_bytes)
+            self._stays(reason, size_bytes)
         else:
             for saved in self._saved[:age]:
-                _more(saved, one.size_bytes)
+                _more(saved, size_bytes)
 
     def as_json(self) -> dict[str, Any]:
         """All of it."""
@@ -149,13 +179,9 @@ class Sums:
         }
 
     def _why_it_stays(self, one: Present) -> Skip | None:
-        if one.size_bytes < self._options.min_size_bytes:
+        if one.size_bytes < self._min_size_bytes:
             return Skip.TOO_SMALL
-        if one.links > 1:
-            return Skip.LINKED
-        if not self._filters.takes(one.path):
-            return Skip.EXCLUDED
-        return Skip.PINNED if any(matches(pin, one.path) for pin in self._pins) else None
+        return self._rules.of_name(one.path)
 
     def _stays(self, reason: Skip, size_bytes: int) -> None:
         _more(self._kept.setdefault(reason, Save()), size_bytes)

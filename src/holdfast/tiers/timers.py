@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from itertools import groupby
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.jobs.submitting import submit
@@ -12,7 +13,8 @@ from holdfast.tiers import queries
 from holdfast.tiers.files import forget_old_details, forget_old_work
 from holdfast.tiers.model import EMPTY, QUARANTINE, Action, Asked, Tier, bytes_over
 from holdfast.tiers.service.asking import put_in
-from holdfast.tiers.service.roots import room_of
+from holdfast.tiers.service.rooms import rooms_of
+from holdfast.tiers.service.roots import Room
 
 CHECK_SECONDS = 60.0
 PAUSE = timedelta(minutes=15)
@@ -45,33 +47,51 @@ async def keep_room(services: Services) -> None:
     """Freeze the oldest files of tiers whose file system is too full."""
     async with services.database.read() as session:
         tiers = [row.tier() for row in await queries.all_tiers(session)]
+        coming = {tier.id: await queries.coming_bytes(session, tier.id, now()) for tier in tiers}
+    if all(tier.options.space_high_percent is None for tier in tiers):
+        return
+    rooms = await rooms_of(services).of(tier.root for tier in tiers)
+    found = [(tier, room) for tier in tiers if (room := rooms[tier.root]) is not None]
     for tier in tiers:
-        if tier.options.space_high_percent is None:
-            continue
-        try:
-            room = await asyncio.to_thread(room_of, tier.root)
-        except OSError as error:
-            log.warning("room not known", tier=tier.name, error=str(error))
-            continue
-        wanted = bytes_over(tier.options, used=room.used, available=room.available)
+        if rooms[tier.root] is None and tier.options.space_high_percent is not None:
+            log.warning("room not known", tier=tier.name)
+    for _, disk in groupby(sorted(found, key=_device), key=_device):
+        on_it = list(disk)
+        await _keep_room_on(services, on_it, sum(coming[tier.id] for tier, _ in on_it))
+
+
+def _device(found: tuple[Tier, Room]) -> int:
+    return found[1].device
+
+
+async def _keep_room_on(services: Services, tiers: list[tuple[Tier, Room]], coming: int) -> None:
+    """Of one file system; ``coming``: bytes that its tiers are letting go of already."""
+    for tier, room in tiers:
+        used, available = max(0, room.used - coming), room.available + coming
+        wanted = bytes_over(tier.options, used=used, available=available)
         if wanted:
-            await make_room(services, tier, wanted)
+            coming += await make_room(services, tier, wanted)
 
 
-async def make_room(services: Services, tier: Tier, wanted: int) -> None:
-    """Let go at once of what waits in quarantine, and freeze more if that is not enough."""
+async def make_room(services: Services, tier: Tier, wanted: int) -> int:
+    """Let go at once of what waits in quarantine, and freeze more if that is not enough.
+
+    ``wanted``: bytes, besides those that leave already. Gives how many this makes leave.
+    """
+    moment = now()
     async with services.database.write(SYSTEM) as work:
         row = await queries.locked_tier(work.session, tier.id)
         if row is None:
-            return
-        _, waiting = await queries.waiting_files(work.session, tier_id=tier.id)
+            return 0
+        waiting = await queries.end_windows(work.session, tier.id, moment)
         if waiting:
-            await queries.end_windows(work.session, tier.id, now())
             await empty(work, tier.id)
-        begun = await queries.makes_room(work.session, tier.id, now() - PAUSE)
-        if waiting < wanted and not begun:
-            asked = Asked(action=Action.FREEZE, until_bytes=wanted - waiting)
-            await put_in(work, services.sealer, row, asked)
+        begun = await queries.makes_room(work.session, tier.id, moment - PAUSE)
+        if waiting >= wanted or begun:
+            return waiting
+        asked = Asked(action=Action.FREEZE, until_bytes=wanted - waiting)
+        await put_in(work, services.sealer, row, asked)
+        return wanted
 
 
 async def forget_old_runs(services: Services) -> None:

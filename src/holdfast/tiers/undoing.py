@@ -6,7 +6,8 @@ from itertools import groupby
 
 from sqlalchemy import func, select
 
-from holdfast.tiers import journal
+from holdfast.kernel.web.console.formats import size
+from holdfast.tiers import journal, queries
 from holdfast.tiers.arrivals import stamp_pulled
 from holdfast.tiers.holding import Stays
 from holdfast.tiers.journal import Found
@@ -42,7 +43,10 @@ async def bring_back(run: Run, paths: Sequence[bytes]) -> Outcome:
 async def _move_back(
     run: Run, tally: Tally, *, job_id: str | None = None, below: bytes = b""
 ) -> None:
-    after, done = 0, 0
+    after, done, files = 0, 0, None
+    if job_id is not None:
+        async with run.ctx.read() as session:
+            files, _ = await queries.waiting_files(session, job_id=job_id)
     while rows := await journal.claim(run, after=after, job_id=job_id, below=below):
         after = rows[-1].id
         found = Found()
@@ -52,7 +56,7 @@ async def _move_back(
             await to_the_end(journal.conclude(run, rows, found, tally))
             await _stamp(run, found)
         done += len(rows)
-        run.ctx.progress(done, unit="files")
+        run.ctx.progress(done, files, unit="files", text=f"{size(tally.size_bytes)} are back")
 
 
 async def _count_gone(run: Run, job_id: str, tally: Tally) -> None:

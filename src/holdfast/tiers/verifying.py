@@ -8,17 +8,36 @@ from hashlib import md5
 from pathlib import Path
 from typing import TypeVar
 
+from sqlalchemy import select
+
 from holdfast.kernel.stores.model import HashKind
+from holdfast.kernel.web.console.formats import size
 from holdfast.tiers.filters import Filters
 from holdfast.tiers.holding import Stays
 from holdfast.tiers.listing import list_place, read_listing
 from holdfast.tiers.merge import SIZE_MARK, Count, Listed
-from holdfast.tiers.model import Skip, is_own
-from holdfast.tiers.present import Present, absolute, at_home, list_present, read_present
+from holdfast.tiers.model import FileState, Skip, inside, is_own
+from holdfast.tiers.present import (
+    Present,
+    absolute,
+    at_home,
+    list_present,
+    read_present,
+    read_records,
+)
 from holdfast.tiers.proof import prove
 from holdfast.tiers.running import Outcome, Run, Tally, block_of, tallying
+from holdfast.tiers.scan import sort
+from holdfast.tiers.tables import TierFileRow
 
 BLOCK_FILES = 500
+WORDS = {
+    Skip.MISSING_ON_STORE: "only here",
+    Skip.OTHER_SIZE: "differs",
+    Skip.OTHER_CONTENT: "differs",
+}
+"""What is said of a file that is not the same, by the reason; of others nobody knows."""
+LEFT = (FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)
 T = TypeVar("T")
 Row = tuple[Present | None, tuple[Listed | None, ...]]
 
@@ -64,11 +83,14 @@ class _Comparison:
         self._filters = Filters(run.tier.options.filters)
         self._kinds: list[HashKind | None] = []
         self._seen = 0
+        self._unreadable = 0
+        """Of the path at hand: what could not be looked at on this machine."""
 
     async def compare(self, path: bytes) -> None:
         """What is at or below one path."""
         run, here = self._run, self._run.work / "here"
-        await list_present(run.tier.root, path, here, tell=run.ctx.log)
+        self._unreadable = await list_present(run.tier.root, path, here, tell=run.ctx.log)
+        self._tally.count(Skip.NOT_PERMITTED, self._unreadable, 0)
         listings, self._kinds = [], []
         for number, place in enumerate(run.places):
             listing = run.work / f"there-{number}"
@@ -79,7 +101,23 @@ class _Comparison:
         while block := await to_thread(block_of, rows, BLOCK_FILES):
             await self._compare_block(block)
             self._seen += len(block)
-            run.ctx.progress(self._seen, unit="files")
+            text = f"{size(self.same.size_bytes)} are the same"
+            run.ctx.progress(self._seen, unit="files", text=text)
+        await self._tell_lost(path, here, listings)
+
+    async def _tell_lost(self, below: bytes, here: Path, listings: Sequence[Path]) -> None:
+        """What a freeze took away and no store has any more."""
+        left = self._run.work / "left"
+        if not await _write_left(self._run, below, left):
+            return
+        await sort(left, left, unique=True)
+        rows = lost(aligned(here, listings), read_records(left))
+        while block := await to_thread(block_of, rows, BLOCK_FILES):
+            for path, size_bytes, state in block:
+                self._tally.count(Skip.LOST, 1, size_bytes)
+                waits = state != FileState.FROZEN
+                detail = ": it waits in quarantine, an undo brings it back" if waits else ""
+                self._tally.tell(path, size_bytes, "on no store", f"{Skip.LOST}{detail}")
 
     async def _compare_block(self, block: Sequence[Row]) -> None:
         pairs = []
@@ -102,27 +140,38 @@ class _Comparison:
         """What the stores say of a file whose content must be compared; else it is counted."""
         listed = tuple(one for one in theirs if one is not None)
         path = mine.path if mine is not None else listed[0].path
-        size = mine.size_bytes if mine is not None else listed[0].size_bytes
+        length = mine.size_bytes if mine is not None else listed[0].size_bytes
         if is_own(path) or (mine is not None and mine.kind == b"d" and not listed):
             return None
         if not self._filters.takes(at_home(path)):
-            self._tally.count(Skip.EXCLUDED, 1, size)
+            self._tally.count(Skip.EXCLUDED, 1, length)
+        elif mine is None and self._unreadable and self._is_hidden(path):
+            self._differs(path, length, Skip.NOT_PERMITTED, "its folder cannot be read here")
         elif mine is None or mine.kind == b"d":
-            self.missing += Count(1, size)
-            self._tally.tell(path, size, "only on the store", "")
+            self.missing += Count(1, length)
+            self._tally.tell(path, length, "only on the store", "")
         elif mine.kind not in {b"f", b"l"}:
-            self._tally.count(Skip.NOT_A_FILE, 1, size)
+            self._tally.count(Skip.NOT_A_FILE, 1, length)
         elif len(listed) < len(theirs):
             names = [p.name for p, one in zip(self._run.places, theirs, strict=True) if one is None]
-            self._differs(path, size, Skip.MISSING_ON_STORE, ", ".join(names))
-        elif any(one.size_bytes != size for one in listed):
+            self._differs(path, length, Skip.MISSING_ON_STORE, ", ".join(names))
+        elif any(one.size_bytes != length for one in listed):
             sizes = ", ".join(str(one.size_bytes) for one in listed)
-            self._differs(path, size, Skip.OTHER_SIZE, f"{size} bytes here, {sizes} there")
+            self._differs(path, length, Skip.OTHER_SIZE, f"{length} bytes here, {sizes} there")
         elif mine.kind == b"l":
             self._compare_link(mine, listed)
         else:
             return listed
         return None
+
+    def _is_hidden(self, path: bytes) -> bool:
+        try:
+            os.lstat(absolute(self._run.tier.root, at_home(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
 
     def _compare_link(self, mine: Present, listed: Sequence[Listed]) -> None:
         path = at_home(mine.path)
@@ -146,10 +195,42 @@ class _Comparison:
 
     def _differs(self, path: bytes, size_bytes: int, reason: Skip, detail: str) -> None:
         self._tally.count(reason, 1, size_bytes)
-        what = "only here" if reason is Skip.MISSING_ON_STORE else "differs"
+        what = WORDS.get(reason, "not compared")
         self._tally.tell(
             at_home(path), size_bytes, what, f"{reason}: {detail}" if detail else reason
         )
+
+
+async def _write_left(run: Run, below: bytes, to: Path) -> bool:
+    """Write what a freeze took from below a path, for `lost`; False when there is nothing."""
+    query = select(TierFileRow.path, TierFileRow.size_bytes, TierFileRow.state).where(
+        TierFileRow.tier_id == run.tier.id, TierFileRow.state.in_(LEFT)
+    )
+    with to.open("wb") as file:
+        async with run.ctx.read() as session:
+            rows = await session.stream(query.execution_options(yield_per=BLOCK_FILES))
+            async for path, size_bytes, state in rows:
+                if inside(path, below):
+                    file.write(b"%s//%d//%s\0" % (path, size_bytes, state.encode()))
+        return bool(file.tell())
+
+
+def lost(rows: Iterator[Row], left: Iterator[bytes]) -> Iterator[tuple[bytes, int, str]]:
+    """What left and is neither here nor on a store; both are in the order of their paths."""
+    row = next(rows, None)
+    before = b""
+    for record in left:
+        path, size_bytes, state = record.rsplit(SIZE_MARK, 2)
+        key = path + SIZE_MARK
+        while row is not None and _key(row) < key:
+            row = next(rows, None)
+        if key != before and (row is None or _key(row) != key):
+            yield path, int(size_bytes), state.decode()
+        before = key
+
+
+def _key(row: Row) -> bytes:
+    return next(one.path for one in (row[0], *row[1]) if one is not None) + SIZE_MARK
 
 
 def aligned(present: Path, listings: Sequence[Path]) -> Iterator[Row]:
