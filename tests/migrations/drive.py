@@ -76,6 +76,9 @@ class Lines:
     def amounts(self, amounts: Amounts) -> None:
         pass
 
+    def holding(self, *, is_open: bool) -> None:
+        pass
+
 
 def dying_switch(moment: str) -> None:
     """Make the process die before or after it sets a flag."""

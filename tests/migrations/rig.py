@@ -52,6 +52,7 @@ class Notes:
     message: str = ""
     cancel: bool = False
     cancel_at: Stage | None = None
+    writes_wait: list[bool] = field(default_factory=list)
 
     @property
     def cancelled(self) -> bool:
@@ -82,6 +83,9 @@ class Notes:
 
     def amounts(self, amounts: Amounts) -> None:
         self.amounts_seen = amounts
+
+    def holding(self, *, is_open: bool) -> None:
+        self.writes_wait.append(is_open)
 
 
 @dataclass(slots=True)

@@ -71,6 +71,7 @@ async def test_a_gate_that_nginx_does_not_reach_at_all_comes_with_a_hint(rig: Ri
         rig.vhosts["localhost"] = port
         await rig.run(notes)
     assert "loopback?" in notes.holds[0].result
+    assert notes.writes_wait == [True, False] * len(notes.holds)
     assert notes.holds[0].seconds < QUICK.max_hold_seconds
     assert notes.ended is Stage.DONE
 

@@ -109,7 +109,14 @@ async def test_progress_is_told_with_everything_a_page_draws(
                 )
             )
             await asyncio.sleep(0.02)
-    last = (await told(database, "progress"))[-1]
+        last = (await told(database, "progress"))[-1]
+        report.holding(is_open=True)
+        while (await told(database, "progress"))[-1]["write_pause_longest_seconds"] <= 0.25:
+            await asyncio.sleep(0.02)
+        longer = (await told(database, "progress"))[-1]
+        assert longer["write_pause_seconds"] == pytest.approx(
+            0.25 + longer["write_pause_longest_seconds"]
+        )
     assert last["bytes_done"] == last["objects_done"] * 1000 > 0
     expected = {
         "id": move.migration_id,
@@ -121,6 +128,7 @@ async def test_progress_is_told_with_everything_a_page_draws(
         "dirty_keys": 4,
         "holds": 1,
         "write_pause_seconds": 0.25,
+        "write_pause_longest_seconds": 0.25,
         "write_pause_limit_seconds": 3.0,
     }
     assert expected.items() <= last.items()

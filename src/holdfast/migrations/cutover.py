@@ -108,6 +108,7 @@ class Cutover:
         parts, attempt = self._parts, _Attempt()
         hold = Hold(parts.switch.older_counters(with_current=True))
         started_at, started = iso_time(now()) or "", time.monotonic()
+        parts.report.holding(is_open=True)
         parts.nginx.gate.close(parts.move.places, hold)
         result = SWITCHED
         try:
@@ -128,6 +129,7 @@ class Cutover:
                     await to_the_end(self._step_back(attempt))
             finally:
                 parts.nginx.gate.open(parts.move.places)
+                parts.report.holding(is_open=False)
         seconds = time.monotonic() - started
         await self._tell(
             HoldAttempt(

@@ -174,5 +174,8 @@ class _Bridge:
     def amounts(self, amounts: Amounts) -> None:
         self._report.amounts(amounts)
 
+    def holding(self, *, is_open: bool) -> None:
+        self._report.holding(is_open=is_open)
+
     async def _there(self, call: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), self._home))

@@ -111,6 +111,10 @@ class Report(Protocol):
         """How far it is; cheap, written from time to time."""
         ...
 
+    def holding(self, *, is_open: bool) -> None:
+        """Writes wait from now on, or do no more; cheap, told from time to time."""
+        ...
+
 
 class Cancelled(Exception):
     """Somebody asked for the end, and it is not too late."""

@@ -44,6 +44,7 @@ class Recorder:
         self._amounts: Amounts | None = None
         self._written: Amounts | None = None
         self._objects, self._bytes = Pace(), Pace()
+        self._held_since: float | None = None
         self._cancel_seen = False
         self._swept: list[str] = []
         self.ended: Stage | None = None
@@ -139,6 +140,10 @@ class Recorder:
         """How far it is; written from time to time."""
         self._amounts = amounts
 
+    def holding(self, *, is_open: bool) -> None:
+        """Writes wait from now on, or do no more."""
+        self._held_since = time.monotonic() if is_open else None
+
     @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
         """Write the amounts while the block runs."""
@@ -153,7 +158,7 @@ class Recorder:
         while True:
             await asyncio.sleep(WRITE_INTERVAL_SECONDS)
             latest = self._amounts
-            if latest is None or latest == self._written:
+            if latest is None or (latest == self._written and self._held_since is None):
                 continue
             self._ctx.progress(latest.objects_done, latest.objects_total, unit="objects")
             with contextlib.suppress(Unavailable):
@@ -201,11 +206,18 @@ class Recorder:
                     self._ctx.log(message)
                     _add_line(work, row, message)
                 if kind:
-                    work.emit("migration", kind, event_of(row, message) | self._speed(row))
+                    work.emit(
+                        "migration", kind, event_of(row, message, self._pause()) | self._speed(row)
+                    )
         except SQLAlchemyError as error:
             raise Unavailable("the database cannot be written", details=str(error)) from error
         if kind == "phase":
             await asyncio.to_thread(self._write_record, row)
+
+    def _pause(self) -> float:
+        """How long writes have waited in the try that goes on, in seconds."""
+        since = self._held_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def _speed(self, row: MigrationRow) -> dict[str, float | None]:
         """Both must be there, so the slower of the two says when."""
@@ -233,9 +245,13 @@ class Recorder:
             files.write_record(state, _state_record(row, self._move))
 
 
-def event_of(row: MigrationRow, message: str) -> dict[str, Any]:
-    """What an event tells of a migration: enough to draw it without asking."""
+def event_of(row: MigrationRow, message: str, pause_seconds: float = 0.0) -> dict[str, Any]:
+    """What an event tells of a migration: enough to draw it without asking.
+
+    ``pause_seconds``: how long writes wait already in a try that goes on.
+    """
     holds = json.loads(row.holds)
+    pauses = [*(hold["seconds"] for hold in holds), pause_seconds]
     return {
         "id": row.id,
         "job_id": row.job_id,
@@ -250,7 +266,8 @@ def event_of(row: MigrationRow, message: str) -> dict[str, Any]:
         "bytes_total": row.bytes_total,
         "dirty_keys": row.dirty_keys,
         "holds": len(holds),
-        "write_pause_seconds": round(sum(hold["seconds"] for hold in holds), 3),
+        "write_pause_seconds": round(sum(pauses), 3),
+        "write_pause_longest_seconds": round(max(pauses), 3),
         "write_pause_limit_seconds": Options.from_json(row.options).max_hold_seconds,
     }
 

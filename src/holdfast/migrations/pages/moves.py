@@ -82,7 +82,7 @@ async def move_page(request: Request, session: ReadDep, move_id: MoveId) -> Resp
         stages=_stages(row, await tables.phase_times(session, move_id)),
         options=options,
         holds=holds,
-        paused_seconds=sum(hold["seconds"] for hold in holds),
+        pauses=[hold["seconds"] for hold in holds],
         is_active=row.phase in ACTIVE_PHASES,
         points=await reading.throughput(session, row),
         elapsed=((row.finished_at or now()) - row.started_at).total_seconds()

@@ -8,6 +8,7 @@ from holdfast.gateway.service.routing import pool_names
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
+from holdfast.kernel.web.console.versions import version_of
 from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
 from holdfast.kernel.web.router import Router
 from holdfast.migrations.model import Mode, Verify
@@ -23,7 +24,10 @@ START = "start"
 async def new_move(
     request: Request, services: ServicesDep, actor: ActorDep, session: ReadDep
 ) -> Response:
-    """The form; once it was sent, the plan of it; once that was agreed to, the move."""
+    """The form; once it was sent, the plan of it; once that was agreed to, the move.
+
+    What was changed after the plan was drawn is planned again, and not begun.
+    """
     pools = await pool_names(session)
     query = request.query_params
     form = Form(_fields(pools), {name: query[name] for name in query if name in _FROM_ADDRESS})
@@ -33,14 +37,22 @@ async def new_move(
         if body is not None:
             try:
                 wish = wish_of(body, services)
-                if form.button == START:
+                planned = version_of(form.values)
+                if form.button == START and form.version == planned:
                     row = await starting.create(services, actor, wish)
                     return see_other(f"/web/migrations/{row.id}", told=f"{row.bucket} moves.")
                 plan = await planning.plan(services, wish)
+                form.version = planned
             except AppError as error:
                 form.refuse(error)
     return await page(
-        request, "migrations/new.html.j2", status=form.status, form=form, plan=plan, pools=pools
+        request,
+        "migrations/new.html.j2",
+        status=form.status,
+        form=form,
+        plan=plan,
+        pools=pools,
+        is_another=form.button == START,
     )
 
 

@@ -1,6 +1,13 @@
 // A log read by byte offset: follow, search, load what was before. The address answers { text, offset, next_offset, ended }.
 "use strict";
 
+function zonedLines(text) { // lines begin with a moment in UTC; shown is the viewer's
+  return text.replace(/^\d{4}-\d\d-\d\dT[\d:.]+Z/gm, (stamp) => {
+    const moment = new Date(stamp);
+    return new Date(moment - moment.getTimezoneOffset() * 60000).toISOString().slice(0, 23).replace("T", " ");
+  });
+}
+
 class Log {
   constructor(element) {
     this.element = element;
@@ -9,6 +16,7 @@ class Log {
     this.needle = element.querySelector("[data-log-search]");
     this.earlier = element.querySelector("[data-log-earlier]");
     this.text = "";
+    this.pre.title = `Times of ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
     this.next = -65536;
     this.needle.addEventListener("input", () => this.draw());
     this.earlier.addEventListener("click", () => this.back());
@@ -25,7 +33,7 @@ class Log {
   }
   async ask(query) {
     const answer = await fetch(`${this.element.dataset.log}?${query}`).catch(() => null); // the server restarts: try again
-    if (answer?.ok) return answer.json();
+    if (answer?.ok) return answer.json().then((chunk) => ({ ...chunk, text: zonedLines(chunk.text) }));
     this.ended = answer !== null && answer.status < 500;
     return null;
   }
