@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 import os
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -16,34 +19,92 @@ from benchmarks.stage import move
 from holdfast.demo.fleet import Fleet, running_fleet
 
 CLIENTS = 50
-ROUNDS = 2
+ROUNDS = 1
 REACH_PERCENT, REACH_KB = 10.0, 100.0
 BANDWIDTH = "10M"
 """A second: the bucket takes long enough to be watched."""
+PAGES = ("/", "/web/migrations", "/web/buckets", "/web/pools", "/web/jobs")
+"""Which page is open where, one after the other."""
+SOON_SECONDS = 0.05
+LIVE = re.compile(rb'data-live="([^"]+)"')
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
 class Console:
-    """A client of the stream of events."""
+    """An open page: a client of the stream of events that fetches what they change."""
 
+    page: str
     received: int = 0
-    last: bytes = field(default=b"", repr=False)
+    fetched: int = 0
+    newest: int = 0
+    topics: set[str] = field(default_factory=set)
+    """What its live parts hear of."""
+    _fetch: asyncio.Task[None] | None = field(default=None, repr=False)
+    _stale: bool = field(default=False, repr=False)
 
     async def watch(self, fleet: Fleet, listening: asyncio.Event) -> None:
-        """Read until cancelled, on a connection of its own."""
+        """Until cancelled."""
+        page = await _got(fleet, self.page)
+        self.topics = {word for words in LIVE.findall(page) for word in words.decode().split()}
         reader, writer = await asyncio.open_connection("127.0.0.1", fleet.api_port)
-        request = (
-            "GET /api/events HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n"
-            f"Authorization: Bearer {fleet.token}\r\n\r\n"
-        )
         try:
-            writer.write(request.encode())
-            while block := await reader.read(65536):
-                self.received += len(block)
+            writer.write(_request(fleet, "/api/events", "text/event-stream"))
+            while line := await reader.readline():
+                self.received += len(line)
                 listening.set()
+                if line.startswith(b"data: {"):
+                    self._heard(fleet, json.loads(line.removeprefix(b"data: ")))
         finally:
+            if self._fetch:
+                self._fetch.cancel()
             writer.close()
+
+    def _heard(self, fleet: Fleet, event: dict[str, Any]) -> None:
+        """As `live.js` does it."""
+        if "kind" not in event or event["kind"].endswith("progress"):
+            return
+        topic = event["topic"]
+        key = f"{topic}/{event['data'].get('id')}" if event["kind"] == "step" else topic
+        if key not in self.topics:
+            return
+        self._stale = True
+        if self._fetch is None or self._fetch.done():
+            self._fetch = asyncio.create_task(self._replace(fleet))
+
+    async def _replace(self, fleet: Fleet) -> None:
+        await asyncio.sleep(SOON_SECONDS)
+        while self._stale:
+            self._stale = False
+            began = time.monotonic()
+            self.received += len(await _got(fleet, self.page, packed=True))
+            self.fetched += 1
+            await asyncio.sleep(min(0.7, 5 * (time.monotonic() - began)))
+
+
+def _request(fleet: Fleet, path: str, accept: str, *, packed: bool = False) -> bytes:
+    lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: localhost",
+        "Connection: close",
+        f"Accept: {accept}",
+        f"Authorization: Bearer {fleet.token}",
+        *(["Accept-Encoding: gzip"] if packed else []),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+async def _got(fleet: Fleet, path: str, *, packed: bool = False) -> bytes:
+    """The whole answer as it came."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", fleet.api_port)
+    try:
+        writer.write(_request(fleet, path, "text/html", packed=packed))
+        answer = await reader.read()
+    finally:
+        writer.close()
+    if not answer.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"GET {path} answered {answer[:200]!r}")
+    return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +133,15 @@ async def run(directory: Path) -> list[Result]:
 
 
 async def _watched(fleet: Fleet, api: httpx.AsyncClient, bucket: str, clients: int) -> Watched:
-    consoles = [Console() for _ in range(clients)]
+    consoles = [Console(PAGES[n % len(PAGES)]) for n in range(clients)]
     async with _open(fleet, consoles):
         child = fleet.programs["holdfast"].child
         assert child
         before, began = cpu_seconds(child.pid), time.monotonic()
         await move(api, bucket, bandwidth_limit=BANDWIDTH)
         spent, seconds = cpu_seconds(child.pid) - before, time.monotonic() - began
+    fetched = {console.page: console.fetched for console in consoles}
+    tell(f"pages fetched: {fetched}")
     return Watched(seconds, spent, [console.received for console in consoles])
 
 

@@ -70,8 +70,8 @@ async def _needs(services: Services, session: AsyncSession) -> Sequence[Need]:
     return needs
 
 
-async def _figures(services: Services, _: AsyncSession) -> Sequence[Figure]:
-    count = await drift.alerts(services)
+async def _figures(services: Services, session: AsyncSession) -> Sequence[Figure]:
+    count = await drift.alerts(services, session)
     number = services.get(Gateway).generations.current()
     return [
         Figure(

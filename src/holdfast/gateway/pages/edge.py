@@ -17,7 +17,7 @@ from holdfast.gateway.publish import warning_of
 from holdfast.gateway.service.preview import Preview
 from holdfast.kernel.errors import Invalid, NginxRefused
 from holdfast.kernel.web.console.forms import Form, sent_form
-from holdfast.kernel.web.deps import actor_of, services_of
+from holdfast.kernel.web.deps import services_of, writing
 from holdfast.kernel.work import Work
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -81,10 +81,9 @@ class Trial:
 @contextlib.asynccontextmanager
 async def gateway_work(request: Request) -> AsyncIterator[tuple[Work, Gateway]]:
     """One transaction that is the only writer of the gateway, and the gateway."""
-    services = services_of(request)
-    async with services.database.write(actor_of(request)) as work:
+    async with writing(request) as work:
         await queries.lock_gateway(work.session)
-        yield work, services.get(Gateway)
+        yield work, services_of(request).get(Gateway)
 
 
 async def submit(

@@ -51,7 +51,8 @@ async def find(session: AsyncSession, gateway: Gateway) -> list[Drifted]:
 async def watch(services: Services) -> None:
     """Look now; tell when the number of differences is another one than the last time."""
     seen = _seen(services)
-    found = await _look(services)
+    async with services.database.read() as session:
+        found = await _look(services, session)
     if len(found) == seen.told:
         return
     seen.told = len(found)
@@ -60,18 +61,17 @@ async def watch(services: Services) -> None:
         work.emit("gateway", "drift", {"alerts": len(found), "paths": paths})
 
 
-async def alerts(services: Services) -> int:
+async def alerts(services: Services, session: AsyncSession) -> int:
     """How many differences there are; looked at anew after ``LOOKED_AGAIN_SECONDS``."""
     seen = _seen(services)
     if time.monotonic() - seen.looked_at > LOOKED_AGAIN_SECONDS:
-        await _look(services)
+        await _look(services, session)
     return seen.alerts
 
 
-async def _look(services: Services) -> list[Drifted]:
+async def _look(services: Services, session: AsyncSession) -> list[Drifted]:
     seen = _seen(services)
-    async with services.database.read() as session:
-        found = await find(session, services.get(Gateway))
+    found = await find(session, services.get(Gateway))
     seen.alerts, seen.looked_at = len(found), time.monotonic()
     return found
 

@@ -25,7 +25,12 @@ USUAL_USERS = ("www-data", "nginx", "nobody")
 def contribute(services: Services) -> None:
     """Put drift into health and metrics, and the gateway's checks into ``doctor``."""
     told = contributors(services)
-    told.drift_alerts.append(lambda: drift.alerts(services))
+
+    async def alerts() -> int:
+        async with services.database.read() as session:
+            return await drift.alerts(services, session)
+
+    told.drift_alerts.append(alerts)
     told.checks.extend([check_flags, check_drift, check_sealed])
 
 

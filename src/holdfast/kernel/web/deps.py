@@ -108,9 +108,41 @@ async def open_work(
 
 
 async def open_read(request: Request) -> AsyncIterator[AsyncSession]:
-    """A session for reading."""
+    """A session for reading; whatever is read meanwhile for this request: `reading`."""
     async with services_of(request).database.read() as session:
+        request.state.reading = session
+        try:
+            yield session
+        finally:
+            request.state.reading = None
+
+
+@contextlib.asynccontextmanager
+async def reading(request: Request) -> AsyncIterator[AsyncSession]:
+    """The session with which this request reads already, else one of its own.
+
+    With two connections a request, as many requests as there are connections would each have one
+    and wait for the other.
+    """
+    session: AsyncSession | None = getattr(request.state, "reading", None)
+    if session is not None:
         yield session
+        return
+    async with services_of(request).database.read() as fresh:
+        yield fresh
+
+
+@contextlib.asynccontextmanager
+async def writing(request: Request) -> AsyncIterator[Work]:
+    """One transaction in a request that reads already: that connection is given back before.
+
+    Rows that were read stay as they are; what is read afterwards is read anew.
+    """
+    session: AsyncSession | None = getattr(request.state, "reading", None)
+    if session is not None:
+        await session.close()
+    async with services_of(request).database.write(actor_of(request)) as work:
+        yield work
 
 
 def require(role: Role) -> Callable[[Request], None]:

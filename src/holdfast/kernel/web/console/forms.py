@@ -9,7 +9,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from holdfast.kernel.errors import AppError, BadRequest, Invalid
-from holdfast.kernel.web.deps import actor_of, services_of
+from holdfast.kernel.web.deps import writing
 from holdfast.kernel.work import Work
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -98,7 +98,7 @@ class Form:
                 return None
             if look is not None:
                 await look(body)
-            async with services_of(request).database.write(actor_of(request)) as work:
+            async with writing(request) as work:
                 work.dry_run = self.preview
                 return await act(work, body)
         except AppError as error:

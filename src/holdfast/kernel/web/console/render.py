@@ -19,7 +19,7 @@ from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console import diffs, formats
 from holdfast.kernel.web.console.registry import ConsoleParts, console_parts
-from holdfast.kernel.web.deps import services_of
+from holdfast.kernel.web.deps import reading, services_of
 from holdfast.kernel.work import Actor, Role
 
 STATIC = Path(__file__).parent / "static"
@@ -45,7 +45,7 @@ async def page(
     """The page, whole, with the frame around it; ``alone``: with nothing around it."""
     services = services_of(request)
     actor: Actor | None = None if alone else getattr(request.state, "actor", None)
-    running, unfinished = await _running_jobs(services) if actor else ([], 0)
+    running, unfinished = await _running_jobs(request) if actor else ([], 0)
     parts = console_parts(services)
     text = _environment(services).get_template(template).render(
         request=request,
@@ -133,8 +133,8 @@ def _templates_of(slices: tuple[tuple[str, str], ...]) -> Environment:
     return environment
 
 
-async def _running_jobs(services: Services) -> tuple[list[jobs.JobView], int]:
-    async with services.database.read() as session:
+async def _running_jobs(request: Request) -> tuple[list[jobs.JobView], int]:
+    async with reading(request) as session:
         return await jobs.jobs_under_way(session, _JOBS_SHOWN)
 
 
