@@ -1,5 +1,6 @@
 """Failed jobs wait for somebody: until they run again, the same succeeds, or they are dismissed."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -88,6 +89,16 @@ async def test_a_failure_is_run_again_or_dismissed_from_the_overview(
     assert await waiting(services) == []
     refused = await web.clients["operator"].post(f"/api/jobs/{again}/dismiss")
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+
+
+async def test_overviews_that_are_asked_for_at_once_ask_the_database_together(
+    web: Web, services: Services
+) -> None:
+    await ended(services, "move a", JobState.FAILED)
+    with web.statements() as sent:
+        pages = await asyncio.gather(*(web.get("/") for _ in range(10)))
+    assert all("move a failed" in words(page) for page in pages)
+    assert len([text for text in sent if "settled_at IS NULL" in text]) < len(pages)
 
 
 async def test_all_failures_are_dismissed_at_once(web: Web, services: Services) -> None:

@@ -1,9 +1,13 @@
 """The frame's own pages: what needs the operator first, and the search over everything."""
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from fastapi import Request, Response
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console import (
@@ -12,7 +16,7 @@ from holdfast.kernel.web.console import (
     health_pages,
     settings_pages,
 )
-from holdfast.kernel.web.console.registry import Hit, NavItem, console_parts
+from holdfast.kernel.web.console.registry import Figure, Hit, NavItem, Need, console_parts
 from holdfast.kernel.web.console.render import page
 from holdfast.kernel.web.deps import ActorDep, ReadDep, ServicesDep
 from holdfast.kernel.web.router import Router
@@ -23,6 +27,17 @@ ROOMS = (audit_pages, settings_pages, backup_pages, health_pages)
 routers = (router, *(room.router for room in ROOMS))
 MOST_OF_A_KIND = 8
 """Hits shown of each kind, so that many of one do not hide the others."""
+
+
+@dataclass(slots=True)
+class Overview:
+    """What the overview said last: at each change, every open one asks for the same."""
+
+    began_at: float = float("-inf")
+    """It serves everybody who had asked before that, and waited."""
+    needs: Sequence[Need] = ()
+    figures: Sequence[Figure] = ()
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 def contribute(services: Services) -> None:
@@ -37,13 +52,26 @@ def contribute(services: Services) -> None:
 @router.get("/")
 async def overview(request: Request, services: ServicesDep, session: ReadDep) -> Response:
     """What needs the operator, then what runs, then figures."""
-    parts = console_parts(services)
-    needs = [need for ask in parts.needs for need in await ask(services, session)]
+    last, came_at = services.find(Overview) or services.add(Overview()), time.monotonic()
+    async with last.lock:
+        if last.began_at < came_at:
+            last.began_at = time.monotonic()
+            last.needs = await _needs(services, session)
+            last.figures = await _figures(services, session)
+        needs, figures = last.needs, last.figures
+    return await page(request, "console/overview.html.j2", needs=needs, figures=figures)
+
+
+async def _needs(services: Services, session: AsyncSession) -> Sequence[Need]:
+    needs = [need for ask in console_parts(services).needs for need in await ask(services, session)]
     told = {need.instead_of for need in needs}
     needs = [need for need in needs if need.href not in told]
-    needs.sort(key=lambda need: need.level != "bad")
-    figures = [figure for ask in parts.figures for figure in await ask(services, session)]
-    return await page(request, "console/overview.html.j2", needs=needs, figures=figures)
+    return sorted(needs, key=lambda need: need.level != "bad")
+
+
+async def _figures(services: Services, session: AsyncSession) -> Sequence[Figure]:
+    asked = console_parts(services).figures
+    return [figure for ask in asked for figure in await ask(services, session)]
 
 
 @router.get("/web/search")
