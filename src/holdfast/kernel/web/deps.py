@@ -132,15 +132,20 @@ async def reading(request: Request) -> AsyncIterator[AsyncSession]:
         yield fresh
 
 
-@contextlib.asynccontextmanager
-async def writing(request: Request) -> AsyncIterator[Work]:
-    """One transaction in a request that reads already: that connection is given back before.
+async def pause_reading(request: Request) -> None:
+    """Give back the connection with which this request reads, before something that takes time.
 
     Rows that were read stay as they are; what is read afterwards is read anew.
     """
     session: AsyncSession | None = getattr(request.state, "reading", None)
     if session is not None:
         await session.close()
+
+
+@contextlib.asynccontextmanager
+async def writing(request: Request) -> AsyncIterator[Work]:
+    """One transaction in a request that may read already."""
+    await pause_reading(request)
     async with services_of(request).database.write(actor_of(request)) as work:
         yield work
 

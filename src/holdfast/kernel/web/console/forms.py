@@ -9,7 +9,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from holdfast.kernel.errors import AppError, BadRequest, Invalid
-from holdfast.kernel.web.deps import writing
+from holdfast.kernel.web.deps import pause_reading, writing
 from holdfast.kernel.work import Work
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -97,6 +97,7 @@ class Form:
             if body is None:
                 return None
             if look is not None:
+                await pause_reading(request)
                 await look(body)
             async with writing(request) as work:
                 work.dry_run = self.preview
