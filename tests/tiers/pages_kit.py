@@ -53,6 +53,7 @@ async def a_run(
         tier_id=tier_id,
         action=action,
         asked=Asked(action=action, **asked).to_json(),
+        dry_run=Asked(action=action, **asked).dry_run,
         outcome=json.dumps(outcome or {}),
         created_at=now(),
         ended_at=now(),

@@ -13,12 +13,14 @@ from holdfast.kernel.jobs.service import show_job
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import SYSTEM
+from holdfast.tiers import queries
 from holdfast.tiers.model import Action, FileState, TierOptions
 from holdfast.tiers.service import asking, keeping
 from holdfast.tiers.service.asking import Answer, Wish
 from holdfast.tiers.service.draft import TierDraft
 from holdfast.tiers.service.ground import look
 from holdfast.tiers.tables import TierFileRow, TierRow
+from holdfast.tiers.totals import count_ended
 from tests.kernel.api import services_for
 
 
@@ -103,6 +105,10 @@ class Scene:
         )
         async with self.services.database.write(SYSTEM) as work:
             work.session.add(row)
+            await work.session.flush()
+            if state not in queries.WAITING_FILES:
+                await count_ended(work.session, [(row.id, state)])
+                row.ended_at = now()
 
 
 async def a_scene(database: Database, directory: Path, **settings: object) -> Scene:

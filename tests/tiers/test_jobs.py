@@ -22,6 +22,7 @@ from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import jobs, queries
 from holdfast.tiers.model import Action, FileState
 from holdfast.tiers.tables import TierRow, TierRunRow
+from holdfast.tiers.totals import totals
 from tests.tiers.scene import Scene, a_scene
 
 pytestmark = pytest.mark.real
@@ -64,6 +65,9 @@ class Bench:
         """Files of the journal, by state."""
         async with self.scene.services.database.read() as session:
             found = await queries.files_by_state(session)
+            counted = await totals(session, [tier_id for tier_id, *_ in found])
+        for tier_id, state, files, size in found:  # whatever ended was counted when it did
+            assert counted[tier_id][state] == (files, size)
         return {state: files for _, state, files, _ in found}
 
     def here(self) -> set[str]:

@@ -366,28 +366,3 @@ async def test_a_disk_with_room_is_left_alone(scene: Scene) -> None:
     await scene.a_tier("films")
     await timers.keep_room(scene.services)
     assert await _jobs_of(scene, "tiers") == 0
-
-
-async def test_old_runs_are_forgotten_but_what_can_come_back_is_not(scene: Scene) -> None:
-    row = await scene.a_tier()
-    gone = await scene.asked(Action.PULL, row.root)
-    kept = await scene.asked(Action.FREEZE, row.root)
-    await scene.journal(row.id, b"a", FileState.QUARANTINED, job_id=kept.job_id)
-    long_ago = now() - timedelta(days=4000)
-    details = scene.services.settings.data_dir / "tiers"
-    details.mkdir()
-    for answer in (gone, kept):
-        (details / f"{answer.job_id}.jsonl").touch()
-        os.utime(details / f"{answer.job_id}.jsonl", (0, 0))
-        async with scene.services.database.write(SYSTEM) as work:
-            run = await work.session.get(TierRunRow, answer.job_id)
-            assert run is not None
-            run.ended_at = long_ago
-    for name in (gone.job_id, "ended"):
-        (details / "work" / name).mkdir(parents=True)
-        os.utime(details / "work" / name, (0, 0))
-    await timers.forget_old_runs(scene.services)
-    assert [path.name for path in (details / "work").iterdir()] == [gone.job_id]
-    async with scene.services.database.read() as session:
-        assert await queries.run_ids(session) == [kept.job_id]
-    assert [path.stem for path in details.glob("*.jsonl")] == [kept.job_id]

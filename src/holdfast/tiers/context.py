@@ -18,6 +18,7 @@ from holdfast.tiers.names import to_text
 from holdfast.tiers.service.ground import check_store_moves
 from holdfast.tiers.service.roots import keeps_no_atime
 from holdfast.tiers.tables import TierRow
+from holdfast.tiers.totals import totals
 
 LATE = timedelta(days=1)
 """So long after its undo window a file should have left the quarantine."""
@@ -36,13 +37,11 @@ def contribute(services: Services) -> None:
 async def gauges(session: AsyncSession) -> Sequence[Gauge]:
     """Files and bytes of each tier's journal, by state."""
     names = {row.id: row.name for row in await queries.all_tiers(session)}
-    found = {
-        (tier, state): (n, size) for tier, state, n, size in await queries.files_by_state(session)
-    }
+    found = await totals(session, list(names))
     gauges: list[Gauge] = []
     for tier_id, name in names.items():
         for state in FileState:
-            files, size = found.get((tier_id, state), (0, 0))
+            files, size = found.get(tier_id, {}).get(state, (0, 0))
             labels = {"tier": name, "state": state.value}
             gauges += [
                 Gauge(

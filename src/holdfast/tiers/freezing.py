@@ -10,8 +10,6 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from sqlalchemy import select
-
 from holdfast.kernel.web.console.formats import size
 from holdfast.tiers import emptying, holding, journal, queries
 from holdfast.tiers.holding import Stays
@@ -21,7 +19,6 @@ from holdfast.tiers.plan_file import FreezePlan, read_plan
 from holdfast.tiers.proof import Proven
 from holdfast.tiers.quarantine import Held, Quarantine
 from holdfast.tiers.running import Outcome, Run, Stop, Tally, in_threads, tallying, to_the_end
-from holdfast.tiers.tables import TierFileRow
 
 MOVED = (FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)
 Planned = tuple[Candidate, Proven]
@@ -75,13 +72,10 @@ def _batches(files: Iterator[Planned]) -> Iterator[list[Planned]]:
 
 async def _not_yet(run: Run, batch: list[Planned]) -> list[Planned]:
     """Without what this job has moved before it was begun again."""
-    query = select(TierFileRow.path).where(
-        TierFileRow.job_id == run.ctx.job_id,
-        TierFileRow.state != FileState.STAYED,
-        TierFileRow.path.in_([file.path for file, _ in batch]),
-    )
     async with run.ctx.read() as session:
-        moved = set((await session.scalars(query)).all())
+        rows = await queries.named(session, [file.path for file, _ in batch])
+    mine = (row for row in rows if row.job_id == run.ctx.job_id)
+    moved = {row.path for row in mine if row.state != FileState.STAYED}
     return [(file, proven) for file, proven in batch if file.path not in moved]
 
 

@@ -197,6 +197,7 @@ async def begin(ctx: JobContext, tier_id: int, asked: Asked | None) -> Tier:
                 tier_id=tier_id,
                 action=asked.action,
                 asked=asked.to_json(),
+                dry_run=asked.dry_run,
                 created_at=ctx.now(),
             )
             work.session.add(run)

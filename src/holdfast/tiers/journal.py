@@ -24,6 +24,7 @@ from holdfast.tiers.proof import Proven
 from holdfast.tiers.quarantine import Kept, Quarantine
 from holdfast.tiers.running import Outcome, Run, Stop, Tally, in_threads, tallying, to_the_end
 from holdfast.tiers.tables import TierFileRow
+from holdfast.tiers.totals import count_ended
 
 BATCH_FILES = 200
 """So many files at most are held open at once."""
@@ -99,6 +100,8 @@ async def record(run: Run, changes: Sequence[Change]) -> None:
     if not changes:
         return
     async with run.ctx.write() as work:
+        ended = [(one["id"], FileState(one["state"])) for one in changes if one.get("ended_at")]
+        await count_ended(work.session, ended)
         for columns, alike in groupby(sorted(changes, key=_columns), key=_columns):
             given: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns}
             query = update(_rows).where(_rows.c.id == bindparam("row")).values(given)
@@ -145,7 +148,11 @@ async def claim(
     async with run.ctx.write() as work:
         rows = list((await work.session.scalars(free.limit(CLAIMED_FILES))).all())
         if rows:  # the names of one file were written one after another
-            others = (TierFileRow.id > rows[-1].id, TierFileRow.inode == rows[-1].inode)
+            others = (
+                TierFileRow.ended_at.is_(None),
+                TierFileRow.id > rows[-1].id,
+                TierFileRow.inode == rows[-1].inode,
+            )
             rows += (await work.session.scalars(free.where(*others))).all()
         mine = _rows.c.id.in_([row.id for row in rows])
         await work.session.execute(update(_rows).where(mine).values(held_by=run.ctx.job_id))
@@ -197,6 +204,7 @@ async def _left_behind(run: Run, after: int) -> list[TierFileRow]:
     query = select(TierFileRow).where(
         TierFileRow.tier_id == run.tier.id,
         TierFileRow.id > after,
+        TierFileRow.ended_at.is_(None),
         or_(
             TierFileRow.state.in_((FileState.INTENT, FileState.LEAVING)),
             (TierFileRow.state == FileState.QUARANTINED) & TierFileRow.held_by.is_not(None),

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, false, func, or_, select
+from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.jobs.model import UNFINISHED, JobState
 from holdfast.kernel.jobs.tables import JobRow
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.web.console.listing import Listing, like
-from holdfast.tiers.model import Action, FileState
+from holdfast.tiers.model import Action
 from holdfast.tiers.queries import WAITING_FILES
 from holdfast.tiers.tables import TierFileRow, TierRow, TierRunRow
 
@@ -27,7 +27,6 @@ HEAD = 400
 """Characters of an outcome that a list reads: a report's is long, and its totals come first."""
 _TOTALS = re.compile(r'"files": (\d+), "bytes": (\d+)')
 _LIMIT = re.compile(r'"over_limit": "([^"]+)"')
-_IS_DRY = TierRunRow.asked.contains('"dry_run": true')
 _WAITING = TierFileRow.state.in_(WAITING_FILES)
 
 
@@ -102,19 +101,41 @@ async def tier_lines(
 async def latest_runs(
     session: AsyncSession, tier_ids: Sequence[int] | None = None
 ) -> dict[int, list[RunLine]]:
-    """Of each tier the newest run of each action: dry or not, with an outcome or without."""
-    told = TierRunRow.outcome != "{}"
-    kinds = (TierRunRow.tier_id, TierRunRow.action, _IS_DRY, told)
-    newest = func.row_number().over(partition_by=kinds, order_by=TierRunRow.created_at.desc())
-    ranked = select(TierRunRow.job_id, newest.label("place"))
+    """Of each tier all runs that have not ended, and the newest ones of each action.
+
+    Those are: dry and not, whatever became of it and with an outcome.
+    """
+    newest = [
+        _newest(action, dry_run=dry_run, is_told=is_told)
+        for action in Action
+        for dry_run in (False, True)
+        for is_told in (False, True)
+    ]
+    query = select(*newest)
+    begun = select(TierRunRow.job_id).join(JobRow, JobRow.id == TierRunRow.job_id)
+    begun = begun.where(JobRow.state.in_(UNFINISHED))
     if tier_ids is not None:
-        ranked = ranked.where(TierRunRow.tier_id.in_(tier_ids))
-    chosen = ranked.subquery()
-    first = select(chosen.c.job_id).where(chosen.c.place == 1)
+        query = query.where(TierRow.id.in_(tier_ids))
+        begun = begun.where(TierRunRow.tier_id.in_(tier_ids))
+    ids = {one for row in await session.execute(query.select_from(TierRow)) for one in row if one}
+    ids |= set(await session.scalars(begun))
     found: dict[int, list[RunLine]] = {}
-    for line in await _lines(session, _runs().where(TierRunRow.job_id.in_(first))):
+    for line in await _lines(session, _runs().where(TierRunRow.job_id.in_(ids))):
         found.setdefault(line.tier_id, []).append(line)
     return found
+
+
+def _newest(action: Action, *, dry_run: bool, is_told: bool) -> ScalarSelect[str]:
+    """Of one tier, by one step in an index."""
+    query = select(TierRunRow.job_id).where(
+        TierRunRow.tier_id == TierRow.id,
+        TierRunRow.action == action,
+        TierRunRow.dry_run.is_(dry_run),
+    )
+    if is_told:
+        query = query.where(TierRunRow.outcome != "{}")
+    newest = query.order_by(TierRunRow.created_at.desc()).limit(1).correlate(TierRow)
+    return newest.scalar_subquery()
 
 
 async def run_lines(
@@ -139,22 +160,6 @@ async def names_of_tiers(session: AsyncSession) -> dict[int, str]:
     """Each tier's name."""
     rows = await session.execute(select(TierRow.id, TierRow.name).order_by(TierRow.name))
     return {number: name for number, name in rows}  # noqa: C416 - rows are no pairs to the checker
-
-
-async def taken(
-    session: AsyncSession, tier_ids: Sequence[int], states: Sequence[FileState] = tuple(FileState)
-) -> dict[int, dict[FileState, tuple[int, int]]]:
-    """Of these tiers' journals: files and bytes by state. All that ever left is a long way."""
-    size = func.coalesce(func.sum(TierFileRow.size_bytes), 0)
-    query = (
-        select(TierFileRow.tier_id, TierFileRow.state, func.count(), size)
-        .where(TierFileRow.tier_id.in_(tier_ids), TierFileRow.state.in_(states))
-        .group_by(TierFileRow.tier_id, TierFileRow.state)
-    )
-    found: dict[int, dict[FileState, tuple[int, int]]] = {}
-    for tier_id, state, files, total in await session.execute(query):
-        found.setdefault(tier_id, {})[FileState(state)] = (files, int(total))
-    return found
 
 
 async def waiting_by_job(session: AsyncSession, tier_id: int) -> Sequence[Waiting]:
@@ -208,7 +213,7 @@ def _runs() -> Select[*tuple[Any, ...]]:
             TierRunRow.job_id,
             TierRunRow.tier_id,
             TierRunRow.action,
-            func.coalesce(_IS_DRY, false()),
+            TierRunRow.dry_run,
             head(TierRunRow.asked.expression),
             head(TierRunRow.outcome.expression),
             TierRunRow.created_at,

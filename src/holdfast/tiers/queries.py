@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import Row, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.jobs.model import UNFINISHED, JobState
@@ -13,6 +13,7 @@ from holdfast.tiers.model import EMPTY, Action, Asked, FileState, Standing
 from holdfast.tiers.tables import TierFileRow, TierRow, TierRunRow
 
 JOINABLE = (JobState.WAITING, JobState.RUNNING)
+LEFT = frozenset({FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN})
 WAITING_FILES = tuple(FileState(state) for state in ("intent", "quarantined", "leaving"))
 
 
@@ -99,11 +100,17 @@ async def run_of(session: AsyncSession, job_id: str) -> tuple[TierRunRow, JobRow
 
 
 async def files_by_state(
-    session: AsyncSession, *, tier_id: int | None = None, job_id: str | None = None
+    session: AsyncSession,
+    *,
+    tier_id: int | None = None,
+    job_id: str | None = None,
+    states: Sequence[FileState] | None = None,
 ) -> list[tuple[int, FileState, int, int]]:
     """Of the journal: tier, state, files, bytes."""
     size = func.coalesce(func.sum(TierFileRow.size_bytes), 0)
     query = select(TierFileRow.tier_id, TierFileRow.state, func.count(), size)
+    if states is not None:
+        query = query.where(TierFileRow.state.in_(states))
     if tier_id is not None:
         query = query.where(TierFileRow.tier_id == tier_id)
     if job_id is not None:
@@ -116,26 +123,31 @@ async def waiting_files(
     session: AsyncSession, *, tier_id: int | None = None, job_id: str | None = None
 ) -> tuple[int, int]:
     """Files, and their bytes, that are on their way out and can still come back."""
-    found = await files_by_state(session, tier_id=tier_id, job_id=job_id)
-    waiting = [(count, size) for _, state, count, size in found if state in WAITING_FILES]
-    return sum(count for count, _ in waiting), sum(size for _, size in waiting)
+    found = await files_by_state(session, tier_id=tier_id, job_id=job_id, states=WAITING_FILES)
+    return sum(count for *_, count, _ in found), sum(size for *_, size in found)
 
 
 async def tiers_with_due_files(session: AsyncSession, moment: datetime) -> Sequence[int]:
     """Tiers in whose quarantine an undo window has ended, or a job left something half done."""
     unfinished = select(JobRow.id).where(JobRow.state.in_(UNFINISHED))
-    is_due = TierFileRow.state.in_((FileState.QUARANTINED, FileState.LEAVING)) & (
-        TierFileRow.due_at <= moment
+    of_tier = select(TierFileRow.id).where(TierFileRow.tier_id == TierRow.id)
+    is_due = of_tier.where(
+        TierFileRow.ended_at.is_(None),
+        TierFileRow.due_at <= moment,
+        TierFileRow.state.in_((FileState.QUARANTINED, FileState.LEAVING)),
     )
-    is_left = (TierFileRow.state == FileState.INTENT) & TierFileRow.job_id.not_in(unfinished)
-    query = select(TierFileRow.tier_id).where(is_due | is_left)
-    return (await session.scalars(query.distinct())).all()
+    is_left = of_tier.where(
+        TierFileRow.state == FileState.INTENT, TierFileRow.job_id.not_in(unfinished)
+    )
+    query = select(TierRow.id).where(is_due.exists() | is_left.exists())
+    return (await session.scalars(query)).all()
 
 
 async def oldest_due(session: AsyncSession) -> datetime | None:
     """When the undo window ended that ended first, of files that are still in quarantine."""
     query = select(func.min(TierFileRow.due_at)).where(
-        TierFileRow.state.in_((FileState.QUARANTINED, FileState.LEAVING))
+        TierFileRow.ended_at.is_(None),
+        TierFileRow.state.in_((FileState.QUARANTINED, FileState.LEAVING)),
     )
     return await session.scalar(query)
 
@@ -145,6 +157,7 @@ async def end_windows(session: AsyncSession, tier_id: int, moment: datetime) -> 
     in_window = (
         TierFileRow.tier_id == tier_id,
         TierFileRow.state == FileState.QUARANTINED,
+        TierFileRow.ended_at.is_(None),
         TierFileRow.due_at > moment,
     )
     size = await session.scalar(select(func.sum(TierFileRow.size_bytes)).where(*in_window)) or 0
@@ -163,6 +176,7 @@ async def coming_bytes(session: AsyncSession, tier_id: int, moment: datetime) ->
     leaving = select(func.sum(TierFileRow.size_bytes)).where(
         TierFileRow.tier_id == tier_id,
         TierFileRow.state.in_((FileState.QUARANTINED, FileState.LEAVING)),
+        TierFileRow.ended_at.is_(None),
         TierFileRow.due_at <= moment,
     )
     runs = await standing_runs(session, tier_id)
@@ -175,13 +189,26 @@ async def left_below(
     """Which of these paths a freeze took away."""
     found: set[bytes] = set()
     for start in range(0, len(paths), block):
-        query = select(TierFileRow.path).where(
-            TierFileRow.tier_id == tier_id,
-            TierFileRow.path.in_(paths[start : start + block]),
-            TierFileRow.state.in_((FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)),
-        )
-        found.update((await session.scalars(query)).all())
+        rows = await named(session, paths[start : start + block])
+        found |= {row.path for row in rows if row.tier_id == tier_id and row.state in LEFT}
     return found
+
+
+async def named(
+    session: AsyncSession, paths: Sequence[bytes]
+) -> Sequence[Row[int, bytes, int, str, str]]:
+    """The journal's rows of these paths, in any tier.
+
+    Asked for by path alone, or SQLite looks through all rows of the tier or job for them.
+    """
+    query = select(
+        TierFileRow.id,
+        TierFileRow.path,
+        TierFileRow.tier_id,
+        TierFileRow.job_id,
+        TierFileRow.state,
+    )
+    return (await session.execute(query.where(TierFileRow.path.in_(paths)))).all()
 
 
 async def is_emptied(session: AsyncSession, tier_id: int, failed_after: datetime) -> bool:
@@ -204,16 +231,6 @@ async def makes_room(session: AsyncSession, tier_id: int, begun_after: datetime)
     )
     runs = [Asked.from_json(asked) for asked in await session.scalars(query)]
     return any(asked.until_bytes is not None for asked in runs)
-
-
-async def forget_runs(session: AsyncSession, before: datetime) -> None:
-    """Forget runs that ended before a moment, but those whose files can still come back."""
-    waiting = select(TierFileRow.job_id).where(TierFileRow.state.in_(WAITING_FILES))
-    await session.execute(
-        delete(TierRunRow)
-        .where(TierRunRow.ended_at < before, TierRunRow.job_id.not_in(waiting))
-        .execution_options(synchronize_session=False)
-    )
 
 
 async def living_jobs(session: AsyncSession) -> Sequence[str]:

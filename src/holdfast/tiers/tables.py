@@ -3,13 +3,20 @@
 import hashlib
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from holdfast.kernel.db import Base
 from holdfast.tiers.model import Tier, TierOptions
 
+_OPEN = text("ended_at IS NULL")
 _COUNTED = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts nothing else by itself
+
+
+def _open_index(column: str) -> Index:
+    """Of the files that are on their way out: few, however many have left."""
+    name = f"ix_tier_file_open_{column}"
+    return Index(name, "tier_id", column, sqlite_where=_OPEN, postgresql_where=_OPEN)
 
 
 class TierRow(Base, kw_only=True):
@@ -50,28 +57,35 @@ class TierRunRow(Base, kw_only=True):
     """What was asked of a tier: one row a job. ``asked`` and ``outcome`` are JSON."""
 
     __tablename__ = "tier_run"
-    __table_args__ = (Index("ix_tier_run_tier_id_action", "tier_id", "action"),)
+    __table_args__ = (
+        Index("ix_tier_run_newest", "tier_id", "action", "dry_run", "created_at"),
+        Index("ix_tier_run_tier_id_created_at", "tier_id", "created_at"),
+    )
 
     job_id: Mapped[str] = mapped_column(primary_key=True)
     tier_id: Mapped[int] = mapped_column(ForeignKey("tier.id", ondelete="CASCADE"))
     action: Mapped[str]
     asked: Mapped[str] = mapped_column(Text)
     """Paths (in the text form of ``names.py``), dry run, who is told: what makes two runs equal."""
+    dry_run: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """The same as ``asked`` has it: for an index."""
     outcome: Mapped[str] = mapped_column(Text, default="{}")
     """Counts and bytes, by reason; empty until it ended."""
     notify: Mapped[str] = mapped_column(Text, default="[]")
     """Sealed addresses to tell at the end."""
-    created_at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(index=True)
     ended_at: Mapped[datetime | None] = mapped_column(default=None)
 
 
 class TierFileRow(Base, kw_only=True):
-    """The journal: one file on its way out."""
+    """The journal: one file on its way out; open as long as it has no ``ended_at``."""
 
     __tablename__ = "tier_file"
     __table_args__ = (
-        Index("ix_tier_file_tier_id_state", "tier_id", "state"),
-        Index("ix_tier_file_job_id_state", "job_id", "state"),
+        Index("ix_tier_file_tier_id_state_id", "tier_id", "state", "id", "size_bytes"),
+        _open_index("due_at"),
+        _open_index("inode"),
+        Index("ix_tier_file_job_id_state_id", "job_id", "state", "id"),
         Index("ix_tier_file_path", "path", postgresql_using="hash"),  # paths outgrow a tree's page
     )
 
@@ -91,9 +105,22 @@ class TierFileRow(Base, kw_only=True):
     proof: Mapped[str] = mapped_column(Text)
     """JSON: what proved it, a store each: kind, hash, the store's own version mark."""
     moved_at: Mapped[datetime | None] = mapped_column(default=None)
-    due_at: Mapped[datetime | None] = mapped_column(default=None, index=True)
+    due_at: Mapped[datetime | None] = mapped_column(default=None)
     """When the undo window ends."""
     ended_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class TierTotalRow(Base, kw_only=True):
+    """How many files of a tier's journal have ended so, also those whose rows are forgotten."""
+
+    __tablename__ = "tier_total"
+
+    tier_id: Mapped[int] = mapped_column(
+        ForeignKey("tier.id", ondelete="CASCADE"), primary_key=True
+    )
+    state: Mapped[str] = mapped_column(primary_key=True)
+    files: Mapped[int] = mapped_column(BigInteger)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
 
 
 class TierProofRow(Base, kw_only=True):

@@ -11,6 +11,7 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM, Work
 from holdfast.tiers import queries
 from holdfast.tiers.files import forget_old_details, forget_old_work
+from holdfast.tiers.forgetting import forget_pulled, forget_runs
 from holdfast.tiers.model import EMPTY, QUARANTINE, Action, Asked, Tier, bytes_over
 from holdfast.tiers.service.asking import put_in
 from holdfast.tiers.service.rooms import rooms_of
@@ -97,10 +98,13 @@ async def make_room(services: Services, tier: Tier, wanted: int) -> int:
 async def forget_old_runs(services: Services) -> None:
     """Forget runs that ended long ago, and what became of each of their files."""
     oldest = now() - timedelta(days=services.settings.job_retention_days)
-    async with services.database.write(SYSTEM) as work:
-        await queries.forget_runs(work.session, oldest)
-        kept = await queries.run_ids(work.session)
-        living = await queries.living_jobs(work.session)
+    await forget_runs(services.database, oldest)
+    async with services.database.read() as session:
+        tiers = [row.tier() for row in await queries.all_tiers(session)]
+        kept = await queries.run_ids(session)
+        living = await queries.living_jobs(session)
+    longest = max((tier.options.grace_hours for tier in tiers), default=0)
+    await forget_pulled(services.database, min(oldest, now() - timedelta(hours=longest)))
     data_dir = services.settings.data_dir
     await asyncio.to_thread(forget_old_work, data_dir, living, now() - WORK_KEPT)
     await asyncio.to_thread(forget_old_details, data_dir, kept, oldest)

@@ -13,6 +13,7 @@ from holdfast.tiers.model import Action
 from holdfast.tiers.names import to_text
 from holdfast.tiers.pages import ask, browse, forms, report, runs, tiers
 from holdfast.tiers.pages.state import Standing, standings
+from holdfast.tiers.totals import totals
 
 __all__ = ["contribute", "routers"]
 
@@ -105,7 +106,7 @@ async def _figures(_: Services, session: AsyncSession) -> Sequence[Figure]:
     names = await page_queries.names_of_tiers(session)
     if not names:
         return []
-    journals = await page_queries.taken(session, list(names), queries.WAITING_FILES)
+    journals = await totals(session, list(names), queries.WAITING_FILES)
     waiting = sum(size for found in journals.values() for _, size in found.values())
     runs = await page_queries.latest_runs(session)
     freezing = sum(

@@ -14,6 +14,7 @@ from holdfast.tiers.queries import WAITING_FILES
 from holdfast.tiers.service.rooms import rooms_of, used_percent
 from holdfast.tiers.service.roots import Room
 from holdfast.tiers.tables import TierRow
+from holdfast.tiers.totals import totals
 
 NOTHING = (0, 0)
 
@@ -99,7 +100,7 @@ async def standings(
     """How these tiers stand; ``states``: those of the journal that somebody looks at."""
     numbers = [row.id for row in rows]
     runs = await page_queries.latest_runs(session, numbers)
-    journals = await page_queries.taken(session, numbers, states) if states else {}
+    journals = await totals(session, numbers, states) if states else {}
     rooms = await rooms_of(services).of(row.root for row in rows)
     return [
         Standing(

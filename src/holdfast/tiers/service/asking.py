@@ -151,6 +151,7 @@ async def put_in(
         tier_id=row.id,
         action=asked.action,
         asked=asked.to_json(),
+        dry_run=asked.dry_run,
         notify=seal_addresses(sealer, notify),
         created_at=now(),
     )

@@ -1,0 +1,81 @@
+"""What is forgotten after a while, and what never is."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from holdfast.kernel.clock import now
+from holdfast.kernel.db import Database
+from holdfast.kernel.work import SYSTEM
+from holdfast.tiers import forgetting, queries, timers
+from holdfast.tiers.arrivals import stamp_pulled
+from holdfast.tiers.model import Action, FileState
+from holdfast.tiers.tables import TierFileRow, TierPulledRow, TierRunRow
+from holdfast.tiers.totals import totals
+from tests.tiers.scene import Scene, a_scene
+
+
+@pytest.fixture
+async def scene(database: Database, tmp_path: Path) -> Scene:
+    return await a_scene(database, tmp_path)
+
+
+async def test_old_runs_are_forgotten_but_what_can_come_back_is_not(scene: Scene) -> None:
+    row = await scene.a_tier()
+    gone = await scene.asked(Action.PULL, row.root)
+    kept = await scene.asked(Action.FREEZE, row.root)
+    await scene.journal(row.id, b"a", FileState.QUARANTINED, job_id=kept.job_id)
+    long_ago = now() - timedelta(days=4000)
+    details = scene.services.settings.data_dir / "tiers"
+    details.mkdir()
+    for answer in (gone, kept):
+        (details / f"{answer.job_id}.jsonl").touch()
+        os.utime(details / f"{answer.job_id}.jsonl", (0, 0))
+        async with scene.services.database.write(SYSTEM) as work:
+            run = await work.session.get(TierRunRow, answer.job_id)
+            assert run is not None
+            run.ended_at = long_ago
+    for name in (gone.job_id, "ended"):
+        (details / "work" / name).mkdir(parents=True)
+        os.utime(details / "work" / name, (0, 0))
+    await timers.forget_old_runs(scene.services)
+    assert [path.name for path in (details / "work").iterdir()] == [gone.job_id]
+    async with scene.services.database.read() as session:
+        assert await queries.run_ids(session) == [kept.job_id]
+    assert [path.stem for path in details.glob("*.jsonl")] == [kept.job_id]
+
+
+async def test_of_a_forgotten_run_only_the_latest_that_left_stays_in_the_journal(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "BLOCK_ROWS", 2)
+    row = await scene.a_tier(grace_hours=24 * 50)
+    runs = [await scene.asked(Action.FREEZE, row.root + b"/%d" % number) for number in range(3)]
+    for run in runs:
+        for path in (b"a", b"b", b"c"):
+            await scene.journal(row.id, path, FileState.FROZEN, job_id=run.job_id)
+        for path, state in ((b"d", FileState.RESTORED), (b"e", FileState.STAYED)):
+            await scene.journal(row.id, path, state, job_id=run.job_id)
+    await scene.journal(row.id, b"f", FileState.QUARANTINED, job_id=runs[2].job_id)
+    other = await scene.a_tier("films")
+    await scene.journal(other.id, b"a", FileState.FROZEN)
+    async with scene.services.database.write(SYSTEM) as work:
+        await work.session.execute(update(TierRunRow).values(ended_at=now() - timedelta(days=31)))
+        await stamp_pulled(work.session, row.id, [b"old", b"older"], now() - timedelta(days=51))
+        await stamp_pulled(work.session, row.id, [b"kept"], now() - timedelta(days=49))
+        before = await totals(work.session, [row.id, other.id])
+    await timers.forget_old_runs(scene.services)
+    async with scene.services.database.read() as session:
+        left = await session.scalars(select(TierFileRow).order_by(TierFileRow.id))
+        assert [(one.job_id, one.path) for one in left] == [
+            *((runs[1].job_id, path) for path in (b"a", b"b", b"c")),
+            *((runs[2].job_id, path) for path in (b"a", b"b", b"c", b"d", b"e", b"f")),
+            ("a-job", b"a"),
+        ]
+        assert set(await session.scalars(select(TierPulledRow.path))) == {b"kept"}
+        assert await queries.left_below(session, row.id, [b"a", b"d", b"z"]) == {b"a"}
+        assert await totals(session, [row.id, other.id]) == before
+    assert before[row.id][FileState.FROZEN] == (9, 90)
