@@ -1,6 +1,6 @@
 """A route's pool changes: by migration when there is something to lose, never without a look."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,9 @@ class Recorder:
         self.started.append((vhost.server_name, bucket, source.name, destination.name))
         return len(self.started)
 
+    def write_hold(self) -> "NoHold":
+        return NoHold()
+
     async def check_destination(self, *, bucket: str, source_id: int, destination_id: int) -> None:
         pass
 
@@ -53,6 +56,16 @@ class Recorder:
         self, work: Work, *, folder: Path | None = None, only_ended: bool = False
     ) -> Restored:
         return Restored()
+
+
+class NoHold:
+    """Nobody writes."""
+
+    async def begin(self, pools: Mapping[tuple[str, str], tuple[str, str]]) -> None:
+        pass
+
+    async def end(self) -> None:
+        pass
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What the gateway asks of those who move buckets; they register, it never calls upwards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -34,8 +34,28 @@ class BucketMove:
     finished_at: datetime | None
 
 
+class WriteHold(Protocol):
+    """A short pause of the writes of some buckets."""
+
+    async def begin(self, pools: Mapping[tuple[str, str], tuple[str, str]]) -> None:
+        """Return when nothing is on its way into these buckets, and later writes wait.
+
+        ``pools``: for each vhost and bucket the alias of its pool and of the one that it may go to.
+        Their flags are ``hold`` then. May be called again, for others.
+        """
+        ...
+
+    async def end(self) -> None:
+        """Let the writes go; call it when the flags are what they shall be."""
+        ...
+
+
 class MigrationPort(Protocol):
     """Starts and knows live migrations."""
+
+    def write_hold(self) -> WriteHold:
+        """A pause that has not begun."""
+        ...
 
     async def start(
         self, work: Work, *, vhost: VhostRow, bucket: str, source: PoolRow, destination: PoolRow

@@ -29,6 +29,7 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.file_change import Files, changed_files, render_context
 from holdfast.gateway.flag_change import FlagChange
 from holdfast.gateway.handover import Handover, plan_handover
+from holdfast.gateway.leaving import Left, plan_leaving
 from holdfast.gateway.render_main import http_conf
 from holdfast.gateway.tables import PoolRow, PublishedRow, VhostRow
 from holdfast.kernel.clock import now
@@ -64,6 +65,7 @@ class Change:
     flags: set[tuple[str, str]] = field(default_factory=set)
     flags_of: set[str] = field(default_factory=set)
     renamed: dict[str, str] = field(default_factory=dict)
+    left: dict[tuple[str, str], Left] = field(default_factory=dict)
     waiting: Waiting = Waiting.STAYS
     warning: str = ""
     done: bool = False
@@ -102,6 +104,11 @@ def mark_changed(
     change.waiting = max(change.waiting, waiting)
 
 
+def mark_left(work: Work, left: Mapping[tuple[str, str], Left]) -> None:
+    """What was marked as changed leaves these pools, which must have nothing of the bucket then."""
+    _changes[work].left.update(left)
+
+
 def warning_of(work: Work) -> str:
     """What the caller of an accepted change must know: it is not live, and what to do."""
     change = _changes.get(work)
@@ -125,12 +132,17 @@ async def _publish(work: Work, change: Change) -> None:
         await _rehearse(work, change, files, handover)
         return
     await _load_what_waits(work, change, flags, files, published, early=bool(handover.early))
+    leaving = await plan_leaving(work, change.gateway, flags, change.left)
     work.on_rollback(flags.undo)
+    if leaving:
+        await leaving.prove(lambda place: place in handover.early)
     await flags.remove(lambda place: place in handover.early)
     await flags.set(lambda place: place[0] in files.new_vhosts or place in handover.early)
     if files:
         await _switch(work, change, files, published, handover)
     work.on_rollback(flags.undo)  # before the way back of the switch: they may name a new pool
+    if leaving:
+        await leaving.prove(lambda place: place not in handover.early)
     await flags.set(lambda place: place[0] not in files.new_vhosts and place not in handover.early)
     await flags.remove(lambda place: place not in handover.early)
     for vhost in files.gone_vhosts:

@@ -100,28 +100,28 @@ Operations = Annotated[list[Operation], Depends(_operations)]
 
 async def _moves(
     operations: Operations, services: ServicesDep, gateway: GatewayDep
-) -> frozenset[int]:
-    """Route changes whose bucket has objects; asked before the transaction begins."""
+) -> dict[int, moves.Seen]:
+    """What is seen of the buckets of route changes; asked before the transaction begins."""
     if not any((item.op, item.kind) == ("update", "route") for item in operations):
-        return frozenset()
+        return {}
     async with services.database.read() as session:
         needed = await batch.moves_needed(session, operations)
         looks = {
             index: await moves.prepare_look(session, gateway, source)
             for index, source in needed.items()
         }
-    return frozenset([index for index, look in looks.items() if await look()])
+    return {index: await look.seen() for index, look in looks.items()}
 
 
 @router.post("/batch")
 async def run_batch(
     operations: Operations,
-    to_move: Annotated[frozenset[int], Depends(_moves)],
+    seen: Annotated[dict[int, moves.Seen], Depends(_moves)],
     work: GatewayWork,
     gateway: GatewayDep,
 ) -> BatchOut:
     """Many changes in one transaction, one test and one reload; or none of them."""
-    results = await batch.run_batch(work, gateway, operations, to_move=to_move)
+    results = await batch.run_batch(work, gateway, operations, seen=seen)
     return BatchOut(
         dry_run=work.dry_run,
         results=[ResultOut(index=r.index, op=r.op, kind=r.kind, id=r.id) for r in results],

@@ -46,23 +46,23 @@ async def get_route(vhost_id: PathId, route_id: PathId, session: ReadDep) -> Rou
     return route_out(route, (await pool_or_refuse(session, route.pool_id)).name)
 
 
-async def _must_move(
+async def _looked_at(
     vhost_id: PathId,
     route_id: PathId,
     body: RouteUpdate,
     services: ServicesDep,
     gateway: GatewayDep,
-) -> bool:
-    """Whether the bucket has objects that a new pool must get; asked before the transaction."""
+) -> moves.Seen:
+    """What the bucket has that a new pool must get; asked before the transaction."""
     if body.allow_orphan:
-        return False
+        return moves.NOT_ASKED
     async with services.database.read() as session:
         needed = await routes.move_needed(session, vhost_id, route_id, body.pool_id)
         look = await moves.prepare_look(session, gateway, needed) if needed else None
-    return await look() if look else False
+    return await look.seen() if look else moves.NOT_ASKED
 
 
-MustMove = Annotated[bool, Depends(_must_move)]
+LookedAt = Annotated[moves.Seen, Depends(_looked_at)]
 
 
 @router.put("/{route_id}")
@@ -70,13 +70,13 @@ async def update_route(
     vhost_id: PathId,
     route_id: PathId,
     body: RouteUpdate,
-    must_move: MustMove,
+    seen: LookedAt,
     work: GatewayWork,
     gateway: GatewayDep,
 ) -> RouteOut:
     """Change a route. A new pool for a bucket with objects starts a migration to it."""
     route, pool = await routes.update_route(
-        work, gateway, vhost_id, route_id, body.given(), migrate=must_move
+        work, gateway, vhost_id, route_id, body.given(), migrate=seen.must_move, left=seen.left
     )
     return route_out(route, pool.name)
 

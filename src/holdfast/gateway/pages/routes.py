@@ -62,7 +62,7 @@ def _tried(route: RouteRow, *, was_plain: bool = True) -> _Tried:
     )
 
 
-Act = Callable[[Work, Gateway, RouteForm, bool], Awaitable[_Tried]]
+Act = Callable[[Work, Gateway, RouteForm, moves.Seen], Awaitable[_Tried]]
 
 
 @router.api_route("/new", methods=BOTH)
@@ -73,7 +73,7 @@ async def new_route(request: Request, vhost_id: PathId, session: ReadDep) -> Res
     values = {"path_prefix": f"/{bucket}/"} if bucket else {}
     form, trial = Form(await _fields(session, is_new=True), values), Trial()
 
-    async def act(work: Work, gateway: Gateway, body: RouteForm, migrate: bool) -> _Tried:  # noqa: ARG001, FBT001 - one signature
+    async def act(work: Work, gateway: Gateway, body: RouteForm, _: moves.Seen) -> _Tried:
         made = await routes.create_route(work, gateway, body.draft(vhost_id))
         return _tried(made.row)
 
@@ -106,13 +106,19 @@ async def edit_route(
     values, trial = _values(route), Trial()
     form = Form(await _fields(session, is_new=False), values, version=version_of(values))
 
-    async def act(work: Work, gateway: Gateway, body: RouteForm, migrate: bool) -> _Tried:  # noqa: FBT001 - as it was found out
+    async def act(work: Work, gateway: Gateway, body: RouteForm, seen: moves.Seen) -> _Tried:
         there = _values(await routes.get_route(work.session, vhost_id, route_id))
         await check_unchanged(work.session, form, there, kind="route", number=route_id)
         changes = dataclasses.asdict(body.draft(vhost_id))
         was_plain = route.plain and not route.description
         row, _ = await routes.update_route(
-            work, gateway, vhost_id, route_id, changes, migrate=migrate
+            work,
+            gateway,
+            vhost_id,
+            route_id,
+            changes,
+            migrate=seen.must_move,
+            left=seen.left,
         )
         return _tried(row, was_plain=was_plain)
 
@@ -183,10 +189,10 @@ async def _submit(
         body = await form.read(request, RouteForm)
         if body is None:
             return None
-        migrate = await _must_move(request, route, body) if route else False
+        seen = await _looked_at(request, route, body) if route else moves.NOT_ASKED
         async with gateway_work(request) as (work, gateway):
             work.dry_run = form.preview
-            tried = await act(work, gateway, body, migrate)
+            tried = await act(work, gateway, body, seen)
             trial.keep(gateway, "vhosts", await preview_vhost(work.session, gateway, vhost.id))
         tried.warning = warning_of(work)
     except AppError as error:
@@ -195,16 +201,16 @@ async def _submit(
     return tried
 
 
-async def _must_move(request: Request, route: RouteRow, body: RouteForm) -> bool:
-    """Whether the bucket has objects that a new pool must get; asked before the transaction."""
+async def _looked_at(request: Request, route: RouteRow, body: RouteForm) -> moves.Seen:
+    """What the bucket has that a new pool must get; asked before the transaction."""
     if body.allow_orphan:
-        return False
+        return moves.NOT_ASKED
     services = services_of(request)
     async with services.database.read() as session:
         needed = await routes.move_needed(session, route.vhost_id, route.id, body.pool_id)
         gateway = services.get(Gateway)
         look = await moves.prepare_look(session, gateway, needed) if needed else None
-    return await look() if look else False
+    return await look.seen() if look else moves.NOT_ASKED
 
 
 def _changed(vhost_id: int, before: RouteRow, tried: _Tried) -> Response:

@@ -6,6 +6,7 @@ Things are named by id or by name, so an operation may use what an earlier one m
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,6 +22,7 @@ from holdfast.gateway.model import (
     same_place,
 )
 from holdfast.gateway.service import credentials, members, pools, routes, vhosts
+from holdfast.gateway.service.moves import NOT_ASKED, Seen
 from holdfast.gateway.tables import PoolRow
 from holdfast.kernel.errors import AppError, BadRequest, NotFound
 from holdfast.kernel.work import Work
@@ -117,9 +119,12 @@ async def run_batch(
     gateway: Gateway,
     operations: Sequence[Operation],
     *,
-    to_move: frozenset[int] = frozenset(),
+    seen: Mapping[int, Seen] = MappingProxyType({}),
 ) -> list[Result]:
-    """Do all of it, in order; an error names its operation. ``to_move``: moves by migration."""
+    """Do all of it, in order; an error names its operation.
+
+    ``seen``: by index, what buckets have on pools that their routes leave.
+    """
     names = Names(work.session)
     results: list[Result] = []
     waiting: list[Operation] = []
@@ -130,7 +135,7 @@ async def run_batch(
         results += await _create_routes(work, gateway, names, waiting)
         waiting = []
         with _blamed(operation):
-            made = await _run(work, gateway, names, operation, migrate=operation.index in to_move)
+            made = await _run(work, gateway, names, operation, seen.get(operation.index, NOT_ASKED))
         results.append(Result(operation.index, operation.op, operation.kind, made))
     results += await _create_routes(work, gateway, names, waiting)
     return results
@@ -181,7 +186,7 @@ async def _create_routes(
 
 
 async def _run(
-    work: Work, gateway: Gateway, names: Names, operation: Operation, *, migrate: bool
+    work: Work, gateway: Gateway, names: Names, operation: Operation, seen: Seen
 ) -> int | None:
     match operation.kind:
         case "pool":
@@ -193,7 +198,7 @@ async def _run(
         case "vhost":
             return await _vhost(work, gateway, names, operation)
         case "route":
-            return await _route(work, gateway, names, operation, migrate=migrate)
+            return await _route(work, gateway, names, operation, seen)
 
 
 async def _pool(work: Work, gateway: Gateway, names: Names, operation: Operation) -> int:
@@ -250,7 +255,7 @@ async def _vhost(work: Work, gateway: Gateway, names: Names, operation: Operatio
 
 
 async def _route(
-    work: Work, gateway: Gateway, names: Names, operation: Operation, *, migrate: bool
+    work: Work, gateway: Gateway, names: Names, operation: Operation, seen: Seen
 ) -> int:
     vhost_id = await names.vhost(operation.vhost)
     route_id = await names.route(vhost_id, operation)
@@ -260,7 +265,9 @@ async def _route(
     changes = dict(operation.fields)
     if operation.pool is not None:
         changes["pool_id"] = await names.pool(operation.pool)
-    await routes.update_route(work, gateway, vhost_id, route_id, changes, migrate=migrate)
+    await routes.update_route(
+        work, gateway, vhost_id, route_id, changes, migrate=seen.must_move, left=seen.left
+    )
     return route_id
 
 

@@ -12,6 +12,7 @@ from holdfast.gateway.render_model import BUCKET_NAME
 from holdfast.gateway.service import routes
 from holdfast.gateway.service.credentials import s3_for_pool
 from holdfast.gateway.service.discovery import default_pool, status_now
+from holdfast.gateway.service.moves import Look
 from holdfast.gateway.service.vhosts import get_vhost
 from holdfast.gateway.tables import BucketRow, PoolRow, VhostRow
 from holdfast.kernel.clock import now
@@ -68,23 +69,23 @@ async def promote(
         await gateway.ports.migrations.check_destination(
             bucket=bucket, source_id=wish.source.id, destination_id=wish.target.id
         )
-    if wish.target.id != wish.source.id and not migrate:
-        async with here, there:
-            if await here.head_bucket(bucket) and not allow_orphan:
-                page = await here.list_page(bucket, max_keys=1)
-                if page.objects:
-                    raise BadRequest(
-                        f"Bucket '{bucket}' has objects on '{wish.source.name}'; routing it to "
-                        f"'{wish.target.name}' would hide them: send migrate or allow_orphan",
-                        hint="send migrate: true to move them, or allow_orphan: true to leave them",
-                    )
+    leaves = wish.target.id != wish.source.id and not migrate
+    look = Look(wish.source.name, bucket, here) if leaves and not allow_orphan else None
+    if look and await look.has_something():
+        raise BadRequest(
+            f"Bucket '{bucket}' has objects or uploads on '{wish.source.name}'; routing it to "
+            f"'{wish.target.name}' would hide them: send migrate or allow_orphan",
+            hint="send migrate: true to move them, or allow_orphan: true to leave them",
+        )
+    if leaves:
+        async with there:
             if dry_run and not await there.head_bucket(bucket):
                 output += "; it would be created there"
             elif not dry_run and await there.create_bucket(bucket):
                 output += "; it was created there"
     async with services.database.write(actor) as work:
         work.dry_run = dry_run
-        return await _promote(work, gateway, wish, output, migrate=migrate)
+        return await _promote(work, gateway, wish, output, migrate=migrate, left=look)
 
 
 async def ignore(work: Work, vhost_id: int, bucket: str) -> BucketRow:
@@ -121,21 +122,18 @@ async def migrate_leftovers(
             raise BadRequest(f"Bucket '{bucket}' is already on '{source.name}'", hint="promote it")
         target = await session.get_one(PoolRow, route.pool_id)
         there = await s3_for_pool(gateway, session, target)
-    async with there:
-        page = (
-            await there.list_page(bucket, max_keys=1) if await there.head_bucket(bucket) else None
-        )
-    if page and page.objects:
+    look = Look(target.name, bucket, there)
+    if await look.has_something():
         raise Conflict(
-            f"Bucket '{bucket}' has objects on both '{source.name}' and '{target.name}'",
+            f"Bucket '{bucket}' has objects or uploads on both '{source.name}' and '{target.name}'",
             hint="copy what is wanted by hand, then purge the orphan",
         )
     async with services.database.write(actor) as work:
         work.dry_run = dry_run
         route = await _route(work.session, vhost_id, bucket)
         back = {"pool_id": source.id}
-        _ = await routes.update_route(work, gateway, vhost_id, route.route_id, back)
-        await work.settle()  # a migration must find the flag at its source
+        _ = await routes.update_route(work, gateway, vhost_id, route.route_id, back, left=look)
+        await work.settle()  # a migration must find the flag at its source, and no write behind it
         migration_id = await _start(work, gateway, _Wish(vhost, source, target, bucket))
         work.audit("start_migration", "migration", migration_id, after={"bucket": bucket})
         return None if dry_run else migration_id
@@ -179,12 +177,12 @@ async def _wish(
 
 
 async def _promote(
-    work: Work, gateway: Gateway, wish: _Wish, output: str, *, migrate: bool
+    work: Work, gateway: Gateway, wish: _Wish, output: str, *, migrate: bool, left: Look | None
 ) -> Promotion:
     bucket = wish.bucket
     first = wish.source if migrate else wish.target
     draft = RouteDraft(vhost_id=wish.vhost.id, path_prefix=f"/{bucket}/", pool_id=first.id)
-    _ = await routes.create_route(work, gateway, draft)
+    _ = await routes.create_route(work, gateway, draft, left=left)
     status: BucketStatus = "migrating" if migrate else "routed"
     row = await bucket_queries.seen_bucket(work.session, wish.vhost.id, bucket)
     if row is None:

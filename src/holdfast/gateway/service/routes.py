@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
+from holdfast.gateway.leaving import Left
 from holdfast.gateway.model import ROOT_PREFIX, RouteDraft, bucket_of, check_same_type, same_place
-from holdfast.gateway.publish import mark_changed
+from holdfast.gateway.publish import mark_changed, mark_left
 from holdfast.gateway.service import rows
 from holdfast.gateway.service.checks import check_route
 from holdfast.gateway.service.moving import check_new_ways
@@ -54,9 +55,17 @@ async def get_route(session: AsyncSession, vhost_id: int, route_id: int) -> Rout
     return route
 
 
-async def create_route(work: Work, gateway: Gateway, draft: RouteDraft) -> MadeRoute:
-    """Add a route. Raises ``NotFound``, ``Invalid``, ``BadRequest``, ``Conflict``."""
-    return (await create_routes(work, gateway, [draft]))[0]
+async def create_route(
+    work: Work, gateway: Gateway, draft: RouteDraft, *, left: Left | None = None
+) -> MadeRoute:
+    """Add a route. Raises ``NotFound``, ``Invalid``, ``BadRequest``, ``Conflict``.
+
+    ``left``: the pool that its bucket leaves had nothing of it, as in `update_route`.
+    """
+    made = (await create_routes(work, gateway, [draft]))[0]
+    if left is not None:
+        _mark(work, gateway, made.vhost, made.row, left=left)
+    return made
 
 
 async def create_routes(
@@ -101,9 +110,11 @@ async def update_route(
     changes: Mapping[str, Any],
     *,
     migrate: bool = False,
+    left: Left | None = None,
 ) -> tuple[RouteRow, PoolRow]:
     """Change a route. ``migrate``: the bucket has objects, so a new pool means a migration to it.
 
+    ``left``: it had none; that is seen once more while writes wait, else it is a ``Conflict``.
     Raises ``NotFound``, ``Invalid``, ``BadRequest``, ``Conflict``, and ``TooMany`` at the limit.
     """
     session = work.session
@@ -142,6 +153,7 @@ async def update_route(
         was_bucket=was_bucket,
         was_plain=was_plain,
         was_described=bool(old.description),
+        left=left if new.pool_id != old.pool_id else None,
     )
     return route, pool
 
@@ -284,9 +296,12 @@ def _mark(
     was_bucket: str | None = None,
     was_plain: bool = True,
     was_described: bool = False,
+    left: Left | None = None,
 ) -> None:
     """What of the disk a route stands for, as it is and as it was."""
-    buckets = {bucket for bucket in (route.bucket, was_bucket) if bucket}
-    mark_changed(work, gateway, flags=[(vhost.server_name, bucket) for bucket in buckets])
+    places = {(vhost.server_name, bucket) for bucket in (route.bucket, was_bucket) if bucket}
+    mark_changed(work, gateway, flags=places)
+    if left is not None:
+        mark_left(work, dict.fromkeys(places, left))
     if not (route.plain and was_plain) or route.description or was_described:
         mark_changed(work, gateway, vhosts=[vhost.server_name])

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from holdfast.gateway.context import Gateway
 from holdfast.gateway.ports import BucketMove, Restored
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import Work
@@ -14,6 +15,7 @@ from holdfast.migrations.service.destination import check_destination
 from holdfast.migrations.service.restoring import restore
 from holdfast.migrations.service.starting import default_options, put_in
 from holdfast.migrations.service.wish import Wish
+from holdfast.migrations.write_hold import WriteHold
 
 
 class Named(Protocol):
@@ -27,6 +29,11 @@ class Port:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+
+    def write_hold(self) -> WriteHold:
+        """A pause of writes that has not begun."""
+        root = self._services.settings.nginx_root
+        return WriteHold(root, self._services.get(Gateway).flags)
 
     async def start(
         self, work: Work, *, vhost: Named, bucket: str, source: Named, destination: Named
