@@ -55,6 +55,30 @@ async def test_a_member_is_changed(web: Web, quick_room: Room) -> None:
     assert member["description"] == "rack 4"
 
 
+async def test_a_clone_begins_as_another_member_is_and_has_an_address_of_its_own(
+    web: Web, quick_room: Room
+) -> None:
+    here, (number,) = await the_pool(quick_room, "[::1]:9000")
+    path = f"/pools/1/members/{number}"
+    await quick_room.ok("PUT", path, weight=7, enabled=False, description="rack 4")
+    shown = unescape(await web.get(here))
+    assert f'href="{here}/members/{number}/clone"' in shown
+    assert """data-copy="holdfast member delete one '[::1]:9000' --yes\"""" in shown
+    form = await web.get(f"{here}/members/{number}/clone", who="operator")
+    assert "Clone [::1]:9000" in words(form)
+    assert 'name="weight" required min="1" max="100" value="7"' in re.sub(
+        r' aria-d[^"]*"[^"]*"', "", form
+    )
+    sent: dict[str, Any] = {**MEMBER, "weight": "7"}
+    await web.post(f"{here}/members/{number}/clone", status=422, **sent | {"address": ""})
+    await web.post(f"{here}/members/{number}/clone", **sent)
+    listed = await quick_room.ok("GET", "/pools/1/members")
+    assert [(one["address"], one["weight"]) for one in listed] == [
+        ("[::1]:9000", 7),
+        ("127.0.0.1:9001", 7),
+    ]
+
+
 async def test_a_wrong_address_is_said_at_its_field(web: Web, quick_room: Room) -> None:
     here, _ = await the_pool(quick_room)
     sent: dict[str, Any] = {**MEMBER, "address": "no port; }"}

@@ -29,7 +29,7 @@ def a_form(pool_id: int, prefix: str = "/photos/", **fields: Any) -> dict[str, A
     return form | {"description": "", "key_prefix": "", "extra_directives": ""} | fields
 
 
-@pytest.mark.parametrize("verb", ["new", "2/edit"])
+@pytest.mark.parametrize("verb", ["new", "2/edit", "2/clone"])
 async def test_a_form_is_for_those_who_may_send_it(web: Web, quick_room: Room, verb: str) -> None:
     _, two = await a_vhost(quick_room)
     await quick_room.route(1, "/photos/", two)
@@ -47,6 +47,24 @@ async def test_a_buckets_route_is_live_at_once_and_says_so(web: Web, quick_room:
     assert quick_room.flags() == {f"{HOST}/photos": "two"}
     assert quick_room.gateway.generations.current() == before
     assert column(await web.get("/web/vhosts/1"), 4) == ["at once"]
+
+
+async def test_a_clone_begins_as_another_route_is_and_has_a_prefix_of_its_own(
+    web: Web, quick_room: Room
+) -> None:
+    _, two = await a_vhost(quick_room)
+    lines = "client_max_body_size 50g;"
+    await quick_room.route(1, "/photos/2026/", two, extra_directives=lines)
+    assert f'href="{ROUTES}/2/clone"' in await web.get("/web/vhosts/1")
+    form = await web.get(f"{ROUTES}/2/clone")
+    assert lines in form
+    assert f'<option value="{two}" selected>' in form
+    await web.post(f"{ROUTES}/2/clone", status=409, **a_form(two, "/photos/2026/"))
+    sent = a_form(two, "/videos/2026/", extra_directives=lines)
+    await web.post(f"{ROUTES}/2/clone", **sent)
+    listed = await quick_room.ok("GET", "/vhosts/1/routes")
+    copies = [one for one in listed if one["extra_directives"] == lines]
+    assert sorted(one["path_prefix"] for one in copies) == ["/photos/2026/", "/videos/2026/"]
 
 
 async def test_a_route_in_a_file_does_not_say_that(web: Web, quick_room: Room) -> None:

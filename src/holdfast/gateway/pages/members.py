@@ -31,7 +31,23 @@ ROLES = (("primary", "primary"), ("replica", "replica: only when no primary answ
 async def new_member(request: Request, pool_id: PathId, session: ReadDep) -> Response:
     """A form for a new member."""
     pool = await get_pool(session, pool_id)
-    form, trial = Form(_fields(pool, is_new=True)), Trial()
+    return await _new(request, pool, {}, title="Add a member")
+
+
+@router.api_route("/{member_id}/clone", methods=BOTH, dependencies=[OPERATOR])
+async def clone_member(
+    request: Request, pool_id: PathId, member_id: PathId, session: ReadDep
+) -> Response:
+    """A form for a new member that begins as another one is; it needs an address of its own."""
+    pool = await get_pool(session, pool_id)
+    member = await members.get_member(session, pool_id, member_id)
+    values = _values(member) | {"address": ""}
+    return await _new(request, pool, values, title=f"Clone {member.address}")
+
+
+async def _new(request: Request, pool: PoolRow, values: dict[str, Any], *, title: str) -> Response:
+    pool_id = pool.id
+    form, trial = Form(_fields(pool, is_new=True), values), Trial()
 
     async def act(work: Work, gateway: Gateway, body: MemberCreate) -> str:
         member = await members.add_member(work, gateway, pool_id, body.draft())
@@ -46,7 +62,7 @@ async def new_member(request: Request, pool_id: PathId, session: ReadDep) -> Res
         form,
         trial,
         pool=pool,
-        title="Add a member",
+        title=title,
         submit="Add the member",
         api=("POST", f"/api/pools/{pool_id}/members"),
         cli=f"member create {shell_word(pool.name)}",

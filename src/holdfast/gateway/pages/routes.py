@@ -71,6 +71,24 @@ async def new_route(request: Request, vhost_id: PathId, session: ReadDep) -> Res
     vhost = await get_vhost(session, vhost_id)
     bucket = request.query_params.get("bucket", "").replace("\0", "")
     values = {"path_prefix": f"/{bucket}/"} if bucket else {}
+    return await _new(request, session, vhost, values, title="New route")
+
+
+@router.api_route("/{route_id}/clone", methods=BOTH)
+async def clone_route(
+    request: Request, vhost_id: PathId, route_id: PathId, session: ReadDep
+) -> Response:
+    """A form for a new route that begins as another one is; it needs a prefix of its own."""
+    vhost = await get_vhost(session, vhost_id)
+    route = await routes.get_route(session, vhost_id, route_id)
+    values = _values(route) | {"path_prefix": ""}
+    return await _new(request, session, vhost, values, title=f"Clone {route.path_prefix}")
+
+
+async def _new(
+    request: Request, session: AsyncSession, vhost: VhostRow, values: dict[str, Any], *, title: str
+) -> Response:
+    vhost_id = vhost.id
     form, trial = Form(await _fields(session, is_new=True), values), Trial()
 
     async def act(work: Work, gateway: Gateway, body: RouteForm, _: moves.Seen) -> _Tried:
@@ -87,7 +105,7 @@ async def new_route(request: Request, vhost_id: PathId, session: ReadDep) -> Res
         trial,
         tried,
         vhost=vhost,
-        title="New route",
+        title=title,
         submit="Create route",
         api=("POST", f"/api/vhosts/{vhost_id}/routes"),
         cli=f"route create {shell_word(vhost.server_name)}",
