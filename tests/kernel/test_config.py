@@ -138,6 +138,7 @@ def test_words_of_the_nginx_command_are_split_like_a_shell_does(
         ("HOLDFAST_MIGRATION_BANDWIDTH_LIMIT", "5MM"),
         ("HOLDFAST_LOG_LEVEL", "loud"),
         ("HOLDFAST_BACKUP_ROTATE", "0"),
+        ("HOLDFAST_MAIL_ADMIN", "the admin"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_name_and_origin(

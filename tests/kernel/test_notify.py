@@ -15,8 +15,9 @@ from holdfast.kernel.config import Settings
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Invalid
 from holdfast.kernel.events import events_after
+from holdfast.kernel.mail_address import is_mail
 from holdfast.kernel.notify import delivery, outbox, sender, tables
-from holdfast.kernel.notify.addresses import check_addresses, is_mail, label, mail_of
+from holdfast.kernel.notify.addresses import check_addresses, label, mail_of
 from holdfast.kernel.notify.outbox import ADMIN, News, seal_addresses, unseal_addresses
 from holdfast.kernel.notify.schemes import SENDERS
 from holdfast.kernel.notify.tables import NotificationRow
@@ -251,10 +252,17 @@ async def test_the_admin_is_told_of_what_nobody_asked_for_if_there_is_one(
         await put(services := with_mail(database, tmp_path, box.port))
         await outbox.send_due(services)
         assert await waiting(services) == []
-        services = with_mail(database, tmp_path, box.port, mail_admin="root@localhost")
+        services = with_mail(database, tmp_path, box.port, mail_admin="Admin <root@localhost>")
         await put(services)
         await outbox.send_due(services)
     assert box.recipients == [["root@localhost"]]
+
+
+async def test_what_is_said_of_an_address_that_is_none_does_not_repeat_it() -> None:
+    message = delivery.Message(id="1", subject="s", text="t")
+    went = await delivery.deliver(Settings(), "secret address", message)
+    assert (bool(went.problem), went.again) == (True, False)
+    assert "secret" not in went.problem
 
 
 async def test_what_cannot_be_sent_here_waits_or_is_given_up(

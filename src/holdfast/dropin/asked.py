@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import Request
 
 from holdfast.kernel.errors import BadRequest, Invalid
-from holdfast.kernel.notify.addresses import is_mail
+from holdfast.kernel.mail_address import is_mail
 from holdfast.tiers.schemas import absolute_path
 
 DEEPEST = 1000

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from holdfast.kernel.config_older import OLD_PREFIX, OLDER_ENVIRONMENT, from_older_environment
 from holdfast.kernel.errors import Invalid
+from holdfast.kernel.mail_address import bare_mail
 from holdfast.kernel.secrets import mask
 
 PREFIX = "HOLDFAST_"
@@ -204,6 +205,12 @@ class Settings(BaseSettings):
     @classmethod
     def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(ip_network(network)) for network in value)
+
+    @field_validator("mail_admin")
+    @classmethod
+    def _check_admin(cls, value: str) -> str:
+        """A name before the address is left out; one of Apprise is taken as it is."""
+        return value if not value or "://" in value else bare_mail(value.removeprefix("mailto:"))
 
     @property
     def public_address(self) -> str:

@@ -3,22 +3,15 @@
 import asyncio
 import importlib
 import logging
-import re
 from collections.abc import Sequence
 from urllib.parse import unquote
 
 from holdfast.kernel.config import Settings
 from holdfast.kernel.errors import Invalid
+from holdfast.kernel.mail_address import LONGEST_MAIL, is_mail
 from holdfast.kernel.notify.schemes import SENDERS
 
 REFERENCE = "see docs/reference/notifications.md"
-LONGEST_MAIL = 254
-"""RFC 5321, section 4.5.3.1.3, less its angle brackets."""
-_LOCAL = r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*"
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_MAIL = re.compile(
-    rf"(?=.{{1,64}}@){_LOCAL}@(?:localhost|(?:{_LABEL}\.)+{_LABEL})", re.ASCII | re.IGNORECASE
-)
 
 
 def mail_of(address: str) -> str | None:
@@ -39,11 +32,6 @@ def mail_of(address: str) -> str | None:
             hint=f"like someone@example.org, or an address of Apprise; {REFERENCE}",
         )
     return mail
-
-
-def is_mail(text: str) -> bool:
-    """Whether this is an e-mail address and nothing else."""
-    return len(text) <= LONGEST_MAIL and _MAIL.fullmatch(text) is not None
 
 
 def sender_of(address: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.kernel.config import Settings
-from holdfast.kernel.errors import AppError
+from holdfast.kernel.errors import AppError, Invalid
 from holdfast.kernel.notify import sender
 from holdfast.kernel.notify.addresses import mail_of, sender_of
 from holdfast.kernel.process import ProcessFailed, ProcessTimedOut, run
@@ -48,6 +48,8 @@ async def deliver(settings: Settings, address: str, message: Message) -> Deliver
         return Delivery(problem=f"it took longer than {LIMIT_SECONDS:g} s", again=True)
     except (ProcessFailed, ValueError):  # what the program said last may hold the address
         return Delivery(problem="the program that sends it failed", again=True)
+    except Invalid:  # it would repeat the address
+        return Delivery(problem="it is no address that anything can be sent to")
     except AppError as error:
         return Delivery(problem=error.message)
     return Delivery(problem=str(answer["problem"]), again=bool(answer["again"]))
