@@ -117,7 +117,7 @@ class Icebox:
         )
 
     async def ask(
-        self, services: Services, place: Place, paths: Sequence[bytes], with_hash: bool, work: Path
+        self, services: Services, place: Place, paths: Sequence[bytes], work: Path
     ) -> dict[bytes, Told]:
         self.asked += 1
         if self.is_away:
@@ -125,10 +125,7 @@ class Icebox:
         answers = {path: tell_of(self.stored[path]) for path in paths if path in self.stored}
         if not self.mark:
             return answers
-        return {
-            path: replace(said, mark=self.mark, digest=said.digest if with_hash else "")
-            for path, said in answers.items()
-        }
+        return {path: replace(said, mark=self.mark) for path, said in answers.items()}
 
     def put(self, *names: bytes, content: bytes = b"") -> None:
         """Write files, and store them."""

@@ -20,11 +20,13 @@ from holdfast.tiers import holding, proof, renaming
 from holdfast.tiers.emptying import empty_due
 from holdfast.tiers.freezing import freeze
 from holdfast.tiers.holding import Stays
-from holdfast.tiers.merge import Listed
+from holdfast.tiers.listing import ListingTotals
+from holdfast.tiers.merge import Count, Listed
 from holdfast.tiers.model import Candidate, FileState
 from holdfast.tiers.plan_file import FreezePlan, write_plan
 from tests.tiers.icebox import Icebox, an_icebox, found
 
+NOTHING_FREE = ListingTotals(listed=Count(), hash_kind=None)
 VICTIM, BYSTANDER = b"d/victim", b"d/bystander"
 NEW = b"CHANGED of d/victim"
 HEAD_START_SECONDS = 0.01
@@ -197,7 +199,7 @@ def coming_at(other: Other, point: int) -> Iterator[list[int]]:
 async def prove_and_freeze(box: Icebox, files: list[Candidate]) -> None:
     run = box.run(undo_hours=0)
     block = [(file, (_listed(file),)) for file in files]
-    results = await proof.prove(run, block, (None,))
+    results = await proof.prove(run, block, (NOTHING_FREE,))
     proven = [
         (file, result)
         for file, result in zip(files, results, strict=True)

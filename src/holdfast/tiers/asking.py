@@ -62,24 +62,20 @@ class Told:
     """Another one after every change (ETag, time of change); empty: the store has none."""
     kind: HashKind | None = None
     digest: str = ""
-    """Of its content, in hex; empty: the store does not know it, or was not asked."""
+    """Of its content, in hex; empty: the store does not know it."""
 
 
-Ask = Callable[[Services, Place, Sequence[bytes], bool, Path], Awaitable[dict[bytes, Told]]]
+Ask = Callable[[Services, Place, Sequence[bytes], Path], Awaitable[dict[bytes, Told]]]
 """`ask_place`, or what answers like it."""
 
 
 async def ask_place(
-    services: Services,
-    place: Place,
-    paths: Sequence[bytes],
-    with_hash: bool,  # noqa: FBT001 - of a type that callables share
-    work: Path,
+    services: Services, place: Place, paths: Sequence[bytes], work: Path
 ) -> dict[bytes, Told]:
     """What a store has of these paths; those that it has not are missing in the answer.
 
-    ``with_hash``: also those hashes for which the place must read the content. Raises what is wrong
-    with the store: no answer is ever less than whole.
+    Also those hashes for which the place must read the content. Raises what is wrong with the
+    store: no answer is ever less than whole.
     """
     if not paths:
         return {}
@@ -87,7 +83,7 @@ async def ask_place(
         return await _ask_s3(place.s3, paths)
     powers = await powers_of(services, place)
     costly = not powers.hashes
-    kind = best_kind(powers) if with_hash or not costly else None
+    kind = best_kind(powers)
     parts = HASHED_AT_ONCE if kind and costly else 1
     size = -(-len(paths) // parts)
     asked = [paths[start : start + size] for start in range(0, len(paths), size)]

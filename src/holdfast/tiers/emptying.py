@@ -112,13 +112,11 @@ async def _ask_again(run: Run, files: Sequence[File]) -> list[dict[bytes, Told]]
 
 
 async def _ask_place(run: Run, place: Place, rows: Sequence[TierFileRow]) -> dict[bytes, Told]:
-    """By its version marks first; where those do not tell, by hash, and last by its content."""
+    """By hash where it has one, else by its version mark, and last by its content."""
     name, services = place_name(place), run.ctx.services
     proofs = {row.path: Proven.from_json(row.proof) for row in rows}
-    answers = await run.ask(services, place, list(proofs), False, run.work)  # noqa: FBT003
+    answers = await run.ask(services, place, list(proofs), run.work)
     unsure = [path for path in answers if not proofs[path].stands(name, answers[path])]
-    if unsure:
-        answers |= await run.ask(services, place, unsure, True, run.work)  # noqa: FBT003
     if run.tier.options.proof is Proof.COMPARE:
         for path in unsure:
             told = answers.get(path)

@@ -9,8 +9,9 @@ import asyncio
 import csv
 import os
 import re
+import time
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -62,6 +63,8 @@ class ListingTotals:
     listed: Count
     hash_kind: HashKind | None
     """What the digests are; None: the place has none that cost nothing."""
+    ended: float = field(default_factory=time.monotonic)
+    """When it was whole, by the monotonic clock."""
     left_out: int = 0
     """Names that cannot be files here, or that two files of the store would have here."""
 

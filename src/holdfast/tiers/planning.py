@@ -17,12 +17,11 @@ from typing import TextIO, TypeVar
 
 from sqlalchemy import func, select
 
-from holdfast.kernel.stores.model import HashKind
 from holdfast.kernel.web.console import formats
 from holdfast.tiers import journal, proof
 from holdfast.tiers.filters import Filters, matches
 from holdfast.tiers.holding import Stays
-from holdfast.tiers.listing import list_place
+from holdfast.tiers.listing import ListingTotals, list_place
 from holdfast.tiers.merge import Count, Listed, join, lists, read_matched, read_skipped
 from holdfast.tiers.model import (
     DAY_SECONDS,
@@ -45,7 +44,6 @@ T = TypeVar("T")
 BLOCK_FILES = 1000
 SECOND_NS = 1_000_000_000
 MOVED = (FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)
-Kinds = tuple[HashKind | None, ...]
 
 
 async def plan_freeze(
@@ -111,7 +109,7 @@ class _Planner:
         self._run = run
         self._until_bytes = until_bytes
         self._rules = Rules(run.tier.options, int(run.ctx.now().timestamp() * SECOND_NS))
-        self._kinds: Kinds = ()
+        self._listings: tuple[ListingTotals, ...] = ()
         self._seen = Count()
         self._looked_at = Count()
         self.taken = Count()
@@ -146,7 +144,7 @@ class _Planner:
 
     async def prove(self, block: Sequence[Pair], tally: Tally, out: TextIO) -> None:
         """Put what is proven of a block in the plan."""
-        results = await proof.prove(self._run, block, self._kinds)
+        results = await proof.prove(self._run, block, self._listings)
         self._looked_at += Count(len(block), sum(file.size_bytes for file, _ in block))
         text = f"proving, {formats.size(self._looked_at.size_bytes)}"
         self._run.ctx.progress(self._looked_at.files, unit="files", text=text)
@@ -200,7 +198,7 @@ class _Planner:
         tally.count(Skip.NOT_PERMITTED, found.unreadable, 0)
         for complaint in found.complaints:
             run.ctx.log(complaint)
-        listings, kinds, count = [], [], found.candidates
+        listings, totals, count = [], [], found.candidates
         for side, place in enumerate(run.places):
             listing, matched = (
                 run.work / f"listed-{number}-{side}",
@@ -212,9 +210,9 @@ class _Planner:
             count = (await asyncio.to_thread(joining)).matched
             await asyncio.to_thread(self._tell_skipped, skipped, tally)
             listings.append(listing)
-            kinds.append(listed.hash_kind)
+            totals.append(listed)
             to = matched
-        self._kinds = tuple(kinds)
+        self._listings = tuple(totals)
         return read_matched(to, run.tier.root, listings)
 
     def _tell_skipped(self, skipped: Path, tally: Tally) -> None:

@@ -1,13 +1,15 @@
 """Proves that each store of a tier holds the very bytes of a local file.
 
-What was found out is kept with the file's identity and times, and on the store's side with its
-version mark: what has not changed is never read twice.
+What was found out is kept with the file's identity and times, and on the store's side with its path
+and version mark: what has not changed is never read twice.
 """
 
+import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, cast
 
 from sqlalchemy import Insert, Table, delete, select
@@ -19,12 +21,15 @@ from holdfast.kernel.stores.place import Place
 from holdfast.tiers import asking, hashing
 from holdfast.tiers.asking import Told
 from holdfast.tiers.holding import Stays
+from holdfast.tiers.listing import ListingTotals
 from holdfast.tiers.merge import Listed
 from holdfast.tiers.model import Candidate, Proof, Skip
 from holdfast.tiers.running import Run
 from holdfast.tiers.tables import TierProofRow
 
 COMPARED_AT_ONCE = 4
+MARKS_APART_SECONDS = 2.0
+"""A change has another mark than one that was so much earlier: many stores keep whole seconds."""
 _ROWS_AT_ONCE = 500
 
 Pair = tuple[Candidate, tuple[Listed, ...]]
@@ -68,25 +73,30 @@ class Proven:
 
     def stands(self, name: str, now: Told) -> bool:
         """Whether a place still holds the content, by what it says now."""
-        before = self.stores.get(name)
-        if before is not None and now.mark and now.mark == before.mark:
-            return now.size_bytes == before.size_bytes
         known = {told.kind: told.digest for told in self.stores.values()} | {self.kind: self.digest}
-        return bool(now.digest) and known.get(now.kind) == now.digest
+        if now.digest and now.kind in known:
+            return known[now.kind] == now.digest
+        # A mark may be no more than a time, and times can be kept: it counts last.
+        before = self.stores.get(name)
+        if before is None or not now.mark:
+            return False
+        return (now.mark, now.size_bytes) == (before.mark, before.size_bytes)
 
 
 async def prove(
-    run: Run, block: Sequence[Pair], kinds: Sequence[HashKind | None]
+    run: Run, block: Sequence[Pair], listings: Sequence[ListingTotals], *, again: bool = False
 ) -> list[Proven | Stays]:
     """For each file of a block: what proves it, or why it stays.
 
-    ``kinds``: of which hash the listings' digests are. Raises what is wrong with a store.
+    ``again``: each store is asked, also for what it has said before. Raises what is wrong with a
+    store.
     """
     async with run.ctx.read() as session:
         known = await _cached(session, run.tier.id, [file for file, _ in block])
     fresh: Known = {}
+    said = {} if again else known
     sides = [
-        await _stored(run, number, block, kinds[number], known, fresh)
+        await _stored(run, number, block, listings[number], said, fresh)
         for number in range(len(run.places))
     ]
     stored = [tuple(side[row] for side in sides) for row in range(len(block))]
@@ -110,7 +120,7 @@ async def known_same(run: Run, block: Sequence[Pair], kind: HashKind | None) -> 
     name = place_name(run.places[0])
     found: list[bool | None] = []
     for file, (listed, *_) in block:
-        told = _as_listed(listed, kind) or _as_known(listed, known.get(_key(file, name)))
+        told = _as_listed(listed, kind) or _as_known(listed, known.get(_told_key(file, name)))
         here = known.get(_key(file, told.kind)) if told and told.kind else None
         found.append(None if here is None or told is None else here == told.digest)
     return found
@@ -153,26 +163,34 @@ async def _stored(
     run: Run,
     number: int,
     block: Sequence[Pair],
-    kind: HashKind | None,
+    listing: ListingTotals,
     known: Known,
     fresh: Known,
 ) -> list[Told | Stays]:
-    """What one place holds of each file; what is not in its listing for free is asked for."""
+    """What one place holds of each file; what is not in its listing for free is asked for.
+
+    A mark that is not the listing's is not kept: it is too young to tell one change from the next.
+    """
     place = run.places[number]
     name = place_name(place)
     found: dict[bytes, Told | Stays] = {}
     for file, sides in block:
         listed = sides[number]
-        told = _as_listed(listed, kind) or _as_known(listed, known.get(_key(file, name)))
+        told = _as_listed(listed, listing.hash_kind)
+        told = told or _as_known(listed, known.get(_told_key(file, name)))
         if told is not None:
             found[file.path] = told
-    missing = [file for file, _ in block if file.path not in found]
+    missing = [(file, sides[number]) for file, sides in block if file.path not in found]
     if missing:
-        found |= await _asked(run, place, [file.path for file in missing])
-        for file in missing:
+        found |= await _asked(run, place, [file.path for file, _ in missing], listing)
+        for file, listed in missing:
             answer = found[file.path]
-            if isinstance(answer, Told) and answer.kind and answer.digest and answer.mark:
-                fresh[_key(file, name)] = f"{answer.mark} {answer.kind} {answer.digest}"
+            if not isinstance(answer, Told):
+                continue
+            if answer.mark != listed.version:
+                found[file.path] = replace(answer, mark="")
+            elif answer.kind and answer.digest and answer.mark:
+                fresh[_told_key(file, name)] = f"{answer.mark} {answer.kind} {answer.digest}"
     return [found[file.path] for file, _ in block]
 
 
@@ -192,8 +210,10 @@ def _as_known(listed: Listed, known: str | None) -> Told | None:
     return Told(size_bytes=listed.size_bytes, mark=mark, kind=HashKind(kind), digest=digest)
 
 
-async def _asked(run: Run, place: Place, paths: Sequence[bytes]) -> dict[bytes, Told | Stays]:
-    answers = await run.ask(run.ctx.services, place, paths, True, run.work)  # noqa: FBT003
+async def _asked(
+    run: Run, place: Place, paths: Sequence[bytes], listing: ListingTotals
+) -> dict[bytes, Told | Stays]:
+    answers = await run.ask(run.ctx.services, place, paths, run.work)
     found: dict[bytes, Told | Stays] = {}
     for path in paths:
         told = answers.get(path)
@@ -204,6 +224,8 @@ async def _asked(run: Run, place: Place, paths: Sequence[bytes]) -> dict[bytes, 
             for path, told in found.items()
             if isinstance(told, Told) and not told.digest
         ]
+        if hashless and place.s3 is None:
+            await asyncio.sleep(listing.ended + MARKS_APART_SECONDS - time.monotonic())
         found |= await _read_all(run, place, hashless)
     return found
 
@@ -273,6 +295,11 @@ def _kinds(file: Candidate, stored: tuple[Told | Stays, ...]) -> set[HashKind]:
 
 def _key(file: Candidate, kind: str) -> tuple[int, int, str]:
     return file.device, file.inode, kind
+
+
+def _told_key(file: Candidate, name: str) -> tuple[int, int, str]:
+    """What a place says is of a path: a file keeps its identity when its folder is renamed."""
+    return _key(file, f"{name}:{hashlib.sha256(file.path).hexdigest()[:32]}")
 
 
 def place_name(place: Place) -> str:

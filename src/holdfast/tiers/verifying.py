@@ -14,7 +14,7 @@ from holdfast.kernel.stores.model import HashKind
 from holdfast.kernel.web.console.formats import size
 from holdfast.tiers.filters import Filters
 from holdfast.tiers.holding import Stays
-from holdfast.tiers.listing import list_place, read_listing
+from holdfast.tiers.listing import ListingTotals, list_place, read_listing
 from holdfast.tiers.merge import SIZE_MARK, Count, Listed
 from holdfast.tiers.model import FileState, Skip, inside, is_own
 from holdfast.tiers.present import (
@@ -54,7 +54,8 @@ class VerifyOutcome(Outcome):
 async def verify(run: Run, paths: Sequence[bytes]) -> VerifyOutcome:
     """Compare what is at or below these paths with each store of the tier.
 
-    A hash that was made before is used again while the file is as it was then. What differs, or is
+    A hash of a local file that was made before is used again while the file is as it was then; the
+    stores are asked anew. What differs, or is
     on one side only, is told file by file in the run's report.
     """
     await to_thread(run.report.unlink, missing_ok=True)
@@ -81,7 +82,7 @@ class _Comparison:
         self._run = run
         self._tally = tally
         self._filters = Filters(run.tier.options.filters)
-        self._kinds: list[HashKind | None] = []
+        self._listings: list[ListingTotals] = []
         self._seen = 0
         self._unreadable = 0
         """Of the path at hand: what could not be looked at on this machine."""
@@ -91,12 +92,12 @@ class _Comparison:
         run, here = self._run, self._run.work / "here"
         self._unreadable = await list_present(run.tier.root, path, here, tell=run.ctx.log)
         self._tally.count(Skip.NOT_PERMITTED, self._unreadable, 0)
-        listings, self._kinds = [], []
+        listings, self._listings = [], []
         for number, place in enumerate(run.places):
             listing = run.work / f"there-{number}"
             totals = await list_place(run.ctx.services, place, path, listing)
             listings.append(listing)
-            self._kinds.append(totals.hash_kind)
+            self._listings.append(totals)
         rows = aligned(here, listings)
         while block := await to_thread(block_of, rows, BLOCK_FILES):
             await self._compare_block(block)
@@ -127,7 +128,7 @@ class _Comparison:
                 pairs.append((mine.candidate(), listed))
         if not pairs:
             return
-        proofs = await prove(self._run, pairs, self._kinds)
+        proofs = await prove(self._run, pairs, self._listings, again=True)
         for (file, _), proof in zip(pairs, proofs, strict=True):
             if isinstance(proof, Stays):
                 self._differs(file.path, file.size_bytes, proof.reason, proof.detail)
@@ -177,8 +178,8 @@ class _Comparison:
         path = at_home(mine.path)
         known = [
             one.digest
-            for one, kind in zip(listed, self._kinds, strict=True)
-            if kind is HashKind.MD5 and one.digest
+            for one, listing in zip(listed, self._listings, strict=True)
+            if listing.hash_kind is HashKind.MD5 and one.digest
         ]
         try:
             target = os.readlink(absolute(self._run.tier.root, path))  # noqa: PTH115 - bytes
