@@ -14,6 +14,7 @@ from holdfast.kernel.errors import AppError, NotFound, Unavailable
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.stores.place import Place
 from holdfast.kernel.stores.rclone_remote import Remote
+from holdfast.tiers import scan
 from holdfast.tiers.arrivals import stamp_pulled
 from holdfast.tiers.emptying import empty_due
 from holdfast.tiers.freezing import freeze
@@ -292,3 +293,27 @@ async def test_both_stores_must_have_it(box: Icebox, store: Path, tmp_path: Path
     outcome = await empty_due(box.run())
     assert (outcome.files, list(outcome.skipped)) == (1, [Skip.MISSING_ON_STORE])
     assert set(box.local) == {b"one", b"differs", b"lost"}
+
+
+@pytest.mark.parametrize("has_find", [True, False])
+async def test_a_dry_run_names_each_file_that_stays_and_why(
+    box: Icebox, store: Path, monkeypatch: pytest.MonkeyPatch, *, has_find: bool
+) -> None:
+    monkeypatch.setattr(scan, "_gnu_find", lambda: [has_find])
+    put(box, store, b"cold", b"odd\n//7", b"twice", b"%s")
+    put(box, store, b"hot", b"new", days=0)
+    box.put(b"tiny", content=b"1")
+    os.utime(at(box.root, b"tiny"), (0, 0))
+    (box.root / "link").symlink_to("cold")
+    (box.root.parent / "outside").hardlink_to(box.root / "twice")
+    run = box.run(min_size_bytes=2)
+    made = await plan_freeze(run, (b"",), by_name=True)
+    assert {path: why for path, (_, why) in told(run).items()} == {
+        "hot": str(Skip.READ_RECENTLY),
+        "new": str(Skip.READ_RECENTLY),
+        "tiny": str(Skip.TOO_SMALL),
+        "link": str(Skip.NOT_A_FILE),
+        "twice": str(Skip.LINKED),
+    }
+    assert made.files == 3
+    assert sum(files for files, _ in made.skipped.values()) == 5

@@ -166,6 +166,8 @@ async def test_one_file_is_pulled_by_its_name(tree: Tree, store: Path) -> None:
     assert tree.here() == [b"a", b"a/x"]
     outcome, _ = await tree.pulled(b"a/x.tmp", filters=("- *.tmp",))
     assert (outcome.files, outcome.skipped) == (0, {Skip.EXCLUDED: (1, 1)})
+    _, lines = await tree.pulled(b"a/x.tmp", filters=("- *.tmp",), dry_run=True)
+    assert [(line["path"], line["reason"]) for line in lines] == [("a/x.tmp", "excluded")]
 
 
 async def test_filters_and_several_paths(tree: Tree, store: Path) -> None:

@@ -65,6 +65,8 @@ async def test_each_kind_of_difference_is_told(tree: Tree, tmp_path: Path) -> No
         Skip.EXCLUDED: (1, 1),
     }
     assert {line["path"]: (line["what"], line["reason"]) for line in told(run)} == {
+        "x.tmp": ("not compared", str(Skip.EXCLUDED)),
+        "pipe": ("not compared", str(Skip.NOT_A_FILE)),
         "cut": ("differs", f"{Skip.OTHER_SIZE}: 3 bytes here, 1 there"),
         "edited": ("differs", str(Skip.OTHER_CONTENT)),
         "gone": ("only on the store", ""),

@@ -74,7 +74,9 @@ async def freeze_files(ctx: JobContext, tier_id: int, asked: Asked) -> None:
     """All of a freeze."""
     async with running(ctx, tier_id, asked) as run:
         await asyncio.to_thread(forget_what_stayed, run.report)
-        plan = await planning.plan_freeze(run, paths_of(asked), until_bytes=asked.until_bytes)
+        plan = await planning.plan_freeze(
+            run, paths_of(asked), until_bytes=asked.until_bytes, by_name=asked.dry_run
+        )
         if asked.dry_run:
             await asyncio.to_thread(_tell_plan, run, plan)
             would = Outcome(files=plan.files, size_bytes=plan.size_bytes, skipped=plan.skipped)

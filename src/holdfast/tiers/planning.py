@@ -37,7 +37,7 @@ from holdfast.tiers.model import (
 from holdfast.tiers.plan_file import FreezePlan, write_plan
 from holdfast.tiers.proof import Pair, Proven
 from holdfast.tiers.running import Run, Tally, block_of, in_threads, tallying
-from holdfast.tiers.scan import scan, sort
+from holdfast.tiers.scan import read_told, scan, sort
 from holdfast.tiers.tables import TierFileRow, TierPulledRow, key_of
 
 T = TypeVar("T")
@@ -47,9 +47,11 @@ MOVED = (FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)
 
 
 async def plan_freeze(
-    run: Run, paths: Sequence[bytes], *, until_bytes: int | None = None
+    run: Run, paths: Sequence[bytes], *, until_bytes: int | None = None, by_name: bool = False
 ) -> FreezePlan:
     """What may leave of these paths (b"": the whole tier) and is proven.
+
+    ``by_name``: each file that stays is told, also those that are otherwise only counted.
 
     ``until_bytes``: the files that were not read for longest, until there are so many bytes. Raises
     what is wrong with a store or with a path.
@@ -58,7 +60,7 @@ async def plan_freeze(
     wanted = outermost(paths)
     if until_bytes is not None:
         until_bytes -= await _moved_before(run)
-    planner = _Planner(run, until_bytes)
+    planner = _Planner(run, until_bytes, by_name=by_name)
     to = run.work / "plan"
     with tallying(run.report) as tally, to.open("w") as out:
         async with aclosing(planner.decided(wanted, tally)) as blocks:
@@ -105,8 +107,9 @@ def outermost(paths: Sequence[bytes]) -> list[bytes]:
 class _Planner:
     """Takes the parts of one plan through their stages."""
 
-    def __init__(self, run: Run, until_bytes: int | None) -> None:
+    def __init__(self, run: Run, until_bytes: int | None, *, by_name: bool) -> None:
         self._run = run
+        self._by_name = by_name
         self._until_bytes = until_bytes
         self._rules = Rules(run.tier.options, int(run.ctx.now().timestamp() * SECOND_NS))
         self._listings: tuple[ListingTotals, ...] = ()
@@ -185,13 +188,17 @@ class _Planner:
     async def _pairs(self, number: int, path: bytes, tally: Tally) -> Iterator[Pair]:
         """The cold files below a path that each place has with the same size."""
         run, to = self._run, self._run.work / f"cold-{number}"
+        told = run.work / f"stays-{number}" if self._by_name else None
         found = await scan(
             run.tier.root,
             path,
             self._rules.cold_before_ns,
             min_size=run.tier.options.min_size_bytes,
             to=to,
+            tell=told,
         )
+        if told is not None:
+            await asyncio.to_thread(_tell_each, told, tally)
         self._seen += found.seen
         for reason, count in found.skipped.items():
             tally.count(reason, count.files, count.size_bytes)
@@ -228,7 +235,7 @@ class _Planner:
                 reason = Skip.PULLED_RECENTLY
             if reason is None:
                 kept.append((file, listed))
-            elif reason is Skip.READ_RECENTLY:
+            elif reason is Skip.READ_RECENTLY and not self._by_name:
                 tally.count(reason, 1, file.size_bytes)
             else:
                 tally.stays(file.path, file.size_bytes, reason)
@@ -245,6 +252,12 @@ class _Planner:
         )
         async with run.ctx.read() as session:
             return set((await session.scalars(query)).all())
+
+
+def _tell_each(told: Path, tally: Tally) -> None:
+    for path, size, reason in read_told(told):
+        tally.tell(path, size, "stays", str(reason))
+    told.unlink(missing_ok=True)
 
 
 class Rules:

@@ -124,10 +124,12 @@ class Planner:
         tally: Tally,
         *,
         with_proofs: bool = False,
+        by_name: bool = False,
     ) -> None:
         """``folder``: where the plan will be; it is there. ``filters``: None takes everything.
 
         ``with_proofs``: hashes of the tier's files may be known, so files of one size are doubts.
+        ``by_name``: excluded files are told each, and not only counted.
         """
         self.plan = Plan()
         self._root = root
@@ -139,6 +141,7 @@ class Planner:
         self._last: bytes | None = None
         self._closed: Problem | None = None
         self._with_proofs = with_proofs
+        self._by_name = by_name
 
     def add(self, listing: Path, present: Path, stop: Stop) -> None:
         """Compare what is below one path. Blocks."""
@@ -165,6 +168,8 @@ class Planner:
         self.plan.listed.add(size)
         if self._filters is not None and not self._filters.takes(at_home(theirs.path)):
             self._tally.count(Skip.EXCLUDED, 1, size)
+            if self._by_name:
+                self._tally.tell(at_home(theirs.path), size, "stays", str(Skip.EXCLUDED))
         elif mine is not None and mine.kind != b"d":
             self._keep(mine, theirs, out)
         elif problem := self._in_the_way(at_home(theirs.path)):

@@ -151,7 +151,8 @@ class _Try:
         filters = self._filters if self._run.tier.options.filters else None
         async with self._run.ctx.read() as session:
             known = await has_proofs(session, self._run.tier.id)
-        planner = await to_thread(Planner, root, filters, self._folder, tally, with_proofs=known)
+        kinds = {"with_proofs": known, "by_name": self._dry_run}
+        planner = await to_thread(Planner, root, filters, self._folder, tally, **kinds)
         self._plan = planner.plan
         listing, present = self._folder / "listing", self._folder / "present"
         for path in self._paths:

@@ -37,6 +37,7 @@ MOST_COMPLAINTS = 100
 READ_BYTES = 128 * 1024
 _REST = "%i %n %T@ %C@ %A@"
 _COUNTED = {"hot": Skip.READ_RECENTLY, "small": Skip.TOO_SMALL, "special": Skip.NOT_A_FILE}
+_REASONS = {**_COUNTED, "linked": Skip.LINKED}
 _OUTPUTS = ("cold", "sizes", "linked", *_COUNTED)
 _LINE = b"%d\n"
 Writers = Mapping[str, IO[bytes]]
@@ -76,6 +77,8 @@ class _Search:
     min_size: int
     details: bool
     everything: bool
+    tell: Path | None
+    """Where files that stay are named."""
     device: int
     own: frozenset[int]
     """Inodes of the folders at the root that are ours."""
@@ -94,12 +97,14 @@ async def scan(
     to: Path,
     details: bool = False,
     everything: bool = False,
+    tell: Path | None = None,
 ) -> ScanTotals:
     """Write the cold files of ``below`` (a folder or a file; b"" is all) to a sorted file of keys.
 
     Cold is what was neither read nor changed since ``cold_before_ns``. A file of several names is
     among them when all its names are. ``details``: all that a ``Candidate`` has is kept, which
     costs a third more; without, `read_candidates` looks again. ``everything``: all regular files.
+    ``tell``: a file in which what stays is named besides, for `read_told`.
     Raises ``NotFound`` when ``below`` is not there, ``Invalid`` when a link is on the way, or what
     is our own.
     """
@@ -112,6 +117,7 @@ async def scan(
         min_size=min_size,
         details=details,
         everything=everything,
+        tell=tell,
         device=found.st_dev,
         own=frozenset() if below else own,
     )
@@ -126,7 +132,7 @@ async def scan(
             count = await asyncio.to_thread(_sum, parts[name])
             if count.files:
                 totals.skipped[reason] = count
-        await _add_linked(parts, totals)
+        await _add_linked(parts, totals, tell)
         if details:
             await sort(parts["cold"], parts["cold"])
             await asyncio.to_thread(split_records, parts["cold"], to)
@@ -210,6 +216,9 @@ async def _find(search: _Search, parts: Mapping[str, Path], totals: ScanTotals) 
     key = f"{path}//%s"
     record = f"{key}//:{search.device} {_REST}\\0" if search.details else f"{key}\\0"
     out = {name: ["-fprintf", str(part)] for name, part in parts.items()}
+    if search.tell is not None:
+        for name in _COUNTED:
+            out[name] = ["-fprintf", str(search.tell), f"{key}//{name}\\0", *out[name]]
     take = [*out["cold"], record, *out["sizes"], "%s\\n"]
     if search.everything:
         chosen = take
@@ -223,7 +232,7 @@ async def _find(search: _Search, parts: Mapping[str, Path], totals: ScanTotals) 
     for inode in search.own:
         words += ["-type", "d", "-inum", str(inode), "-prune", "-o"]
     words += ["-type", "f", "(", *chosen, ")", "-o", "!", "-type", "d", *out["special"], "0\\n"]
-    for part in parts.values():
+    for part in (*parts.values(), *([search.tell] if search.tell else [])):
         part.touch(mode=0o600)
     try:
         await run(
@@ -235,7 +244,8 @@ async def _find(search: _Search, parts: Mapping[str, Path], totals: ScanTotals) 
         )
     except ProcessFailed as error:
         raise Unavailable(f"the scan did not end: {error.message}") from None
-    lost = [line for line in totals.complaints if any(str(part) in line for part in parts.values())]
+    kept = [str(part) for part in (*parts.values(), search.tell) if part]
+    lost = [line for line in totals.complaints if any(part in line for part in kept)]
     if lost:
         raise Unavailable(f"the scan could not be kept: {lost[0]}")
 
@@ -256,6 +266,8 @@ def _walk(
     """The same without find, and for one file."""
     with ExitStack() as stack:
         files = {name: stack.enter_context(part.open("wb")) for name, part in parts.items()}
+        if search.tell is not None:
+            files["told"] = stack.enter_context(search.tell.open("wb"))
         for path, info in _below(search, found, totals):
             _put(search, path, info, files)
 
@@ -287,12 +299,17 @@ def _put(search: _Search, path: bytes, info: os.stat_result, files: Writers) -> 
     key = b"%s//%d" % (path, info.st_size)
     record = key + (REST_MARK + rest_of(info) if search.details else b"") + b"\0"
     cold = max(info.st_mtime_ns, info.st_atime_ns) < search.cold_before_ns
+    counted = ""
     if not stat.S_ISREG(info.st_mode):
-        files["special"].write(b"0\n")
+        counted = "special"
     elif not (search.everything or cold):
-        files["hot"].write(_LINE % info.st_size)
+        counted = "hot"
     elif info.st_size < search.min_size and not search.everything:
-        files["small"].write(_LINE % info.st_size)
+        counted = "small"
+    if counted:
+        files[counted].write(_LINE % (0 if counted == "special" else info.st_size))
+        if "told" in files:
+            files["told"].write(b"%s//%s\0" % (key, counted.encode()))
     elif info.st_nlink > 1 and not search.everything:
         files["linked"].write(b"%d %d %s" % (info.st_ino, info.st_nlink, record))
     else:
@@ -318,20 +335,34 @@ def _records_in(path: Path) -> int:
         return sum(read.count(b"\0") for read in iter(lambda: file.read(READ_BYTES), b""))
 
 
-async def _add_linked(parts: Mapping[str, Path], totals: ScanTotals) -> None:
+def read_told(path: Path) -> Iterator[tuple[bytes, int, Skip]]:
+    """Path, size and reason of each file that a scan named; nothing when it named none."""
+    if not path.exists():
+        return
+    for block in lists(path):
+        for record in block:
+            name, size, reason = record.rsplit(b"//", 2)
+            yield name, int(size), _REASONS[reason.decode()]
+
+
+async def _add_linked(parts: Mapping[str, Path], totals: ScanTotals, tell: Path | None) -> None:
     """Files of several names join the others when all their names are cold and below."""
     linked = parts["linked"]
     if not linked.stat().st_size:
         return
     await sort(linked, linked)
-    stay = await asyncio.to_thread(_part_linked, linked, parts["cold"], parts["sizes"])
+    stay = await asyncio.to_thread(_part_linked, linked, parts, tell)
     if stay.files:
         totals.skipped[Skip.LINKED] = stay
 
 
-def _part_linked(linked: Path, cold: Path, sizes: Path) -> Count:
+def _part_linked(linked: Path, parts: Mapping[str, Path], tell: Path | None) -> Count:
     stay = Count()
-    with cold.open("ab") as into, sizes.open("ab") as told:
+    with (
+        parts["cold"].open("ab") as into,
+        parts["sizes"].open("ab") as told,
+        (tell or Path(os.devnull)).open("ab") as named,
+    ):
         for (_, links), group in groupby(_split_linked(linked), key=lambda item: item[:2]):
             found = [record for _, _, record in group]
             lengths = [size_of(record.partition(REST_MARK)[0]) for record in found]
@@ -340,6 +371,8 @@ def _part_linked(linked: Path, cold: Path, sizes: Path) -> Count:
                 told.writelines(_LINE % length for length in lengths)
             else:
                 stay += Count(len(found), sum(lengths))
+                keys = [record.partition(REST_MARK)[0] for record in found]
+                write_list(named, [key + b"//linked" for key in keys])
     return stay
 
 

@@ -145,14 +145,14 @@ class _Comparison:
         if is_own(path) or (mine is not None and mine.kind == b"d" and not listed):
             return None
         if not self._filters.takes(at_home(path)):
-            self._tally.count(Skip.EXCLUDED, 1, length)
+            self._differs(path, length, Skip.EXCLUDED, "")
         elif mine is None and self._unreadable and self._is_hidden(path):
             self._differs(path, length, Skip.NOT_PERMITTED, "its folder cannot be read here")
         elif mine is None or mine.kind == b"d":
             self.missing += Count(1, length)
             self._tally.tell(path, length, "only on the store", "")
         elif mine.kind not in {b"f", b"l"}:
-            self._tally.count(Skip.NOT_A_FILE, 1, length)
+            self._differs(path, length, Skip.NOT_A_FILE, "")
         elif len(listed) < len(theirs):
             names = [p.name for p, one in zip(self._run.places, theirs, strict=True) if one is None]
             self._differs(path, length, Skip.MISSING_ON_STORE, ", ".join(names))
