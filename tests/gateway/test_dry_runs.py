@@ -1,33 +1,19 @@
 """Every write of the API with ``dry_run=true``: what would be is told, and not done."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
-from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from sqlalchemy import func, select
 
-import holdfast.gateway.api
-import holdfast.kernel.identity.api
-import holdfast.kernel.identity.session_api
-import holdfast.kernel.jobs.api
-import holdfast.migrations.api
-from holdfast.kernel.jobs.tables import JobRow
 from holdfast.kernel.restart import Restarter
-from holdfast.kernel.web.app import build_app
 from holdfast.kernel.web.deps import takes_dry_run
-from holdfast.migrations.jobs import MOVE
 from holdfast.schema import metadata
-from tests.gateway.room import KEY
-from tests.gateway.scene import Scene, fill
+from tests.gateway.everything import ROUTERS, SCHEDULE, calls, ids_of, named
+from tests.gateway.scene import Scene
 
 pytestmark = pytest.mark.real
 
-USER = {"name": "ann", "role": "viewer"}
-SCHEDULE = {"name": "nightly", "kind": MOVE, "cron": "0 3 * * *", "enabled": False}
 CALLS: list[tuple[str, str, Any]] = [
     ("POST", "/api/pools", {"name": "more"}),
     ("PUT", "/api/pools/{old}", {"keepalive": 7}),
@@ -79,6 +65,8 @@ CALLS: list[tuple[str, str, Any]] = [
     ("POST", "/api/migrations/{moving}/cancel", None),
     ("POST", "/api/jobs/{job}/cancel", None),
     ("POST", "/api/jobs/{failed}/retry", None),
+    ("POST", "/api/jobs/{failed}/dismiss", None),
+    ("POST", "/api/jobs/dismiss", None),
     ("POST", "/api/schedules", {**SCHEDULE, "name": "weekly"}),
     ("PATCH", "/api/schedules/nightly", {"enabled": True}),
     ("POST", "/api/schedules/nightly/trigger", None),
@@ -101,11 +89,6 @@ ELSEWHERE = {
 """What is not walked here, and why."""
 
 
-@asynccontextmanager
-async def nothing_beside(_: FastAPI) -> AsyncIterator[None]:
-    yield
-
-
 async def all_there_is(scene: Scene) -> dict[str, Any]:
     """Files, links, rows, histories, settings, nginx's reloads, buckets and their objects."""
     room, counts, stored = scene.room, dict[str, Any](), dict[str, Any]()
@@ -121,86 +104,17 @@ async def all_there_is(scene: Scene) -> dict[str, Any]:
     return {"digests": await room.everything(), **counts, **stored, "told": told}
 
 
-async def ids_of(scene: Scene, api: httpx.AsyncClient) -> dict[str, Any]:
-    """A site with one of everything, and how the calls name it."""
-
-    async def made(path: str, body: Any = None) -> Any:
-        answer = await api.post(path, json=body)
-        assert answer.status_code in {200, 201}, answer.text
-        return answer.json()
-
-    room, here = scene.room, f"/api/vhosts/{scene.vhost}/buckets"
-    for bucket in ("free", "routed", "moving"):
-        await fill(scene.old_server, bucket)
-    orphaned = {"pool_id": scene.new, "allow_orphan": True}
-    await made(f"{here}/routed/promote", orphaned)
-    await made(f"{here}/sync")
-    moving = await made(f"{here}/moving/promote", {"pool_id": scene.new, "migrate": True})
-    over = await room.pool("web", type="http", source_nanio_pool_id=scene.new)
-    web = await room.vhost(over, "web.local")
-    await made(f"/api/vhosts/{web}/http-bucket-routes/routed")
-    (member,) = (await api.get(f"/api/pools/{scene.old}/members")).json()
-    routes = (await api.get(f"/api/vhosts/{scene.vhost}/routes")).json()
-    await made("/api/users", USER)
-    await made("/api/schedules", SCHEDULE)
-    failed = (await api.post("/api/schedules/nightly/trigger")).json()["job_id"]
-    async with room.services.database.engine.begin() as connection:
-        update = JobRow.__table__.update().where(JobRow.id == failed)  # type: ignore[attr-defined]
-        await connection.execute(update.values(state="failed"))
-    found = (await api.get(f"/api/migrations/{moving['migration_id']}")).json()
-    spare = await room.pool("spare", "127.0.0.1:9")
-    await room.ok("PUT", f"/pools/{spare}/credentials", access_key="one", secret_key="two")
-    return {
-        "old": scene.old,
-        "new": scene.new,
-        "spare": spare,
-        "vhost": scene.vhost,
-        "web": web,
-        "member": member["id"],
-        "route": next(one["id"] for one in routes if one["path_prefix"] == "/routed/"),
-        "moving": moving["migration_id"],
-        "job": found["job_id"],
-        "failed": failed,
-        "token": (await made("/api/tokens", {"name": "one"}))["id"],
-    }
-
-
-def named(value: Any, ids: dict[str, Any]) -> Any:
-    """With the ids in place of their names."""
-    match value:
-        case str():
-            return ids[value[1:-1]] if value[:1] == "{" else value
-        case dict():
-            return {key: named(one, ids) for key, one in value.items()}
-        case list():
-            return [named(one, ids) for one in value]
-        case _:
-            return value
-
-
 async def test_whatever_is_tried_changes_nothing(quick_scene: Scene) -> None:
     scene, asked = quick_scene, list[str]()
     scene.room.services.add(Restarter(lambda: asked.append("restart")))
-    routers = [
-        *holdfast.gateway.api.routers,
-        *holdfast.migrations.api.routers,
-        holdfast.kernel.identity.api.router,
-        holdfast.kernel.identity.session_api.router,
-        holdfast.kernel.jobs.api.router,
-    ]
-    app = build_app(scene.room.services, routers, nothing_beside)
     left = {
         (method, route.path): route
-        for router in routers
+        for router in ROUTERS
         for route in router.routes
         if isinstance(route, APIRoute) and takes_dry_run(route)
         for method in (route.methods or set()) - {"GET", "HEAD"}
     }
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app),
-        base_url="http://api",
-        headers={"Authorization": f"Bearer {KEY}"},
-    ) as api:
+    async with calls(scene) as api:
         ids = await ids_of(scene, api)
         before = await all_there_is(scene)
         wrong: dict[str, Any] = {}

@@ -95,6 +95,12 @@ async def test_its_record_lies_on_disk(site: Site) -> None:
     record = json.loads((folder / f"migration-{found['id']}.done.json").read_text())
     assert (record["source_pool_name"], record["target_pool_name"]) == (OLD, NEW)
     assert record["status"] == "done"
+    routes = (await site.api.get(f"/api/vhosts/{record['vhost_id']}/routes")).json()
+    assert record["route_id"] in {r["id"] for r in routes if r["path_prefix"] == "/recorded/"}
+    older = {"migration_id", "bucket", "mode", "orphaned_at", "written_at", "swept_http_vhosts"}
+    older |= {f"{side}_pool_{what}" for side in ("source", "target") for what in ("id", "name")}
+    older |= {"orphaned_source_pool_id", "orphaned_source_prefix"}
+    assert older <= record.keys()
     assert not (folder / f"migration-{found['id']}.state.json").exists()
 
 

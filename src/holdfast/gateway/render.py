@@ -181,6 +181,7 @@ def _vhost_meta(vhost: VhostSpec) -> dict[str, Any]:
     meta: dict[str, Any] = {
         "vhost_id": vhost.id,
         "server_name": vhost.server_name,
+        "default_pool_id": vhost.default_pool_id,
         "default_pool_name": vhost.default_pool,
         "extra_blocks_json": json.dumps(blocks) if blocks else None,
         "ip_rule_mode": vhost.ip_rule_mode,

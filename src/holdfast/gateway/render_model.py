@@ -107,6 +107,8 @@ class VhostSpec:
     enabled: bool = True
     description: str | None = None
     default_pool: str | None = None
+    default_pool_id: int | None = None
+    """A hint for those who read the older format: we go by the name."""
     ip_rule_mode: Literal["allow", "deny"] | None = None
     ip_rules: tuple[str, ...] = ()
     routes: tuple[RouteSpec, ...] = ()

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.service.routing import finish_move, sweep_http_routes
+from holdfast.gateway.service.routing import finish_move, route_of, sweep_http_routes
 from holdfast.kernel.clock import iso_time, now
 from holdfast.kernel.errors import NotFound, Unavailable
 from holdfast.kernel.jobs.context import JobContext
@@ -196,6 +196,7 @@ class Recorder:
 
         Raises ``Unavailable`` while there is no database.
         """
+        route_id = None
         try:
             async with self._ctx.write() as work:
                 row = await work.session.get(MigrationRow, self._move.migration_id)
@@ -205,6 +206,8 @@ class Recorder:
                 if message:
                     self._ctx.log(message)
                     _add_line(work, row, message)
+                if kind == "phase":
+                    route_id = await route_of(work.session, row.vhost_id, row.bucket)
                 if kind:
                     work.emit(
                         "migration", kind, event_of(row, message, self._pause()) | self._speed(row)
@@ -212,7 +215,7 @@ class Recorder:
         except SQLAlchemyError as error:
             raise Unavailable("the database cannot be written", details=str(error)) from error
         if kind == "phase":
-            await asyncio.to_thread(self._write_record, row)
+            await asyncio.to_thread(self._write_record, row, route_id)
 
     def _pause(self) -> float:
         """How long writes have waited in the try that goes on, in seconds."""
@@ -232,17 +235,17 @@ class Recorder:
             ),
         }
 
-    def _write_record(self, row: MigrationRow) -> None:
+    def _write_record(self, row: MigrationRow, route_id: int | None) -> None:
         data_dir = self._ctx.services.settings.data_dir
         stage = Stage(row.stage)
         state = files.state_path(data_dir, row.id)
         if stage is Stage.DONE:
-            record = _done_record(row, self._move) | {"swept_http_vhosts": self._swept}
+            record = _done_record(row, self._move, route_id) | {"swept_http_vhosts": self._swept}
             files.write_record(files.done_path(data_dir, row.id), record)
         if stage in {Stage.DONE, Stage.CANCELLED}:
             files.remove_record(state)
         else:
-            files.write_record(state, _state_record(row, self._move))
+            files.write_record(state, _state_record(row, self._move, route_id))
 
 
 def event_of(row: MigrationRow, message: str, pause_seconds: float = 0.0) -> dict[str, Any]:
@@ -294,7 +297,7 @@ def _end(row: MigrationRow, stage: Stage, message: str) -> None:
         row.orphaned_at = moment
 
 
-def _names(row: MigrationRow, move: Move) -> dict[str, Any]:
+def _names(row: MigrationRow, move: Move, route_id: int | None) -> dict[str, Any]:
     return {
         "migration_id": row.id,
         "vhost_id": row.vhost_id,
@@ -305,13 +308,13 @@ def _names(row: MigrationRow, move: Move) -> dict[str, Any]:
         "target_pool_id": row.dst_pool_id,
         "target_pool_name": move.destination.name,
         "mode": row.mode,
-        "route_id": None,
+        "route_id": route_id,
         "status": row.phase,
     }
 
 
-def _state_record(row: MigrationRow, move: Move) -> dict[str, Any]:
-    return _names(row, move) | {
+def _state_record(row: MigrationRow, move: Move, route_id: int | None) -> dict[str, Any]:
+    return _names(row, move, route_id) | {
         "stage": row.stage,
         "options": json.loads(row.options),
         "copied_objects": row.objects_done,
@@ -326,8 +329,8 @@ def _state_record(row: MigrationRow, move: Move) -> dict[str, Any]:
     }
 
 
-def _done_record(row: MigrationRow, move: Move) -> dict[str, Any]:
-    return _names(row, move) | {
+def _done_record(row: MigrationRow, move: Move, route_id: int | None) -> dict[str, Any]:
+    return _names(row, move, route_id) | {
         "orphaned_source_pool_id": row.orphaned_source_pool_id,
         "orphaned_source_prefix": row.orphaned_source_prefix,
         "orphaned_at": iso_time(row.orphaned_at),

@@ -25,7 +25,17 @@ Line = tuple[str, str]
 """Where a directive stands, and the directive."""
 _USUAL = frozenset({"weight=1", "max_fails=3", "fail_timeout=30s"})
 """Said or left out, a member is the same."""
-FOLLOWS = frozenset({"updated_at", "pool_id", "vhost_id", "id", "format", "source_nanio_pool_id"})
+FOLLOWS = frozenset(
+    {
+        "updated_at",
+        "pool_id",
+        "vhost_id",
+        "id",
+        "format",
+        "source_nanio_pool_id",
+        "default_pool_id",
+    }
+)
 """Fields of a sidecar that are not the operator's to change."""
 
 

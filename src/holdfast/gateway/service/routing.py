@@ -47,6 +47,12 @@ async def entries(session: AsyncSession) -> dict[str, Entry]:
     return {vhost.server_name: _entry(vhost) for vhost in vhosts if vhost.enabled}
 
 
+async def route_of(session: AsyncSession, vhost_id: int | None, bucket: str) -> int | None:
+    """The id of a bucket's own route on a vhost."""
+    routes = await queries.bucket_routes(session, [vhost_id], bucket) if vhost_id else ()
+    return next((route.id for route in routes), None)
+
+
 async def claim_routes(
     session: AsyncSession, *, vhost_ids: Collection[int], bucket: str, migration_id: int
 ) -> int:

@@ -92,6 +92,7 @@ def vhost_spec(
         enabled=vhost.enabled,
         description=vhost.description,
         default_pool=default[0] if default else None,
+        default_pool_id=vhost.default_pool_id if default else None,
         ip_rule_mode=cast("Any", vhost.ip_rule_mode),
         ip_rules=stored_ips(vhost.ip_rule_ips),
         routes=tuple(route_spec(route, known[route.pool_id][0]) for route in routes),
