@@ -12,6 +12,7 @@ from holdfast.demo.fleet import Fleet
 from tests.console.browser import Console
 
 PAD_LINES = 20_000
+AT_ITS_END = "(pre) => pre.scrollHeight - pre.scrollTop - pre.clientHeight < 2"
 
 
 def in_the_viewers_zone(text: str) -> str:
@@ -116,3 +117,27 @@ async def test_a_log_is_read_back_to_its_beginning_and_no_more_once_it_ended(
     path.write_text(beginning)
     assert asked[f"before={len(whole) - 65536}"] <= 1
     assert sum(asked[one] for one in asked if one.startswith("offset=")) == 1
+
+
+async def test_a_log_is_followed_as_it_grows_until_somebody_stays(
+    console: Console, names: dict[str, str], fleet: Fleet
+) -> None:
+    page = console.page
+    async with fleet.api() as api:
+        move = (await api.get(f"/api/migrations/{names['moving']}")).json()
+    path = next(fleet.directory.rglob(f"{move['job_id']}.log"))
+
+    def grow(word: str) -> None:
+        with path.open("a") as file:
+            file.write("".join(f"{word} {at}\n" for at in range(500)))
+
+    await console.go(f"/web/jobs/{move['job_id']}")
+    log = page.locator(".log pre")
+    await expect(log).to_contain_text("copying")
+    grow("more")
+    await expect(log).to_contain_text("more 499\n")
+    assert await log.evaluate(AT_ITS_END)
+    await page.get_by_label("Follow").uncheck()
+    grow("yet more")
+    await expect(log).to_contain_text("yet more 499\n")
+    assert not await log.evaluate(AT_ITS_END)
