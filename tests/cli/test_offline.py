@@ -203,6 +203,7 @@ def test_files_for_nginx_are_tested_without_a_server(machine: Machine) -> None:
     assert "nonsense" in refused.stdout
     drifted = machine.run("config", "status")
     assert drifted.returncode == 3, drifted.stderr
+    assert "warning: nothing is live" in drifted.stderr
 
 
 def test_a_backup_is_made_checked_and_restored_by_commands(machine: Machine) -> None:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from holdfast import assembly
 from holdfast.commands import stores, system
-from holdfast.commands.verbs import Field, Verb
+from holdfast.commands.verbs import Field, Verb, show_answer
 from holdfast.gateway.cli import files, nouns
 from holdfast.migrations import cli as migrations
 from holdfast.tiers import cli as tiers
@@ -100,3 +100,22 @@ def test_what_a_call_needs_the_command_asks_for(schema: dict[str, Any], verb: Ve
 
 def asked(field: Field) -> bool:
     return field.required or field.argument or field.kind == "secret"
+
+
+def test_the_state_of_the_files_tells_people_what_is_not_live(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer = {
+        "files": [],
+        "problem": "nothing is live: nginx does not run",
+        "remedy": "start it",
+        "reload_pending": True,
+        "startup_differences": ["generation 4 is on disk, the database knew 3"],
+    }
+    status = next(verb for verb in files.FILES if verb.name == "status")
+    show_answer(status, answer)
+    told = capsys.readouterr().err
+    for words in ("nothing is live", "start it", "holdfast config reload", "generation 4"):
+        assert words in told
+    show_answer(status, {"files": [], "problem": "", "reload_pending": False})
+    assert "warning" not in capsys.readouterr().err

@@ -95,6 +95,8 @@ class Verb:
     """The field of the answer that is printed as it is."""
     draw: Callable[[Any], str] | None = None
     """Words and lines for people in place of a table; empty: the table."""
+    beside: Callable[[Any], Iterable[str]] | None = None
+    """What people must know beside the table. It goes to stderr."""
     judged: bool = False
     """Whether an answer with ``ok: false`` ends the command with 1."""
     offline: bool = False
@@ -163,7 +165,7 @@ def carry_out(client: "HoldfastClient", verb: Verb, given: dict[str, Any]) -> No
     answer = _call(client, verb, verb.path.format(**owners), given)
     if waits and started(answer):
         answer = FOLLOWERS[verb.follow](client, answer, timeout)
-    _show(verb, answer)
+    show_answer(verb, answer)
 
 
 def started(answer: dict[str, Any]) -> bool:
@@ -262,7 +264,8 @@ def _ask(verb: Verb, names: list[str]) -> None:
         raise typer.Abort
 
 
-def _show(verb: Verb, answer: Any) -> None:  # noqa: ANN401 - any JSON
+def show_answer(verb: Verb, answer: Any) -> None:  # noqa: ANN401 - any JSON
+    """Show what a call was answered, in the chosen form. Raises ``Exit`` when it is a failure."""
     rows = answer.get(verb.rows) if verb.rows and isinstance(answer, dict) else answer
     if output.chosen() is not Form.TABLE:
         output.show(answer)
@@ -286,6 +289,8 @@ def _show_for_people(verb: Verb, answer: Any, rows: Any) -> None:  # noqa: ANN40
         output.show(rows or verb.empty or rows, verb.columns)
         if isinstance(answer, dict) and answer.get("truncated"):
             output.say("there are more")
+    for line in verb.beside(answer) if verb.beside is not None else ():
+        output.say(line)
 
 
 def _arguments(verb: Verb) -> list[inspect.Parameter]:

@@ -1,8 +1,22 @@
 """The files that nginx reads: state, test, reload, rebuild, history, import."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import typer
 
 from holdfast.commands.verbs import DRY_RUN, RELOAD, Field, Verb, command
+
+
+def _not_live(status: dict[str, Any]) -> Iterator[str]:
+    """What nginx does not run with, and why."""
+    if status.get("problem"):
+        yield f"warning: {status['problem']}. {status.get('remedy') or ''}".rstrip()
+    if status.get("reload_pending"):
+        yield "warning: a change waits for a reload: holdfast config reload"
+    for difference in status.get("startup_differences") or ():
+        yield f"warning: when the server started, database and disk differed: {difference}"
+
 
 PATH = Field(name="path", argument=True, help="The file, as config status names it.")
 FILES = (
@@ -11,6 +25,7 @@ FILES = (
         path="/api/config/status",
         rows="files",
         columns=("path", "drifted", "last_synced_at"),
+        beside=_not_live,
         changes="drifted",
         offline=True,
         help="List the files for nginx; 3 when one differs from what was written.",
