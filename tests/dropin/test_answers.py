@@ -12,7 +12,9 @@ from holdfast.dropin.baricadr import ENDPOINTS, PREFIX
 from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
 from holdfast.kernel.jobs.model import JobState
+from holdfast.kernel.notify.outbox import unseal_addresses
 from holdfast.tiers.model import Action
+from holdfast.tiers.tables import TierRunRow
 from tests.dropin.test_login import calling
 from tests.kernel.api import API_KEY
 from tests.tiers.scene import Scene, a_scene
@@ -121,13 +123,24 @@ async def test_what_may_not_be_is_refused_with_400_and_words(
         ("pull", {"path": folder, "email": "not an address"}),
         ("pull", {"path": folder, "email": "json://10.0.0.1/"}),
         ("pull", {"path": folder, "email": 5}),
-        ("pull", {"path": folder, "email": "a@example.org"}),  # no mail server is set
         ("pull", {"path": folder, "dry_run": "perhaps"}),
         ("pull", {"path": f"{folder}/.holdfast-quarantine/x"}),
     ):
         status, told = await asked(client, path, **body)
         assert (status, set(told), bool(told["error"])) == (400, {"error"}, True), body
     assert (await client.get("tasks")).json() == []
+
+
+async def test_mail_that_the_site_cannot_send_stops_no_task(
+    scene: Scene, client: httpx.AsyncClient
+) -> None:
+    folder = str(scene.folder("photos"))
+    status, told = await asked(client, "pull", path=folder, email="a@example.org")
+    assert status == 200
+    async with scene.services.database.read() as session:
+        run = await session.get(TierRunRow, told["task"])
+        assert run is not None
+        assert unseal_addresses(scene.services.sealer, run.notify) == []
 
 
 async def test_each_state_of_a_job_is_one_of_a_task(

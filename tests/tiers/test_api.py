@@ -9,10 +9,12 @@ import httpx
 import pytest
 
 from holdfast.kernel.db import Database
+from holdfast.kernel.notify.outbox import unseal_addresses
 from holdfast.tiers.api import router
 from holdfast.tiers.files import details_path
 from holdfast.tiers.model import FileState
 from holdfast.tiers.names import to_text
+from holdfast.tiers.tables import TierRunRow
 from tests.kernel.api import API_KEY, client_of
 from tests.tiers.scene import Scene, a_scene
 
@@ -197,3 +199,29 @@ async def test_a_dry_run_by_query_is_that_of_the_body_and_never_names_a_job_that
     assert (undo.status_code, undo.json()) == (200, {"dry_run": True, "files": 1, "bytes": 10})
     runs = (await api.get("/api/tiers/runs")).json()
     assert [run["action"] for run in runs] == ["freeze", "freeze", "pull"]
+
+
+async def test_a_part_of_a_tier_is_verified_and_whoever_asks_is_told_of_the_end(
+    scene: Scene, api: httpx.AsyncClient
+) -> None:
+    made = await created(api, a_body(scene))
+    notify = ["mailto://x@example.org"]
+    address = f"/api/tiers/{made['id']}"
+    part = {"paths": [made["path"] + "/a/b", made["path"] + "/a"], "notify": notify}
+    job_id = (await api.post(f"{address}/verify", json=part)).json()["job_id"]
+    run = (await api.get(f"/api/tiers/runs/{job_id}")).json()
+    assert run["asked"]["paths"] == ["a"]
+    told = [job_id, (await api.post(f"{address}/report", json={"notify": notify})).json()["job_id"]]
+    frozen = (await api.post("/api/tiers/freeze", json={"paths": [made["path"]]})).json()["job_id"]
+    undo = await api.post(f"/api/tiers/jobs/{frozen}/undo", json={"notify": notify})
+    told.append(undo.json()["job_id"])
+    async with scene.services.database.read() as session:
+        for each in told:
+            row = await session.get(TierRunRow, each)
+            assert row is not None
+            assert unseal_addresses(scene.services.sealer, row.notify) == notify
+    other = await created(api, a_body(scene, "films"))
+    wrong: list[dict[str, Any]] = [{"paths": [other["path"]]}, {"paths": ["/etc"]}]
+    for body in wrong:
+        assert (await api.post(f"{address}/verify", json=body)).status_code == 400
+    assert (await api.post(f"{address}/report", json={"paths": []})).status_code == 422

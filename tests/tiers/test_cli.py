@@ -3,17 +3,22 @@
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from fastapi.routing import APIRoute
 
+from holdfast.commands import verbs
+from holdfast.kernel.errors import Invalid
 from holdfast.tiers.api import router
 from holdfast.tiers.cli import OPTIONS, TIERS, absolute
 from holdfast.tiers.drawing import run_text, tree_text
 from holdfast.tiers.model import TierOptions
 from holdfast.tiers.names import from_text
 from holdfast.tiers.schemas import TierChange, TierIn, absolute_path
+
+if TYPE_CHECKING:
+    from holdfast.client.http import HoldfastClient
 
 
 def test_a_path_is_taken_from_where_the_command_runs(
@@ -109,3 +114,49 @@ def test_a_run_is_told_in_lines() -> None:
     failed = {**run, "outcome": {}, "files": {}, "state": "failed", "error": "no room"}
     assert run_text(failed).splitlines() == ["freeze (dry run) failed: job abc", "no room"]
     assert not run_text({"job_id": "abc", "joined": False})
+
+
+class Calls:
+    """A connection that notes what is asked."""
+
+    def __init__(self) -> None:
+        self.made: list[Any] = []
+
+    def pages(self, path: str, *, query: dict[str, Any] | None = None) -> list[Any]:
+        self.made.append((path, query))
+        return [{"id": 7, "name": "photos"}] if path in {"/api/tiers", "/api/stores"} else []
+
+    def call(self, method: str, path: str, *, query: Any, body: Any = None) -> Any:
+        self.made.append((path, query) if method == "GET" else (method, path, query, body))
+        return [] if method == "GET" else {}
+
+
+def called(name: str, **given: Any) -> list[Any]:
+    """What a command asks of the API."""
+    client = Calls()
+    verb = next(verb for verb in TIERS if verb.name == name)
+    verbs.carry_out(cast("HoldfastClient", client), verb, given)
+    return client.made
+
+
+def test_a_list_is_asked_for_in_as_few_calls_as_can_be() -> None:
+    assert called("ls", path="/t/a") == [("/api/tiers/list", {"path": "/t/a", "limit": 10_000})]
+    assert called("ls", path="/t/a", limit=5) == [("/api/tiers/list", {"path": "/t/a", "limit": 5})]
+    found = called("details", job="j", reason="gone")
+    assert found == [("/api/tiers/runs/j/details", {"reason": "gone", "limit": 10_000})]
+
+
+def test_list_with_a_path_lists_that_folder() -> None:
+    assert called("list", search="x") == [("/api/tiers", {"search": "x"})]
+    wanted = [("/api/tiers/list", {"path": "/t/a", "depth": 0, "limit": 10_000})]
+    assert called("list", path="/t/a", depth=0) == wanted
+
+
+def test_an_option_is_taken_away_by_a_word() -> None:
+    gone = dict.fromkeys(("second_store_id", "uid", "space_high_percent"), "none")
+    *_, (_, _, _, body) = called("update", tier="photos", **gone, gid="5", space_low_percent="7.5")
+    assert body == {**dict.fromkeys(gone), "gid": 5, "space_low_percent": 7.5}
+    *_, (_, _, _, body) = called("update", tier="photos", second_store_id="photos")
+    assert body == {"second_store_id": 7}
+    with pytest.raises(Invalid, match="is no number"):
+        called("update", tier="photos", uid="nobody")

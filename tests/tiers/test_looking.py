@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast.kernel.db import Database
-from holdfast.kernel.errors import BadRequest, Conflict, Unavailable
+from holdfast.kernel.errors import BadRequest, Conflict, NotFound, Unavailable
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.stores.rclone_words import RcloneFailed
 from holdfast.kernel.stores.tables import StoreRow
@@ -93,7 +93,12 @@ async def test_a_folder_is_looked_at_as_deep_as_asked(view: View) -> None:
     assert set(await view.shown(depth=1)) == {b"both", b"differs", b"only"}
     assert set(await view.shown(b"deep", depth=1)) == {b"deep/both", b"deep/\xdf\nodd"}
     assert set(await view.shown(b"deep/er")) == {b"deep/er/gone"}
-    assert await view.shown(b"absent") == {}
+    (view.store / "folders" / "only").mkdir(parents=True)
+    assert await view.shown(b"folders", depth=1) == {}
+    with pytest.raises(NotFound, match="neither here nor on the store"):
+        await view.shown(b"absent")
+    with pytest.raises(NotFound):
+        await looking.tree(view.scene.services, view.row.root + b"/absent", depth=0)
 
 
 async def test_one_file_is_looked_at_like_a_folder(view: View) -> None:

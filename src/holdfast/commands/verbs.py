@@ -35,6 +35,8 @@ TYPES: dict[Kind, Any] = {
     "secrets": list[str] | None,
 }
 CHANGES_PRESENT = 3
+NONE = "none"
+"""The word that takes an option away."""
 NO = False
 _PLACE = re.compile(r"\{(\w+)\}")
 
@@ -59,6 +61,10 @@ class Field:
     """Of a secret: the field without which it is not asked for; empty: it always is."""
     read: Callable[[str], str] | None = None
     """What a text on the command line is in the call: a path, from where the command runs."""
+    may_be_none: bool = False
+    """Whether the word ``none`` takes the value away; the others are read as of ``kind``."""
+    optional: bool = False
+    """Of an argument: whether it may be left out."""
     into: str = ""
     """The field of the body whose names and values these are added to: of pairs and secrets."""
 
@@ -75,6 +81,10 @@ class Verb:
     fixed: tuple[tuple[str, Any], ...] = ()
     """What the body holds always."""
     columns: tuple[str, ...] = ()
+    page_size: int | None = None
+    """Rows of a page, where each page costs the server the whole list; None: the client's."""
+    with_argument: "Verb | None" = None
+    """What is done instead when its optional argument is given."""
     paged: bool = True
     """Whether all of a list is read, page by page."""
     rows: str = ""
@@ -147,6 +157,10 @@ def choose_form(form: Form, *, as_json: bool) -> None:
 
 def carry_out(client: "HoldfastClient", verb: Verb, given: dict[str, Any]) -> None:
     """Make the call and show its answer."""
+    if verb.with_argument is not None and any(
+        given.get(field.name) is not None for field in verb.fields if field.optional
+    ):
+        verb = verb.with_argument
     if verb.confirm and not given.pop("yes"):
         _ask(verb, [str(given[name]) for name in _PLACE.findall(verb.path)])
     waits, timeout = given.pop("wait", False), given.pop("timeout", None)
@@ -189,14 +203,21 @@ def _call(client: "HoldfastClient", verb: Verb, path: str, given: dict[str, Any]
     for field in verb.fields:
         if field.beside and given.get(field.beside) is None:
             continue
-        value = _value(client, field, given.get(parameter_name(field)))
+        told = given.get(parameter_name(field))
+        if field.may_be_none and told == NONE:
+            body[field.name] = None
+            continue
+        value = _value(client, field, told)
         if value is not None and field.into:
             body[field.into] = {**body.get(field.into, {}), **value}
         elif value is not None:
             (query if field.query else body)[field.name] = value
     if verb.method == "GET" and verb.paged and verb.columns and not verb.rows:
         limited = "limit" in query
-        return client.get(path, **query) if limited else list(client.pages(path, query=query))
+        if limited:
+            return client.call("GET", path, query=query)
+        sized = {} if verb.page_size is None else {"limit": verb.page_size}
+        return list(client.pages(path, query={**query, **sized}))
     has_body = verb.method != "GET" and (verb.fields or verb.fixed)
     return client.call(verb.method, path, query=query, body=body if has_body else None)
 
@@ -210,6 +231,8 @@ def _value(client: "HoldfastClient", field: Field, given: Any) -> Any:  # noqa: 
         return [field.read(text) for text in given] if field.kind == "texts" else field.read(given)
     if field.ref:
         return find(client, field.ref, given, {})["id"]
+    if field.may_be_none:
+        return _number(field, given)
     if field.kind == "json":
         return _json(field, given)
     if field.kind == "pairs":
@@ -217,6 +240,15 @@ def _value(client: "HoldfastClient", field: Field, given: Any) -> Any:  # noqa: 
     if field.kind == "secrets":
         return {name: read_secret(name) for name in given}
     return _text(given) if field.kind == "text" else given
+
+
+def _number(field: Field, given: str) -> float:
+    try:
+        return int(given) if field.kind == "number" else float(given)
+    except ValueError:
+        raise Invalid(
+            f"--{option_name(field)} {given!r} is no number", hint=f"give one, or {NONE}"
+        ) from None
 
 
 def read_secret(name: str) -> str:
@@ -300,8 +332,8 @@ def _arguments(verb: Verb) -> list[inspect.Parameter]:
     ] + [
         _parameter(
             parameter_name(field),
-            list[str] if field.kind == "texts" else str,
-            typer.Argument(help=field.help),
+            str | None if field.optional else list[str] if field.kind == "texts" else str,
+            typer.Argument(None if field.optional else ..., help=field.help),
         )
         for field in verb.fields
         if field.argument
@@ -317,7 +349,7 @@ def _options(verb: Verb) -> list[inspect.Parameter]:
     return [
         _parameter(
             parameter_name(field),
-            TYPES[field.kind] if not field.required else str,
+            str if field.required else str | None if field.may_be_none else TYPES[field.kind],
             typer.Option(... if field.required else None, _declared(field), help=field.help),
         )
         for field in verb.fields

@@ -17,8 +17,10 @@ from holdfast.tiers.names import to_text
 from holdfast.tiers.schemas import (
     AskIn,
     FreezeIn,
+    TellIn,
     TierChange,
     TierIn,
+    VerifyIn,
     absolute_path,
 )
 from holdfast.tiers.service import asking, keeping, looking, reading
@@ -40,10 +42,6 @@ Limit = Annotated[int, Query(ge=1, le=10_000)]
 OfTier = Annotated[
     int | None, Query(ge=-(2**31), le=2**31 - 1, description="only those of this tier")
 ]
-
-
-TRIED = {"dry_run": True}
-"""It could be done, and nothing was begun."""
 
 
 def tier_out(row: TierRow) -> dict[str, Any]:
@@ -215,16 +213,27 @@ async def run_details(
 
 
 @router.post("/jobs/{job_id}/undo", status_code=202)
-async def undo(job_id: JobId, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
+async def undo(
+    job_id: JobId,
+    services: ServicesDep,
+    actor: ActorDep,
+    response: Response,
+    body: TellIn | None = None,
+    *,
+    dry_run: Trial = False,
+) -> dict[str, Any]:
     """Bring back what a freeze took, while its undo window lasts.
 
     With ``dry_run``: 200, and how much would come back.
     """
-    answer = await asking.undo(work, services.sealer, job_id)
-    if not work.dry_run:
-        return answer_out(answer)
-    files, size = await queries.waiting_files(work.session, job_id=job_id)
-    return {**TRIED, "files": files, "bytes": size}
+    notify = body.notify if body else []
+    await check_addresses(services.settings, notify)
+    async with services.database.write(actor) as work:
+        work.dry_run = dry_run
+        answer = await asking.undo(work, services.sealer, job_id, notify=notify)
+        files, size = await queries.waiting_files(work.session, job_id=job_id)
+    told = _begun(answer, response, dry_run=dry_run)
+    return {**told, "files": files, "bytes": size} if dry_run else told
 
 
 @router.get("/{tier_id}")
@@ -257,17 +266,60 @@ async def delete_tier(tier_id: RowId, work: WorkDep) -> None:
 
 
 @router.post("/{tier_id}/verify", status_code=202)
-async def verify(tier_id: RowId, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
-    """Compare a whole tier with its store; changes nothing. With ``dry_run``: 200, and no job."""
-    answer = await asking.ask_whole(work, services.sealer, tier_id, Action.VERIFY)
-    return TRIED if work.dry_run else answer_out(answer)
+async def verify(
+    tier_id: RowId,
+    services: ServicesDep,
+    actor: ActorDep,
+    response: Response,
+    body: VerifyIn | None = None,
+    *,
+    dry_run: Trial = False,
+) -> dict[str, Any]:
+    """Compare a tier, or paths of it, with its store; changes nothing.
+
+    With ``dry_run``: 200, and no job.
+    """
+    asked = body or VerifyIn()
+    paths: tuple[bytes, ...] = (b"",)
+    if asked.paths:
+        wish = Wish(action=Action.VERIFY, paths=asked.absolute(), tier_id=tier_id)
+        paths = (await asking.find(services, wish)).paths
+    await check_addresses(services.settings, asked.notify)
+    async with services.database.write(actor) as work:
+        work.dry_run = dry_run
+        answer = await asking.ask_whole(
+            work, services.sealer, tier_id, Action.VERIFY, paths=paths, notify=asked.notify
+        )
+    return _begun(answer, response, dry_run=dry_run)
 
 
 @router.post("/{tier_id}/report", status_code=202)
-async def report(tier_id: RowId, work: WorkDep, services: ServicesDep) -> dict[str, Any]:
+async def report(
+    tier_id: RowId,
+    services: ServicesDep,
+    actor: ActorDep,
+    response: Response,
+    body: TellIn | None = None,
+    *,
+    dry_run: Trial = False,
+) -> dict[str, Any]:
     """Tell what a tier holds by age, folder and owner, and what freezing would save.
 
     With ``dry_run``: 200, and no job.
     """
-    answer = await asking.ask_whole(work, services.sealer, tier_id, Action.REPORT)
-    return TRIED if work.dry_run else answer_out(answer)
+    notify = body.notify if body else []
+    await check_addresses(services.settings, notify)
+    async with services.database.write(actor) as work:
+        work.dry_run = dry_run
+        answer = await asking.ask_whole(
+            work, services.sealer, tier_id, Action.REPORT, notify=notify
+        )
+    return _begun(answer, response, dry_run=dry_run)
+
+
+def _begun(answer: Answer, response: Response, *, dry_run: bool) -> dict[str, Any]:
+    """The job; of a dry run there is none: nothing was begun."""
+    if dry_run:
+        response.status_code = 200
+        return {"dry_run": True}
+    return answer_out(answer)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import typer
 
@@ -38,9 +39,10 @@ OPTIONS = (
     Field(name="description", help="What it is for."),
     Field(
         name="second_store_id",
+        may_be_none=True,
         option="second-store",
         ref="store",
-        help="Another store that must have the same bytes before a file leaves.",
+        help="Another store that must have the same bytes before a file leaves, or none.",
     ),
     Field(name="second_prefix", help="Where the tree begins in that store."),
     Field(
@@ -53,8 +55,8 @@ OPTIONS = (
     Field(name="age_days", kind="number", help="How long unread before a file may leave."),
     Field(name="min_size_bytes", kind="number", help="Smaller files stay."),
     Field(name="rules", kind="json", help="Rules for paths, as JSON or @file: see the reference."),
-    Field(name="uid", kind="number", help="Owner of what is pulled."),
-    Field(name="gid", kind="number", help="Group of what is pulled."),
+    Field(name="uid", may_be_none=True, kind="number", help="Owner of what is pulled, or none."),
+    Field(name="gid", may_be_none=True, kind="number", help="Group of what is pulled, or none."),
     Field(name="bandwidth", help="Bytes a second of a pull, like 50M."),
     Field(name="grace_hours", kind="decimal", help="How long what was pulled stays."),
     Field(name="undo_hours", kind="decimal", help="How long a freeze can be undone."),
@@ -66,20 +68,43 @@ OPTIONS = (
     ),
     Field(
         name="space_high_percent",
+        may_be_none=True,
         kind="decimal",
-        help="Freeze the oldest by itself when the disk is so full ...",
+        help="Freeze the oldest by itself when the disk is so full (none: never) ...",
     ),
-    Field(name="space_low_percent", kind="decimal", help="... until it is less full than this."),
+    Field(
+        name="space_low_percent",
+        may_be_none=True,
+        kind="decimal",
+        help="... until it is less full than this, or none.",
+    ),
     Field(name="auto_freeze_cron", help="When it is frozen by itself, like '0 3 * * *'."),
     Field(name="auto_freeze_timezone", help="Time zone of that."),
+)
+LIMIT = Field(name="limit", kind="number", query=True, help="At most so many, in one call.")
+WHOLE_PAGES = 10_000
+"""As many as the server gives: for each page it looks at all of it again."""
+LS = Verb(
+    name="ls",
+    path="/api/tiers/list",
+    columns=("path", "bytes", "local", "remote", "frozen", "differing", "missing"),
+    fields=(PATH, DEPTH, LIMIT),
+    page_size=WHOLE_PAGES,
+    help="List a folder: what is here, on the store, frozen, differing, missing.",
 )
 TIERS = (
     Verb(
         name="list",
         path="/api/tiers",
         columns=("id", "name", "path", "store_id", "prefix", "freezable", "age_days"),
-        fields=(Field(name="search", query=True, help="Only with this in name or description."),),
-        help="List tiers.",
+        fields=(
+            replace(PATH, optional=True, help="A file or folder of a tier: list that, as ls does."),
+            Field(name="search", query=True, help="Only tiers with this in name or description."),
+            replace(DEPTH, help="Of a folder: so many folders deep; 0: all."),
+            LIMIT,
+        ),
+        with_argument=LS,
+        help="List tiers, or a folder of one.",
     ),
     Verb(name="show", path="/api/tiers/{tier}", help="Show a tier."),
     Verb(
@@ -152,18 +177,12 @@ TIERS = (
         name="undo",
         method="POST",
         path="/api/tiers/jobs/{job}/undo",
-        fields=(DRY_RUN,),
+        fields=(NOTIFY, DRY_RUN),
         follow="run",
         draw=run_text,
         help="Bring back what a freeze took, while its undo window lasts.",
     ),
-    Verb(
-        name="ls",
-        path="/api/tiers/list",
-        columns=("path", "bytes", "local", "remote", "frozen", "differing"),
-        fields=(PATH, DEPTH),
-        help="List a folder: what is here, on the store, frozen, differing.",
-    ),
+    LS,
     Verb(
         name="tree",
         path="/api/tiers/tree",
@@ -175,6 +194,17 @@ TIERS = (
         name="verify",
         method="POST",
         path="/api/tiers/{tier}/verify",
+        fields=(
+            Field(
+                name="paths",
+                option="path",
+                kind="texts",
+                read=absolute,
+                help="Only this file or folder of it; repeatable.",
+            ),
+            NOTIFY,
+            DRY_RUN,
+        ),
         follow="run",
         draw=run_text,
         help="Compare a tier with its store; changes nothing.",
@@ -183,6 +213,7 @@ TIERS = (
         name="report",
         method="POST",
         path="/api/tiers/{tier}/report",
+        fields=(NOTIFY, DRY_RUN),
         follow="run",
         draw=run_text,
         help="Tell what a tier holds by age, folder and owner, and what freezing would save.",
@@ -203,7 +234,8 @@ TIERS = (
         name="details",
         path="/api/tiers/runs/{job}/details",
         columns=("path", "bytes", "what", "reason"),
-        fields=(Field(name="reason", query=True, help="Only files left for this reason."),),
+        fields=(Field(name="reason", query=True, help="Only files left for this reason."), LIMIT),
+        page_size=WHOLE_PAGES,
         help="List what became of each file of a run.",
     ),
 )

@@ -140,7 +140,27 @@ class TierChange(_Body):
         return {name: v for name, v in found.items() if v is not None or name in _MAY_BE_NONE}
 
 
-class AskIn(_Body):
+class TellIn(_Body):
+    """Who is told of the end of what is asked for."""
+
+    notify: Annotated[list[Address], Field(max_length=MOST_ADDRESSES)] = Field(
+        default_factory=list, description="e-mail or Apprise addresses to tell when it has ended"
+    )
+
+
+class VerifyIn(TellIn):
+    """What of a tier is compared."""
+
+    paths: Annotated[list[PathText], Field(max_length=1000)] = Field(
+        default_factory=list, description="absolute, in text form, all of it; none: the whole tier"
+    )
+
+    def absolute(self) -> list[bytes]:
+        """The paths as bytes."""
+        return [absolute_path(text) for text in self.paths]
+
+
+class AskIn(TellIn):
     """Paths that something is asked for."""
 
     paths: Annotated[list[PathText], Field(min_length=1, max_length=1000)] = Field(
@@ -148,9 +168,6 @@ class AskIn(_Body):
     )
     dry_run: bool = Field(
         default=False, description="say what would be done, and why not, and do nothing"
-    )
-    notify: Annotated[list[Address], Field(max_length=MOST_ADDRESSES)] = Field(
-        default_factory=list, description="e-mail or Apprise addresses to tell when it has ended"
     )
     tier: RowId | None = Field(None, description="the tier that they must lie in")
 

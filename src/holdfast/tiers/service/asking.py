@@ -100,19 +100,30 @@ async def ask(work: Work, sealer: Sealer, wish: Wish, target: Target) -> Answer:
 
 
 async def ask_whole(
-    work: Work, sealer: Sealer, tier_id: int, action: Action, *, notify: Sequence[str] = ()
+    work: Work,
+    sealer: Sealer,
+    tier_id: int,
+    action: Action,
+    *,
+    paths: Sequence[bytes] = (b"",),
+    notify: Sequence[str] = (),
 ) -> Answer:
-    """Have something done with a whole tier. Raises ``NotFound``, ``Invalid``."""
+    """Have something done with a whole tier, or with paths of it that `find` found.
+
+    Raises ``NotFound``, ``Invalid``.
+    """
     await check_addresses(None, notify)
     row = await _locked(work, tier_id)
-    return await put_in(work, sealer, row, Asked(action=action), notify=notify)
+    asked = Asked(action=action, paths=outermost(to_text(path) for path in paths))
+    return await put_in(work, sealer, row, asked, notify=notify)
 
 
-async def undo(work: Work, sealer: Sealer, job_id: str) -> Answer:
+async def undo(work: Work, sealer: Sealer, job_id: str, *, notify: Sequence[str] = ()) -> Answer:
     """Bring back what a freeze took, as long as it waits in quarantine.
 
     Raises ``NotFound``, and ``Conflict`` when there is nothing to bring back.
     """
+    await check_addresses(None, notify)
     found = await queries.run_of(work.session, job_id)
     if found is None:
         raise NotFound(f"no job {job_id!r} of a tier", hint="see: holdfast tier runs")
@@ -128,7 +139,7 @@ async def undo(work: Work, sealer: Sealer, job_id: str) -> Answer:
             hint="pull the files: holdfast tier pull PATH",
         )
     back = Asked(action=Action.UNDO, paths=asked.paths, undoes=job_id)
-    return await put_in(work, sealer, row, back)
+    return await put_in(work, sealer, row, back, notify=notify)
 
 
 async def put_in(

@@ -5,11 +5,12 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.kernel.errors import NotFound
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.hub import RcloneHub
-from holdfast.kernel.stores.place import open_place
+from holdfast.kernel.stores.place import Place, open_place
 from holdfast.tiers import queries
-from holdfast.tiers.browsing import Seen, stored_files
+from holdfast.tiers.browsing import Seen, stored_entries, stored_files
 from holdfast.tiers.here import Here, local_files
 from holdfast.tiers.names import to_text
 from holdfast.tiers.present import absolute
@@ -60,8 +61,8 @@ async def list_files(
     """Files below a folder (or the one file) in their order, and how many there are.
 
     ``depth``: folders deep, 0: all. Raises ``BadRequest`` outside every tier, ``Unavailable`` when
-    the tier's folder cannot be looked at, ``Conflict`` when there are too many files to look at,
-    and what the store has to say.
+    the tier's folder cannot be looked at, ``NotFound`` for what is neither here nor on the store,
+    ``Conflict`` when there are too many files to look at, and what the store has to say.
     """
     found = await _look(services, path, depth)
     return found.files[offset : offset + limit], len(found.files)
@@ -106,13 +107,20 @@ async def list_stored(
         asyncio.to_thread(local_files, row.root, below, depth=depth),
         stored_files(services.get(RcloneHub), place, below, depth=depth, with_times=with_times),
     )
-    is_known = bool(there) or not below or place.s3 is not None
+    is_known = bool(there) or await _is_somewhere(services, row, place, below)
     return Stored(
         below=below,
         files=dict(sorted(there.items())),
         here=frozenset(name for name in there if name in here.files or not here.knows(name)),
-        is_known=is_known or await asyncio.to_thread(os.path.lexists, absolute(row.root, below)),
+        is_known=is_known,
     )
+
+
+async def _is_somewhere(services: Services, row: TierRow, place: Place, below: bytes) -> bool:
+    """Whether a folder without files is one, here or on the store, as far as can be told."""
+    if not below or await asyncio.to_thread(os.path.lexists, absolute(row.root, below)):
+        return True
+    return bool(await stored_entries(services.get(RcloneHub), place, below))
 
 
 def _put(top: dict[str, Any], each: Listed, below: bytes) -> None:
@@ -161,6 +169,10 @@ async def _look(services: Services, path: bytes, depth: int) -> _Found:
         asyncio.to_thread(local_files, row.root, below, depth=depth),
         stored_files(services.get(RcloneHub), place, below, depth=depth),
     )
+    if not (here.files or there) and not await _is_somewhere(services, row, place, below):
+        raise NotFound(
+            f"{to_text(path)} is neither here nor on the store", hint="is it spelt right?"
+        )
     gone = [path for path in there if path not in here.files]
     async with services.database.read() as session:
         frozen = await queries.left_below(session, row.id, gone)
