@@ -1,5 +1,6 @@
 """What baricadr kept in its repos.yml, taken over as stores and tiers: all of it, or nothing."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -8,15 +9,17 @@ from typing import Any
 import httpx
 import pytest
 
+from holdfast.dropin import importing
 from holdfast.dropin.api import router
 from holdfast.dropin.intervals import cron_of
 from holdfast.dropin.repos import read_repositories
 from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
-from holdfast.kernel.errors import Invalid
+from holdfast.kernel.errors import Invalid, Unavailable
 from holdfast.kernel.jobs.model import next_fire
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores import api as store_api
+from holdfast.kernel.stores.host_keys import HostKey
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.work import Role
 from holdfast.tiers import api as tier_api
@@ -109,6 +112,33 @@ async def test_all_options_are_taken_over(api: httpx.AsyncClient, tmp_path: Path
 
 
 @pytest.mark.real
+async def test_each_host_is_asked_once_and_all_at_a_time(
+    api: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    every = asyncio.Event()
+
+    async def scan(host: str, _: int) -> list[HostKey]:
+        asked.append(host)
+        if len(asked) == 3:
+            every.set()
+        await every.wait()
+        raise Unavailable("it does not answer")
+
+    monkeypatch.setattr(importing, "scan", scan)
+    lines = [
+        f"{a_folder(tmp_path, f'{host}-{user}')}: "
+         "{" + SFTP.replace("127.0.0.1", host).replace("user: me", f"user: {user}") + "}"
+        for host in ("one", "two", "three")
+        for user in ("me", "you")
+    ]  # fmt: skip
+    async with asyncio.timeout(60):
+        answer = await sent(api, "\n".join(lines), dry_run=True)
+    assert (answer.status_code, sorted(asked)) == (200, ["one", "three", "two"])
+    assert len(answer.json()["warnings"]) == 6
+
+
+@pytest.mark.real
 async def test_when_one_is_refused_nothing_is_made_and_each_is_named(
     api: httpx.AsyncClient, tmp_path: Path
 ) -> None:
@@ -140,7 +170,13 @@ async def test_only_an_admin_imports_and_only_a_text(
         headers = {"Authorization": f"Bearer {token}"}
         answer = await api.post("/api/import/baricadr", json={"repos": ""}, headers=headers)
         assert answer.status_code == 403
-    for body in ({"repos": {"/a": SECRET}}, {"repos": ""}, {}, {"repos": "x" * 2**21}):
+    wrong: tuple[dict[str, Any], ...] = (
+        {"repo": SECRET},
+        {"repos": {"/a": SECRET}},
+        {"repos": ""},
+        {},
+    )
+    for body in (*wrong, {"repos": "x" * 2**21}):
         answer = await api.post("/api/import/baricadr", json=body)
         assert (answer.status_code, SECRET in answer.text) == (422, False)
 
@@ -181,14 +217,28 @@ def test_what_cannot_be_taken_over_is_refused_with_its_repository(options: str, 
     assert [one.path for one in read.found] == ["/a"]
 
 
+def test_names_that_are_no_texts_are_not_repeated() -> None:
+    number = f"? 0x{'f' * 9999}"  # more digits than Python writes
+    read = read_repositories(f"{number}\n: 1\n/a: {{{SFTP}, {number} : 1}}\n")
+    assert read.problems == [
+        "a path that is no text: the path is not absolute",
+        "/a: unknown option that is no text: mend it, or take it out",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "no path"),
         ("- a\n", "no path"),
         (f"/a: {{{SFTP}", "line 1, column 92: this is not YAML"),
-        (f"/a: {{password: *{SECRET}}}", "line 1, column 16: this is not YAML"),
-        ("/a: !!python/object:os.system {}", "this is not YAML"),
+        (f"/a: {{password: *{SECRET}}}", "line 1: a name for other text"),
+        ("/a: !!python/object:os.system {}", "line 1: .* a tag"),
+        ("/a: !!map [x]", "a tag"),
+        ("/a: {b: !!int ''}", "a tag"),
+        (f"x: &x {{{SFTP}}}\n/a:\n  <<: *x\n", "line 3: a name for other text"),
+        (f"/a:\n  <<: {{{SFTP}}}\n", "line 2: << is not taken over"),
+        ("2001-99-99: 1", "this is not YAML"),
         (f"/a: {{{SFTP}}}\n/a: {{{SFTP}}}\n", "line 1: /a stands there twice"),
         (f"/a: {{{SFTP}, user: other}}\n", "line 1: user stands there twice"),
         ("[" * 5000, "this is not YAML"),

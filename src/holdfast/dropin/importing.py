@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -12,6 +12,7 @@ from holdfast.dropin.repos import LARGEST_FILE, Repository, StoreOf, read_reposi
 from holdfast.kernel.errors import AppError, Invalid
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores import service as stores
+from holdfast.kernel.stores.host_keys import HostKey, scan
 from holdfast.kernel.stores.kinds import StoreDraft
 from holdfast.kernel.stores.service import Prepared
 from holdfast.kernel.work import Actor, Work
@@ -25,6 +26,7 @@ from holdfast.tiers.service.ground import Ground, look
 FROM = "from baricadr's repos.yml"
 LONGEST_NAME = 50
 NAMED = 5
+HOSTS_AT_ONCE = 16
 
 
 @dataclass(slots=True)
@@ -80,24 +82,49 @@ async def _prepared(
     problems: list[str],
     result: Imported,
 ) -> dict[StoreOf, Prepared]:
-    found: dict[StoreOf, Prepared] = {}
+    paths: dict[StoreOf, str] = {}
     for one in repositories:
-        if one.store in found:
-            continue
-        draft = StoreDraft(
-            name=_free(one.store.label, taken),
-            kind=one.store.kind,
-            root=one.store.root,
-            options=dict(one.store.options),
+        paths.setdefault(one.store, one.path)
+    drafts = {
+        store: StoreDraft(
+            name=_free(store.label, taken),
+            kind=store.kind,
+            root=store.root,
+            options=dict(store.options),
             description=FROM,
         )
-        with _collected(one.path, problems):
-            ready = await stores.prepare(services, draft)
-            found[one.store] = ready
+        for store in paths
+    }
+    hosts = _Hosts()
+    preparing = [stores.prepare(services, draft, hosts.ask) for draft in drafts.values()]
+    answers = await asyncio.gather(*preparing, return_exceptions=True)
+    found: dict[StoreOf, Prepared] = {}
+    for (store, path), ready in zip(paths.items(), answers, strict=True):
+        with _collected(path, problems):
+            if isinstance(ready, BaseException):
+                raise ready
+            found[store] = ready
             if ready.warning:
-                advice = f"when it answers: holdfast store check {draft.name}"
-                result.warnings.append(f"{one.path}: {ready.warning}; {advice}")
+                advice = f"when it answers: holdfast store check {ready.draft.name}"
+                result.warnings.append(f"{path}: {ready.warning}; {advice}")
     return found
+
+
+class _Hosts:
+    """SFTP hosts, each of which is asked for its keys once, several at a time."""
+
+    def __init__(self) -> None:
+        self._limit = asyncio.Semaphore(HOSTS_AT_ONCE)
+        self._asked: dict[tuple[str, int], asyncio.Future[Sequence[HostKey]]] = {}
+
+    async def ask(self, host: str, port: int) -> Sequence[HostKey]:
+        if (host, port) not in self._asked:
+            self._asked[host, port] = asyncio.ensure_future(self._ask(host, port))
+        return await self._asked[host, port]
+
+    async def _ask(self, host: str, port: int) -> Sequence[HostKey]:
+        async with self._limit:
+            return await scan(host, port)
 
 
 async def _make_stores(

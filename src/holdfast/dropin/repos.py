@@ -80,7 +80,7 @@ def read_repositories(text: str) -> Repositories:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise Invalid(f"{place}this is not YAML", hint="mend the file") from None
-    except (yaml.YAMLError, RecursionError, ValueError):
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError):
         raise Invalid("this is not YAML", hint="mend the file") from None
     if not isinstance(given, dict) or not given:
         raise Invalid("Malformed repository definition: no path with its options is in the file")
@@ -89,12 +89,27 @@ def read_repositories(text: str) -> Repositories:
         try:
             repositories.found.append(_repository(path, options))
         except AppError as error:
-            repositories.problems.append(f"{path}: {error.message}")
+            shown = path if isinstance(path, str) else "a path that is no text"
+            repositories.problems.append(f"{shown}: {error.message}")
     return repositories
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a name that stands twice, of which others would take the last."""
+    """Refuses a name that stands twice, of which others would take the last.
+
+    What stands for something else is not followed: a few lines of it can stand for gigabytes.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """The next node. Raises ``Invalid``."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # its stubs say nothing
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
+            raise Invalid(
+                f"line {event.start_mark.line + 1}: a name for other text (*) or a tag (!) is not "
+                "taken over",
+                hint="write out what is meant",
+            )
+        return super().compose_node(parent, index)
 
     def construct_mapping(
         self,
@@ -104,6 +119,8 @@ class _Loader(yaml.SafeLoader):
         """A mapping. Raises ``Invalid``."""
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         twice = sorted(name for name, times in Counter(names).items() if times > 1)
+        if "<<" in names:
+            raise Invalid(f"line {node.start_mark.line + 1}: << is not taken over: write it out")
         if twice:
             raise Invalid(f"line {node.start_mark.line + 1}: {twice[0]} stands there twice")
         return super().construct_mapping(node, deep=deep)
@@ -118,7 +135,11 @@ def _repository(path: object, given: object) -> Repository:
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise Invalid("there is no such backend: it is sftp or s3")
     fields = BACKENDS[backend]
-    unknown = sorted(str(name) for name in given if name not in {*COMMON, *fields})
+    unknown = sorted(
+        name if isinstance(name, str) else "that is no text"
+        for name in given
+        if name not in {*COMMON, *fields}
+    )
     if unknown:
         raise Invalid(f"unknown option {', '.join(unknown)}: mend it, or take it out")
     texts = {name: _text(given, name) for name in fields}

@@ -9,14 +9,12 @@ from typing import Any, assert_never
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.dropin.tables import removed_tasks
-from holdfast.kernel.errors import NotFound
+from holdfast.dropin.tables import RemovedTaskRow, runs_shown
 from holdfast.kernel.jobs.model import ACTIVE, JobState, admitted
 from holdfast.kernel.jobs.tables import JobRow, jobs_in
 from holdfast.tiers import queries
 from holdfast.tiers.model import Action, Asked
 from holdfast.tiers.names import to_text
-from holdfast.tiers.service import reading
 from holdfast.tiers.service.reading import Run
 
 MOST_TASKS = 1000
@@ -85,21 +83,18 @@ def status_of(job: JobRow, action: Action, *, held_up: bool) -> str:
 
 async def tasks(session: AsyncSession) -> list[Task]:
     """All that nobody removed, oldest first."""
-    runs, _ = await reading.list_runs(session, limit=MOST_TASKS)
-    gone = await removed_tasks(session)
-    wanted = [run for run in runs if run.row.action in WORKING and run.row.job_id not in gone]
-    return await _tasks(session, wanted[::-1])
+    rows = await runs_shown(session, list(WORKING), limit=MOST_TASKS)
+    return await _tasks(session, [Run(row, job, {}) for row, job in rows[::-1]])
 
 
 async def task_with_id(session: AsyncSession, task_id: str) -> Task | None:
     """One of them."""
-    try:
-        run = await reading.show_run(session, task_id)
-    except NotFound:
+    found = await queries.run_of(session, task_id)
+    if found is None or found[0].action not in WORKING:
         return None
-    if run.row.action not in WORKING or task_id in await removed_tasks(session):
+    if await session.get(RemovedTaskRow, task_id) is not None:
         return None
-    return (await _tasks(session, [run]))[0]
+    return (await _tasks(session, [Run(*found, {})]))[0]
 
 
 async def _tasks(session: AsyncSession, runs: Collection[Run]) -> list[Task]:

@@ -222,6 +222,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a list": ({"options": {"region": [PASSWORD]}}, "must be a text"),
     "half a character": ({"options": {"region": "\ud800"}}, "surrogate"),
     "half a character as a name": ({"options": {"\udfff": "x"}}, "surrogate"),
+    "half a character in the root": ({"root": "archive/\ud800"}, "surrogate"),
+    "half a character in the description": ({"description": "\ud800"}, "surrogate"),
     "a long description": ({"description": "x" * 1001}, "description"),
     "another store": ({"kind": "crypt", "options": {"remote": "x:y"}}, "another remote"),
     "a program": ({"kind": "sftp", "options": {"ssh": "touch x"}}, "run a program"),
@@ -233,6 +235,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no host": ({"kind": "sftp", "options": {"user": "u"}}, "host"),
     "a host that is an option": ({"kind": "sftp", "options": {"host": "-oX"}}, "host"),
     "a port of its own": ({"kind": "sftp", "options": {"host": "h", "port": "x"}}, "port"),
+    "a long port": ({"kind": "sftp", "options": {"host": "h", "port": "9" * 5000}}, "port"),
     "no user": ({"kind": "sftp", "options": {"host": "h"}}, "user"),
     "no login": ({"kind": "sftp", "options": {"host": "h", "user": "u"}}, "password or a key"),
     "keys of one's own": (

@@ -23,6 +23,7 @@ LONGEST_ROOT = 1024
 LONGEST_DESCRIPTION = 1000
 HIDDEN = "****"
 _NAME = re.compile(r"(?!\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?|::1?")
 _LOGIN_IN_ADDRESS = re.compile(r"://[^/@]*:[^/@]*@")
 _SAID_OPENLY = frozenset({"host", "user", "username", "url", "domain", "account"})
@@ -76,7 +77,7 @@ def as_text(given: object, what: str = "options") -> dict[str, str | None]:
                 found[name] = str(value)
             case _:
                 raise Invalid(f"the option {name!r} must be a text, a number, true or false")
-        _check_text(f"{name}={found[name]}")
+        _check_text(f"{name}={found[name]}", "an option")
     return found
 
 
@@ -144,13 +145,13 @@ def masked(name: str, value: str) -> str:
     return mask(value) if name == _KEY_NAME else HIDDEN
 
 
-def _check_text(text: str) -> None:
+def _check_text(text: str, what: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Invalid("an option has half a surrogate pair in it, which is no character") from None
+        raise Invalid(f"{what} has half a surrogate pair in it, which is no character") from None
     if "\0" in text:
-        raise Invalid("an option has a NUL character in it")
+        raise Invalid(f"{what} has a NUL character in it")
 
 
 def _check_words(draft: StoreDraft) -> None:
@@ -159,6 +160,8 @@ def _check_words(draft: StoreDraft) -> None:
             "a store's name has letters, digits, '.', '_' and '-', at most 63 of them",
             hint="for example archive-1; only digits would be an id",
         )
+    _check_text(draft.root, "the root")
+    _check_text(draft.description, "the description")
     if len(draft.root) > LONGEST_ROOT:
         raise Invalid(f"a store's root has at most {LONGEST_ROOT} characters")
     if len(draft.description) > LONGEST_DESCRIPTION:
@@ -222,7 +225,7 @@ def _checked_sftp(options: dict[str, str]) -> dict[str, str]:
     host, port = options.get("host", ""), options.get("port", str(SSH_PORT))
     if not _HOST.fullmatch(host):
         raise Invalid("an SFTP store needs the name or address of its host in the option host")
-    if not (port.isascii() and port.isdigit() and 0 < int(port) <= LARGEST_PORT):
+    if not (_PORT.fullmatch(port) and int(port) <= LARGEST_PORT):
         raise Invalid(f"port is a number from 1 to {LARGEST_PORT}")
     if not options.get("user"):
         raise Invalid("an SFTP store needs the option user")

@@ -1,7 +1,7 @@
 """Stores as things that people manage: made, changed, shown without their secrets, deleted."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -36,6 +36,8 @@ LARGEST_ID = 2**31 - 1
 LONGEST_ID = 20
 ENTITY = "store"
 USERS_NAMED = 10
+AskHost = Callable[[str, int], Awaitable[Sequence[HostKey]]]
+"""Gives the keys that a host shows; raises ``Unavailable``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,7 @@ async def list_stores(
     return await tables.store_page(session, limit=limit, offset=offset, words=words)
 
 
-async def prepare(services: Services, draft: StoreDraft) -> Prepared:
+async def prepare(services: Services, draft: StoreDraft, ask: AskHost = scan) -> Prepared:
     """Check a draft, and ask an SFTP host for its keys: to be done outside of a transaction.
 
     Raises ``Invalid``. A host that does not answer is no failure: it is asked again by
@@ -114,7 +116,7 @@ async def prepare(services: Services, draft: StoreDraft) -> Prepared:
     if checked.kind != "sftp":
         return prepared
     try:
-        shown = await scan(*checked.host)
+        shown = await ask(*checked.host)
     except AppError as error:
         return replace(prepared, warning=error.message)
     return replace(prepared, host_keys=known_lines(*checked.host, shown))

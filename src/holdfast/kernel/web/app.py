@@ -132,8 +132,10 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
     secret = any(isinstance(part, str) and is_secret_name(part) for part in item.get("loc", ()))
     shown: dict[str, Any] = {k: item[k] for k in ("type", "loc", "msg") if k in item}
     given = item.get("input")
-    # a body that is no object has no names that would tell what is secret in it
-    hidden = secret or (item.get("loc") == ("body",) and not isinstance(given, dict))
+    # a body that is no object has no names that would tell what is secret in it, and what came by
+    # a wrong name may be what belongs to another
+    nameless = item.get("loc") == ("body",) and not isinstance(given, dict)
+    hidden = secret or nameless or item.get("type") == "extra_forbidden"
     shown["input"] = MASK if hidden else _without_secrets(given)
     if "ctx" in item:
         shown["ctx"] = {k: _text(str(v)) for k, v in item["ctx"].items()}

@@ -46,11 +46,16 @@ async def list_runs(
 
 async def show_run(session: AsyncSession, job_id: str) -> Run:
     """One run. Raises ``NotFound``."""
+    found = await _known(session, job_id)
+    states = await queries.files_by_state(session, job_id=job_id)
+    return Run(*found, {state: (count, size) for _, state, count, size in states})
+
+
+async def _known(session: AsyncSession, job_id: str) -> tuple[TierRunRow, JobRow | None]:
     found = await queries.run_of(session, job_id)
     if found is None:
         raise NotFound(f"no job {job_id!r} of a tier", hint="see: holdfast tier runs")
-    states = await queries.files_by_state(session, job_id=job_id)
-    return Run(*found, {state: (count, size) for _, state, count, size in states})
+    return found
 
 
 async def details(
@@ -66,8 +71,8 @@ async def details(
 
     ``reason``: only those left for it. Raises ``NotFound``.
     """
-    run = await show_run(session, job_id)
-    path = details_path(data_dir, run.row.job_id)
+    row, _ = await _known(session, job_id)
+    path = details_path(data_dir, row.job_id)
     lines, total = await asyncio.to_thread(_lines, path, limit, offset, reason)
     return [json.loads(line) for line in lines], total
 
