@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway.ports import BucketMove, Restored
+from holdfast.gateway.ports import ActiveMove, BucketMove, Restored
 from holdfast.gateway.service import routing
 from holdfast.gateway.tables import PoolRow, RouteRow, VhostRow
 from holdfast.kernel.errors import Conflict, TooMany
@@ -38,6 +39,13 @@ class Recorder:
 
     async def check_destination(self, *, bucket: str, source_id: int, destination_id: int) -> None:
         pass
+
+    async def active_moves(self, session: AsyncSession) -> list[ActiveMove]:
+        pools = {row.name: row.id for row in await session.scalars(select(PoolRow))}
+        return [
+            ActiveMove(id=number, bucket=bucket, pool_ids=frozenset({pools[source], pools[target]}))
+            for number, (_, bucket, source, target) in enumerate(self.started, 1)
+        ]
 
     async def active_with_pool(self, session: AsyncSession, pool_id: int) -> list[int]:
         pool = await session.get(PoolRow, pool_id)

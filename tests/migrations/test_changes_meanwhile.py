@@ -52,6 +52,15 @@ async def test_what_would_break_the_move_is_refused(site: Site, moving: dict[str
     for change in ({"pool_id": site.ids[NEW]}, {"enabled": False}, {"path_prefix": "/fast/"}):
         await refused(site, "PUT", route, **change)
     await refused(site, "DELETE", route)
+    for pool in site.ids.values():
+        (member,) = (await site.api.get(f"/api/pools/{pool}/members")).json()
+        path = f"/api/pools/{pool}/members/{member['id']}"
+        await refused(site, "DELETE", path)
+        await refused(site, "PUT", path, enabled=False)
+        await refused(site, "PUT", path, address="127.0.0.1:9")
+        assert (await site.api.put(path, json={"weight": 7})).status_code == 200
+        spare = {"address": f"127.0.0.1:{free_port()}"}
+        assert (await site.api.post(f"/api/pools/{pool}/members", json=spare)).status_code == 201
     assert (await site.api.get(f"/api/migrations/{moving['id']}")).json()["phase"] == "copying"
 
 
@@ -65,6 +74,14 @@ async def test_no_way_to_the_bucket_past_the_move_can_be_opened(
         await refused(site, "POST", f"{other}/routes", **way)
         vhost = {"server_name": "third.local", "listen_port": free_port(), "ssl": False}
         await refused(site, "POST", "/api/vhosts", default_pool_id=pool, **vhost)
+        for prefix, keys in (("/slow/2024/", None), ("/pics/", "slow/2024"), ("/pics/", "slow")):
+            way = {"path_prefix": prefix, "key_prefix": keys, "pool_id": pool}
+            await refused(site, "POST", f"{other}/routes", **way)
+    twin = (await site.api.post("/api/pools", json={"name": "twin"})).json()["id"]
+    server = f"127.0.0.1:{site.fleet.pools[OLD]}"
+    await refused(site, "POST", f"/api/pools/{twin}/members", address=server)
+    named = KEYS | {"endpoint_url": f"http://{server}"}
+    await refused(site, "PUT", f"/api/pools/{twin}/credentials", **named)
     fine = {"path_prefix": "/elsewhere/", "pool_id": site.ids[OLD]}
     assert (await site.api.post(f"{other}/routes", json=fine)).status_code == 201
 

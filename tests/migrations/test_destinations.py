@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from holdfast.demo.fleet import NEW, OLD
+from holdfast.kernel.ports import free_port
 from tests.migrations.site import Site
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
@@ -273,3 +274,35 @@ async def test_a_route_that_begins_to_move_changes_nothing_else(
     assert refused.status_code == 400, refused.text
     assert name in refused.json()["detail"]
     assert (await site.api.get(path)).json() == before
+
+
+async def test_a_way_past_the_move_stops_it_unless_it_is_waived(site: Site) -> None:
+    await site.fill("ways")
+    routes = "/api/vhosts/1/routes"
+    for prefix, keys in (("/near/", "ways-2/x"), ("/pics/", "ways"), ("/ways/2024/", None)):
+        body = {"path_prefix": prefix, "key_prefix": keys, "pool_id": site.ids[OLD]}
+        made = await site.api.post(routes, json=body)
+        assert made.status_code == 201, made.text
+        if prefix == "/near/":
+            assert not (await site.plan("ways"))["conflicts"]
+            continue
+        path = f"{routes}/{made.json()['id']}"
+        (conflict,) = (await site.plan("ways"))["conflicts"]
+        assert prefix in conflict
+        assert not (await site.plan("ways", waive=["ways"]))["conflicts"]
+        refused = await site.post("ways")
+        assert (refused.status_code, prefix in refused.json()["detail"]) == (409, True)
+        assert (await site.api.put(path, json={"enabled": False})).status_code == 200
+        assert not (await site.plan("ways"))["conflicts"]
+    twin = (await site.api.post("/api/pools", json={"name": "twin"})).json()["id"]
+    server = {"address": f"127.0.0.1:{site.fleet.pools[OLD]}"}
+    assert (await site.api.post(f"/api/pools/{twin}/members", json=server)).status_code == 201
+    vhost = {"server_name": "twin.local", "listen_port": free_port(), "ssl": False}
+    made = await site.api.post("/api/vhosts", json={**vhost, "default_pool_id": twin})
+    assert made.status_code == 201, made.text
+    refused = await site.post("ways")
+    assert (refused.status_code, "'twin'" in refused.json()["detail"]) == (409, True)
+    waived = await site.post("ways", waive=["ways"])
+    assert waived.status_code == 201, waived.text
+    assert (await site.wait(waived.json()["id"]))["phase"] == "done"
+    assert (await site.api.delete(f"/api/vhosts/{made.json()['id']}")).status_code == 204

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from holdfast.gateway.model import reached_bucket
 from holdfast.gateway.tables import (
     BucketRow,
     CredentialRow,
@@ -125,7 +126,8 @@ async def pools_over(session: AsyncSession, pool_id: int) -> set[int]:
     Its servers: those of its members, enabled or not, and the one that its credentials name.
     """
     servers = await _servers(session)
-    shared = {owner for owner, found in servers.items() if found & servers[pool_id]} | {pool_id}
+    mine = servers[pool_id]
+    shared = {owner for owner, found in servers.items() if found & mine} | {pool_id}
     linked = select(PoolRow.id).where(PoolRow.source_nanio_pool_id.in_(shared))
     return shared | set(await session.scalars(linked))
 
@@ -191,6 +193,24 @@ async def prefix_routes_into(
         )
     )
     return (await session.execute(query)).all()
+
+
+async def fixed_routes_into(
+    session: AsyncSession, pool_ids: Collection[int], bucket: str
+) -> list[tuple[str, str]]:
+    """Vhost and prefix of enabled routes that show objects of a bucket without its flag."""
+    query = (
+        select(VhostRow.server_name, RouteRow.path_prefix, RouteRow.key_prefix)
+        .join(VhostRow, VhostRow.id == RouteRow.vhost_id)
+        .where(VhostRow.enabled, RouteRow.enabled)
+        .where(RouteRow.pool_id.in_(pool_ids), RouteRow.bucket.is_(None))
+        .order_by(VhostRow.server_name, RouteRow.path_prefix)
+    )
+    return [
+        (name, prefix)
+        for name, prefix, key_prefix in await session.execute(query)
+        if reached_bucket(prefix, key_prefix) == bucket
+    ]
 
 
 async def vhosts_with_default(session: AsyncSession) -> Sequence[VhostRow]:

@@ -90,6 +90,11 @@ def bucket_of(path_prefix: str, key_prefix: str | None) -> str | None:
     return name if BUCKET_NAME.fullmatch(name) and not key_prefix else None
 
 
+def reached_bucket(path_prefix: str, key_prefix: str | None) -> str:
+    """The bucket whose objects a route shows, or some of them; empty when it names none."""
+    return (key_prefix or path_prefix).strip("/").partition("/")[0]
+
+
 def is_plain(bucket: str | None, extra_directives: str | None, *, enabled: bool) -> bool:
     """True when a route exists only as a routing flag: no file names it."""
     return bucket is not None and enabled and not (extra_directives or "").strip()

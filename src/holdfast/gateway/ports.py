@@ -34,6 +34,16 @@ class BucketMove:
     finished_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveMove:
+    """A migration that has not ended."""
+
+    id: int
+    bucket: str
+    pool_ids: frozenset[int]
+    """Source and destination."""
+
+
 class WriteHold(Protocol):
     """A short pause of the writes of some buckets."""
 
@@ -71,6 +81,10 @@ class MigrationPort(Protocol):
 
         Raises ``Conflict``.
         """
+        ...
+
+    async def active_moves(self, session: AsyncSession) -> Sequence[ActiveMove]:
+        """Every migration that has not ended."""
         ...
 
     async def active_with_pool(self, session: AsyncSession, pool_id: int) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import and_, func, insert, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway.model import ROOT_PREFIX
+from holdfast.gateway.model import ROOT_PREFIX, reached_bucket
 from holdfast.gateway.tables import (
     MemberRow,
     NodeConfigRow,
@@ -346,15 +346,13 @@ async def migrations_of_vhost(session: AsyncSession, vhost_id: int) -> Sequence[
     return [found for found in await session.scalars(query) if found is not None]
 
 
-async def ways_of_vhost(session: AsyncSession, vhost_id: int) -> Sequence[tuple[str | None, int]]:
-    """Bucket and pool of the vhost's enabled bucket routes that no migration has in hand."""
-    query = select(RouteRow.bucket, RouteRow.pool_id).where(
-        RouteRow.vhost_id == vhost_id,
-        RouteRow.bucket.is_not(None),
-        RouteRow.enabled,
-        RouteRow.migration_id.is_(None),
+async def ways_of_vhost(session: AsyncSession, vhost_id: int) -> Sequence[tuple[str, int]]:
+    """Bucket and pool of the vhost's enabled routes that no migration has in hand."""
+    query = select(RouteRow.path_prefix, RouteRow.key_prefix, RouteRow.pool_id).where(
+        RouteRow.vhost_id == vhost_id, RouteRow.enabled, RouteRow.migration_id.is_(None)
     )
-    return [(bucket, pool_id) for bucket, pool_id in await session.execute(query)]
+    ways = await session.execute(query)
+    return [(reached_bucket(prefix, keys), pool_id) for prefix, keys, pool_id in ways]
 
 
 async def bucket_routes(

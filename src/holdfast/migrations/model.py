@@ -78,6 +78,7 @@ WAIVERS = (
     "tokens",
     "canary",
     "log_space",
+    "ways",
 )
 """Checks before the move that may be waived, by name."""
 

@@ -12,7 +12,7 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.model import CredentialsDraft
 from holdfast.gateway.publish import mark_changed
 from holdfast.gateway.service.checks import check_credentials
-from holdfast.gateway.service.moving import check_access_stays
+from holdfast.gateway.service.moving import check_access_stays, servers_stay
 from holdfast.gateway.service.pools import get_pool
 from holdfast.gateway.tables import CredentialRow, PoolRow
 from holdfast.kernel.clock import now
@@ -80,12 +80,13 @@ async def set_credentials(
         "region": draft.region,
         "updated_at": moment,
     }
-    if row is None:
-        row = CredentialRow(pool_id=pool.id, created_at=moment, **values)
-        work.session.add(row)
-    else:
-        for name, value in values.items():
-            setattr(row, name, value)
+    async with servers_stay(work.session, gateway, pool):
+        if row is None:
+            row = CredentialRow(pool_id=pool.id, created_at=moment, **values)
+            work.session.add(row)
+        else:
+            for name, value in values.items():
+                setattr(row, name, value)
     shown = _shown(gateway, row)
     after = {"endpoint_url": row.endpoint_url, "region": row.region}
     work.audit("set_credentials", "pool", pool.id, after=after)

@@ -12,6 +12,7 @@ from holdfast.gateway.model import MemberDraft, role_for
 from holdfast.gateway.publish import mark_changed
 from holdfast.gateway.service import rows
 from holdfast.gateway.service.checks import check_member
+from holdfast.gateway.service.moving import servers_stay
 from holdfast.gateway.service.pools import get_pool
 from holdfast.gateway.tables import MemberRow, PoolRow
 from holdfast.kernel.clock import now
@@ -46,8 +47,9 @@ async def add_member(work: Work, gateway: Gateway, pool_id: int, draft: MemberDr
         created_at=moment,
         updated_at=moment,
     )
-    work.session.add(member)
-    await work.session.flush()
+    async with servers_stay(work.session, gateway, pool):
+        work.session.add(member)
+        await work.session.flush()
     work.audit("create", "pool_member", member.id, after=rows.row_fields(member))
     _tell(work, gateway, pool, "member.created", member)
     return member
@@ -67,9 +69,10 @@ async def update_member(
         await _check_address_free(work.session, pool, new.address)
     before = rows.row_fields(member)
     values = {**dataclasses.asdict(new), "role": role_for(pool.type, new.role)}
-    for name, value in values.items():
-        setattr(member, name, value)
-    member.updated_at = now()
+    async with servers_stay(work.session, gateway, pool):
+        for name, value in values.items():
+            setattr(member, name, value)
+        member.updated_at = now()
     work.audit("update", "pool_member", member.id, before=before, after=rows.row_fields(member))
     _tell(work, gateway, pool, "member.updated", member)
     return member
@@ -101,13 +104,17 @@ async def set_enabled(
 
 
 async def remove_member(work: Work, gateway: Gateway, pool_id: int, member_id: int) -> None:
-    """Remove a server; the last one too: the pool then answers 502. Raises ``NotFound``."""
+    """Remove a server; the last one too: the pool then answers 502.
+
+    Raises ``NotFound``, and ``Conflict`` for one that a move talks to.
+    """
     member = await get_member(work.session, pool_id, member_id)
     pool = await get_pool(work.session, pool_id)
     work.audit("delete", "pool_member", member.id, before=rows.row_fields(member))
     _tell(work, gateway, pool, "member.deleted", member)
-    await work.session.delete(member)
-    await work.session.flush()
+    async with servers_stay(work.session, gateway, pool):
+        await work.session.delete(member)
+        await work.session.flush()
 
 
 def _tell(work: Work, gateway: Gateway, pool: PoolRow, kind: str, member: MemberRow) -> None:

@@ -13,7 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.leaving import Left
-from holdfast.gateway.model import ROOT_PREFIX, RouteDraft, bucket_of, check_same_type, same_place
+from holdfast.gateway.model import (
+    ROOT_PREFIX,
+    RouteDraft,
+    bucket_of,
+    check_same_type,
+    reached_bucket,
+    same_place,
+)
 from holdfast.gateway.publish import mark_changed, mark_left
 from holdfast.gateway.service import rows
 from holdfast.gateway.service.checks import check_route
@@ -79,7 +86,7 @@ async def create_routes(
         MadeRoute(rows_by_place[new.vhost.id, new.columns["path_prefix"]], new.pool, new.vhost)
         for new in admitted
     ]
-    ways = {(m.row.bucket, m.row.pool_id) for m in made if m.row.enabled}
+    ways = {way for m in made if m.row.enabled for way in _ways(m.vhost, rows.route_draft(m.row))}
     await check_new_ways(work.session, gateway, ways)
     for route in made:
         work.audit("create", "route", route.row.id, after=rows.row_fields(route.row))
@@ -138,11 +145,8 @@ async def update_route(
     route.updated_at = now()
     await session.flush()
     if route.migration_id is None:
-        before_ways = _ways(vhost, was_bucket, old)
-        ways = _ways(vhost, route.bucket, new)
-        if was_bucket != route.bucket:
-            ways |= _ways(vhost, was_bucket, None)
-        await check_new_ways(session, gateway, ways - before_ways)
+        ways = _ways(vhost, new) | _default_way(vhost, was_bucket, but=new)
+        await check_new_ways(session, gateway, ways - _ways(vhost, old))
     work.audit("update", "route", route.id, before=before, after=rows.row_fields(route))
     work.emit("gateway", "route.updated", {"id": route.id, "vhost_id": vhost_id})
     _mark(
@@ -180,7 +184,7 @@ async def delete_route(work: Work, gateway: Gateway, vhost_id: int, route_id: in
     route = await get_route(work.session, vhost_id, route_id)
     vhost = await get_vhost(work.session, vhost_id)
     _check_changeable(route)
-    await check_new_ways(work.session, gateway, _ways(vhost, route.bucket, None))
+    await check_new_ways(work.session, gateway, _default_way(vhost, route.bucket))
     work.audit("delete", "route", route.id, before=rows.row_fields(route))
     work.emit("gateway", "route.deleted", {"id": route.id, "vhost_id": vhost_id})
     _mark(work, gateway, vhost, route)
@@ -188,12 +192,21 @@ async def delete_route(work: Work, gateway: Gateway, vhost_id: int, route_id: in
     await work.session.flush()
 
 
-def _ways(
-    vhost: VhostRow, bucket: str | None, draft: RouteDraft | None
-) -> set[tuple[str | None, int]]:
-    """The pool that a bucket is served from: by its route, or else by the vhost's default."""
-    pool_id = draft.pool_id if draft and draft.enabled else vhost.default_pool_id
-    return {(bucket, pool_id)} if pool_id is not None else set()
+def _ways(vhost: VhostRow, draft: RouteDraft) -> set[tuple[str, int]]:
+    """The bucket and the pool that it is served from: by its route, or else by the default."""
+    if not draft.enabled:
+        return _default_way(vhost, bucket_of(draft.path_prefix, draft.key_prefix))
+    return {(reached_bucket(draft.path_prefix, draft.key_prefix), draft.pool_id)}
+
+
+def _default_way(
+    vhost: VhostRow, bucket: str | None, *, but: RouteDraft | None = None
+) -> set[tuple[str, int]]:
+    """A bucket without a route of its own falls to the default pool. ``but``: that route has it."""
+    kept = but is not None and bucket_of(but.path_prefix, but.key_prefix) == bucket
+    if bucket is None or vhost.default_pool_id is None or kept:
+        return set()
+    return {(bucket, vhost.default_pool_id)}
 
 
 async def _admit(

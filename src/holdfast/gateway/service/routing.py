@@ -99,6 +99,20 @@ async def ways_through_http(
     ]
 
 
+async def other_pools(session: AsyncSession, pool_id: int) -> dict[int, str]:
+    """Names of other ``nanio`` pools with servers of this one, by id."""
+    same = await bucket_queries.pools_over(session, pool_id) - {pool_id}
+    known = await queries.pool_names(session) if same else {}
+    return {one: name for one, (name, kind) in known.items() if one in same and kind == "nanio"}
+
+
+async def fixed_routes_into(
+    session: AsyncSession, pool_ids: Collection[int], bucket: str
+) -> list[tuple[str, str]]:
+    """Vhost and prefix of live routes that reach into a bucket on these pools without its flag."""
+    return await bucket_queries.fixed_routes_into(session, pool_ids, bucket)
+
+
 async def sweep_http_routes(
     work: Work, gateway: Gateway, *, bucket: str, pool_id: int
 ) -> list[str]:

@@ -22,7 +22,7 @@ from holdfast.migrations.move import Hopeless, Move, Side
 from holdfast.migrations.preflight import bucket_problems, check_sides, destination_problem
 from holdfast.migrations.service.destination import first_page, is_ours, refused_by
 from holdfast.migrations.service.starting import check_source, check_wish
-from holdfast.migrations.service.staying import staying_behind
+from holdfast.migrations.service.staying import WAIVER, staying_behind, ways_past
 from holdfast.migrations.service.wish import Wish
 
 SHOWN_KEYS = 20
@@ -63,6 +63,7 @@ async def plan(services: Services, wish: Wish) -> Plan:
         destination = await side_of(session, gateway, wish.destination_id)
         vhosts = [e.name for e in await entrances(session, wish.bucket, source.pool_id)]
         warnings = await staying_behind(session, wish.bucket, source.pool_id)
+        ways = await ways_past(session, wish)
     await check_source(services, wish)
     move = Move(
         migration_id=0,
@@ -94,7 +95,7 @@ async def plan(services: Services, wish: Wish) -> Plan:
             ),
             warnings=warnings,
         )
-        result.conflicts += refusal
+        result.conflicts += refusal + ([] if WAIVER in wish.options.waived else ways)
         await _keys(comparison, result, found)
         await _problems(move, here, there if exists else None, result)
     return result

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.ports import BucketMove, Restored
+from holdfast.gateway.ports import ActiveMove, BucketMove, Restored
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import Work
 from holdfast.migrations import tables
@@ -57,6 +57,17 @@ class Port:
             options=default_options(self._services.settings),
         )
         await check_destination(self._services, wish, make=False)
+
+    async def active_moves(self, session: AsyncSession) -> list[ActiveMove]:
+        """Every migration that has not ended."""
+        return [
+            ActiveMove(
+                id=row.id,
+                bucket=row.bucket,
+                pool_ids=frozenset({row.src_pool_id, row.dst_pool_id}),
+            )
+            for row in await tables.active_migrations(session)
+        ]
 
     async def active_with_pool(self, session: AsyncSession, pool_id: int) -> list[int]:
         """Ids of unfinished migrations from or to this pool."""

@@ -45,7 +45,7 @@ from holdfast.migrations.service.destination import (
     is_ours,
     refused_by,
 )
-from holdfast.migrations.service.staying import staying_behind
+from holdfast.migrations.service.staying import check_ways, staying_behind
 from holdfast.migrations.service.wish import LOOK_SECONDS, Wish, client_for
 from holdfast.migrations.tables import MigrationRow
 
@@ -72,6 +72,7 @@ async def create(services: Services, actor: Actor, wish: Wish) -> MigrationRow:
     check_hold(wish.options, services.settings)
     async with services.database.read() as session:
         await check_wish(session, services, wish)
+        await check_ways(session, wish)
     await check_source(services, wish)
     await check_destination(services, wish)
     async with services.database.write(actor) as work:
@@ -98,6 +99,7 @@ async def put_in(
     """
     session = work.session
     await check_wish(session, services, wish)
+    await check_ways(session, wish)
     vhosts = await entrances(session, wish.bucket, wish.source_id)
     if first_vhost_id not in {None, *(vhost.vhost_id for vhost in vhosts)}:
         raise await _nobody_serves(session, wish)

@@ -1,8 +1,49 @@
-"""Vhosts that go on showing the source after a move, in words for those who plan it."""
+"""Ways into a bucket that a move does not turn, in words for those who plan it."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway.service.routing import vhosts_serving, ways_through_http
+from holdfast.gateway.service.routing import (
+    entrances,
+    fixed_routes_into,
+    other_pools,
+    vhosts_serving,
+    ways_through_http,
+)
+from holdfast.kernel.errors import Conflict
+from holdfast.migrations.service.wish import Wish
+
+WAIVER = "ways"
+
+
+async def ways_past(session: AsyncSession, wish: Wish) -> list[str]:
+    """One line a way into the bucket that its flag does not turn: what is written there is lost.
+
+    Into the source: it stays there. Into the destination: the move deletes it.
+    """
+    found = []
+    for role, pool_id in (("source", wish.source_id), ("destination", wish.destination_id)):
+        others = await other_pools(session, pool_id)
+        found += [
+            f"route {prefix} of vhost '{vhost}' reaches into the bucket on the {role}"
+            for vhost, prefix in await fixed_routes_into(session, {pool_id, *others}, wish.bucket)
+        ]
+        for other, name in others.items() if role == "source" else ():
+            found += [
+                f"vhost '{entry.name}' serves the bucket through pool '{name}', on servers of the "
+                "source"
+                for entry in await entrances(session, wish.bucket, other)
+            ]
+    return found
+
+
+async def check_ways(session: AsyncSession, wish: Wish) -> None:
+    """Raises ``Conflict`` for a way that the move would not see, unless that is waived."""
+    found = [] if WAIVER in wish.options.waived else await ways_past(session, wish)
+    if found:
+        raise Conflict(
+            f"Writes past the move would be lost: {'; '.join(found)}",
+            hint=f"delete or disable it while the bucket moves, or waive it by name: {WAIVER}",
+        )
 
 
 async def staying_behind(session: AsyncSession, bucket: str, source_id: int) -> list[str]:
