@@ -1,0 +1,196 @@
+"""Tiers over the API, with types: for programs that bring files in and let them go.
+
+Paths are absolute and in the text form of the API: a plain name is itself.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.client.http import HoldfastClient
+from holdfast.kernel.errors import TimedOut
+
+POLL_SECONDS = 0.5
+LARGEST_PAGE = 10_000
+"""The server looks at all of a folder for each page."""
+ENDS = frozenset({"done", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """A folder that keeps only what is read. ``options``: all else, by the API's names."""
+
+    id: int
+    name: str
+    path: str
+    store_id: int
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The job that does what was asked. ``joined``: it was under way already."""
+
+    job_id: str
+    joined: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Files and their bytes."""
+
+    files: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What was asked of a tier, and how it went."""
+
+    job_id: str
+    tier_id: int
+    action: str
+    state: str | None
+    """Of the job; None: it ended so long ago that it was forgotten."""
+    error: str | None
+    done: Counted
+    """What was brought, taken or compared; of a dry run, what would be. Zero until it ended."""
+    skipped: Mapping[str, Counted]
+    """What was left, by reason."""
+    outcome: Mapping[str, Any]
+    """All that is told of it: see the reference of tiers."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more happens."""
+        return self.state is None or self.state in ENDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file of a tier. ``local``: None when its folder cannot be read there."""
+
+    path: str
+    """Relative to the root of its tier."""
+    size_bytes: int
+    local: bool | None
+    remote: bool
+    frozen: bool
+    differing: bool
+    missing: bool
+    """On the store and not here: a pull brings it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detail:
+    """What became of one file of a run. ``reason``: why it was left; empty: it was not."""
+
+    path: str
+    size_bytes: int
+    what: str
+    reason: str
+
+
+class Tiers:
+    """The calls of tiers. Each raises the error that the server raised."""
+
+    def __init__(self, client: HoldfastClient) -> None:
+        self._client = client
+
+    def list(self) -> Sequence[Tier]:
+        """Every tier, by name."""
+        return [_tier(row) for row in self._client.pages("/api/tiers")]
+
+    def pull(self, *paths: str, dry_run: bool = False, notify: Sequence[str] = ()) -> Started:
+        """Bring files and folders of one tier in. ``notify``: who is told of the end."""
+        return self._ask("pull", paths, {"dry_run": dry_run, "notify": list(notify)})
+
+    def freeze(
+        self,
+        *paths: str,
+        dry_run: bool = False,
+        confirm: bool = False,
+        notify: Sequence[str] = (),
+    ) -> Started:
+        """Let go of what nobody reads and the store provably has.
+
+        ``confirm``: go on beyond the limits of the tier.
+        """
+        more = {"dry_run": dry_run, "confirm": confirm, "notify": list(notify)}
+        return self._ask("freeze", paths, more)
+
+    def undo(self, job_id: str) -> Started:
+        """Bring back what a freeze took, while its undo window lasts."""
+        return _started(self._client.call("POST", f"/api/tiers/jobs/{job_id}/undo"))
+
+    def verify(self, tier_id: int, *paths: str) -> Started:
+        """Compare a tier, or paths of it, with its store."""
+        body = {"paths": [*paths]}
+        return _started(self._client.call("POST", f"/api/tiers/{tier_id}/verify", body=body))
+
+    def run(self, job_id: str) -> Run:
+        """How a run goes, or went."""
+        return _run(self._client.get(f"/api/tiers/runs/{job_id}"))
+
+    def wait(self, job_id: str, *, timeout_seconds: float | None = None) -> Run:
+        """The run at its end, however it ended. Raises ``TimedOut``: it goes on."""
+        end = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while not (found := self.run(job_id)).has_ended:
+            if end is not None and time.monotonic() >= end:
+                raise TimedOut(f"job {job_id} has not ended", hint="it goes on: wait again")
+            time.sleep(POLL_SECONDS)
+        return found
+
+    def files(self, path: str, *, depth: int = 1) -> Iterator[File]:
+        """Files below a folder, so many folders deep; 0: all."""
+        query = {"path": path, "depth": depth, "limit": LARGEST_PAGE}
+        return map(_file, self._client.pages("/api/tiers/list", query=query))
+
+    def details(self, job_id: str, *, reason: str = "") -> Iterator[Detail]:
+        """What became of each file of a run; ``reason``: only those left for it."""
+        query = {"reason": reason, "limit": LARGEST_PAGE}
+        rows = self._client.pages(f"/api/tiers/runs/{job_id}/details", query=query)
+        return map(_detail, rows)
+
+    def _ask(self, verb: str, paths: Sequence[str], more: Mapping[str, Any]) -> Started:
+        body = {"paths": [*paths], **more}
+        return _started(self._client.call("POST", f"/api/tiers/{verb}", body=body))
+
+
+def _tier(row: Mapping[str, Any]) -> Tier:
+    own = {name: row[name] for name in ("id", "name", "path", "store_id")}
+    return Tier(**own, options={name: v for name, v in row.items() if name not in own})
+
+
+def _started(told: Mapping[str, Any]) -> Started:
+    return Started(job_id=told["job_id"], joined=told["joined"])
+
+
+def _run(told: Mapping[str, Any]) -> Run:
+    outcome = told["outcome"]
+    return Run(
+        job_id=told["job_id"],
+        tier_id=told["tier_id"],
+        action=told["action"],
+        state=told["state"],
+        error=told["error"],
+        done=Counted(files=outcome.get("files", 0), size_bytes=outcome.get("bytes", 0)),
+        skipped={why: _counted(left) for why, left in outcome.get("skipped", {}).items()},
+        outcome=outcome,
+    )
+
+
+def _counted(told: Mapping[str, int]) -> Counted:
+    return Counted(files=told["files"], size_bytes=told["bytes"])
+
+
+def _file(row: Mapping[str, Any]) -> File:
+    flags = ("local", "remote", "frozen", "differing", "missing")
+    named = {name: row[name] for name in flags}
+    return File(path=row["path"], size_bytes=row["bytes"], **named)
+
+
+def _detail(row: Mapping[str, Any]) -> Detail:
+    told = {name: row[name] for name in ("path", "what", "reason")}
+    return Detail(size_bytes=row["bytes"], **told)
