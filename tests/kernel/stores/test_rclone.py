@@ -205,6 +205,19 @@ async def test_a_listing_that_is_not_whole_fails(daemon: RcloneDaemon, tmp_path:
         [entry async for entry in store.list()]
 
 
+async def test_a_forgotten_remote_is_in_its_memory_no_more(
+    daemon: RcloneDaemon, tmp_path: Path
+) -> None:
+    store = await a_directory(daemon, tmp_path / "root")
+    remote = store._remote
+    await daemon.call("rc/noop", {}, remotes=(remote,))
+    assert remote.name in await daemon.call("config/dump", {})
+    daemon.forget(remote)
+    assert remote.name not in await daemon.call("config/dump", {})
+    await store.write("file", chunks(b"hello"))  # who still holds it makes it known again
+    assert (tmp_path / "root" / "file").read_bytes() == b"hello"
+
+
 async def test_what_a_server_answered_is_told_to_nobody(
     daemon: RcloneDaemon, tmp_path: Path
 ) -> None:

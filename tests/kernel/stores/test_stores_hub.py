@@ -169,11 +169,15 @@ def test_a_remote_is_made_once_and_old_ones_are_forgotten(
     monkeypatch.setattr(hub_module, "KEPT_REMOTES", 2)
     hub = RcloneHub(tmp_path)
 
-    def remote(key: str) -> Remote:
-        return hub.remote((key,), lambda: Remote("local", {}, key))
+    def remote(store_id: int, version: int = 1) -> Remote:
+        return hub.remote(store_id, version, "", lambda: Remote("local", {}, ""))
 
-    first = remote("a")
-    assert remote("a") is first
-    remote("b")
-    remote("c")
-    assert remote("a") is not first
+    first, second = remote(1), remote(2)
+    assert remote(1) is first  # used again, so the other one is older now
+    remote(3)
+    assert remote(1) is first
+    assert remote(2) is not second
+    changed = remote(1, version=2)
+    assert remote(1, version=2) is changed
+    hub.forget(1)
+    assert remote(1, version=2) is not changed

@@ -17,7 +17,8 @@ MOST_PROCESSES = 64
 KEPT_REMOTES = 256
 _LONGEST_SLOT = LONGEST_SOCKET_PATH - len("/00/rclone.sock")
 
-RemoteKey = tuple[object, ...]
+Version = object
+RemoteKey = tuple[int, Version, str]
 
 
 class RcloneHub:
@@ -46,13 +47,34 @@ class RcloneHub:
                 ) from error
         return self._daemon
 
-    def remote(self, key: RemoteKey, make: Callable[[], Remote]) -> Remote:
-        """The remote of this key, made once: rclone keeps the connections of one it knows."""
-        if key not in self._remotes:
+    def remote(
+        self, store_id: int, version: Version, root: str, make: Callable[[], Remote]
+    ) -> Remote:
+        """The remote of a store's root, made once: rclone keeps the connections of one it knows.
+
+        ``version``: another one than before is another store, and what was known is forgotten.
+        """
+        key = (store_id, version, root)
+        found = self._remotes.pop(key, None)
+        if found is None:
+            for other in [one for one in self._remotes if one[0] == store_id]:
+                if other[1] != version:
+                    self._forget(other)
             while len(self._remotes) >= KEPT_REMOTES:
-                del self._remotes[next(iter(self._remotes))]
-            self._remotes[key] = make()
-        return self._remotes[key]
+                self._forget(next(iter(self._remotes)))
+            found = make()
+        self._remotes[key] = found  # at the end: the one that was not used for longest is first
+        return found
+
+    def forget(self, store_id: int) -> None:
+        """Forget a store: it is gone."""
+        for key in [one for one in self._remotes if one[0] == store_id]:
+            self._forget(key)
+
+    def _forget(self, key: RemoteKey) -> None:
+        remote = self._remotes.pop(key)
+        if self._daemon is not None:
+            self._daemon.forget(remote)
 
     async def stop(self) -> None:
         """End the daemon, if one runs, and let its folder go."""

@@ -103,7 +103,9 @@ async def place_of(services: Services, row: StoreRow, prefix: str = "") -> Place
     root = below(row.root, prefix)
     told = await _with_host_keys(services, row, options) if row.kind == "sftp" else options
     remote = hub.remote(
-        (row.id, row.updated_at, root),
+        row.id,
+        row.updated_at,
+        root,
         lambda: Remote(row.kind, told, root, secret=frozenset(hidden)),
     )
     s3 = s3_place(options, root) if row.kind == "s3" else None

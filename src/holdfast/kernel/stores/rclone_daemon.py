@@ -72,6 +72,8 @@ class RcloneDaemon:
         self._session: aiohttp.ClientSession | None = None
         self._starting = asyncio.Lock()
         self._told: set[str] = set()
+        self._unwanted: set[str] = set()
+        """Names of remotes that it still knows and that nobody will use again."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,6 +100,13 @@ class RcloneDaemon:
             await self._child.stop()
         self._session = self._child = None
         self._told.clear()
+        self._unwanted.clear()
+
+    def forget(self, remote: Remote) -> None:
+        """Let the next call take a remote out of its memory, with the secrets in it."""
+        if remote.name in self._told:
+            self._told.remove(remote.name)
+            self._unwanted.add(remote.name)
 
     async def call(
         self, command: str, parameters: Mapping[str, Any], *, remotes: tuple[Remote, ...] = ()
@@ -225,6 +234,8 @@ class RcloneDaemon:
                 await self._start()
             if self._session is None:
                 raise RcloneDied("rclone does not start")
+            while self._unwanted:
+                await self._quietly("config/delete", {"name": self._unwanted.pop()})
             return self._session
 
     async def _start(self) -> None:

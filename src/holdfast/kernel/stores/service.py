@@ -203,6 +203,7 @@ async def delete_store(work: Work, services: Services, reference: int | str) -> 
     work.emit(ENTITY, "deleted", {"id": row.id, "name": row.name})
     await work.session.delete(row)
     await _flush(work, Conflict(f"store {row.name!r} came into use just now", hint="look again"))
+    services.get(RcloneHub).forget(row.id)
 
 
 async def used_by(session: AsyncSession, services: Services, store_id: int) -> list[str]:
