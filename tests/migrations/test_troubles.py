@@ -12,6 +12,7 @@ import pytest
 
 from holdfast.gateway.flags import READY
 from holdfast.migrations import copying, silence
+from holdfast.migrations import watch as watch_of_nginx
 from holdfast.migrations.contents import compare_contents
 from holdfast.migrations.model import Mode, Stage, Verify
 from holdfast.migrations.move import Hopeless, Parts
@@ -92,6 +93,27 @@ async def test_a_destination_that_stays_dead_ends_in_error_with_the_source_servi
     assert notes.ended is Stage.ERROR
     assert "gave up" in notes.message
     assert rig.states() == ["static.old-pool"]
+
+
+async def test_a_destination_that_dies_in_probation_is_where_the_bucket_stays(rig: Rig) -> None:
+    """It serves already, and has what clients wrote since: there is no way back."""
+    await rig.fill((f"{i}", b"x") for i in range(5))
+
+    class Deadly(Notes):
+        async def stage(self, stage: Stage, message: str) -> None:
+            await Notes.stage(self, stage, message)
+            if stage is Stage.PROBATION:
+                await rig.destination.kill()
+
+    notes = Deadly()
+    await rig.run(notes)
+    assert Stage.PROBATION in notes.stages
+    assert notes.ended is Stage.DONE, notes.message
+    assert rig.states()[0].startswith("static.p-")
+    assert len(await contents(rig.source)) == 5
+    port = int(rig.destination.address.rpartition(":")[2])
+    async with nanio_server(rig.root / "destination", port=port), rig.client() as client:
+        assert (await client.read(BUCKET, "4"))[1] == b"x"
 
 
 async def test_a_destination_with_other_objects_is_refused(rig: Rig) -> None:
@@ -195,7 +217,13 @@ async def test_a_worker_that_dies_is_noticed(rig: Rig) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_workers_that_die_with_an_upload_do_not_stop_the_move(rig: Rig) -> None:
+async def test_workers_that_die_with_an_upload_do_not_stop_the_move(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even while nginx refuses its files: it is told, and waited for."""
+    monkeypatch.setattr(watch_of_nginx, "LOADED_SECONDS", 1.0)
+    live = rig.root / "nginx" / "live" / "http.conf"
+    good = live.read_text()
     await rig.fill((f"{i}", b"x") for i in range(8))
     watch = rig.nginx.counters
     assert isinstance(watch, NginxWatch)
@@ -207,10 +235,13 @@ async def test_workers_that_die_with_an_upload_do_not_stop_the_move(rig: Rig) ->
     async with asyncio.timeout(10):
         while not await watch.busy(counter):
             await asyncio.sleep(0.01)
+    live.write_text(good + "\nnonsense;\n")
     for worker in (await watch.workers()).serving:
         os.kill(worker, signal.SIGKILL)
     with pytest.raises(aiohttp.ClientError):
         await upload
+    await until(lambda: any("refuses to load its files" in line for line in notes.lines))
+    live.write_text(good)
     await moving
     assert notes.ended is Stage.DONE, (notes.message, notes.lines)
     told = [line for line in notes.lines if "worker of nginx died" in line]

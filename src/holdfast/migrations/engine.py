@@ -168,10 +168,15 @@ class Engine:
         while not await self._switch.renew():  # noqa: ASYNC110 - the disk tells no event
             await asyncio.sleep(WORKER_LOOK_SECONDS)  # a hold is open: it steps back by itself
         older = self._switch.older_counters()
-        try:
-            await self._nginx.counters.outlive(older)
-        except Unavailable as error:
-            await self._note(worded(error))
+        for attempt in range(1, 10**9):
+            try:
+                await self._nginx.counters.outlive(older)
+            except Unavailable as error:  # else the move would wait for the dead worker's requests
+                if attempt == 1:
+                    await self._note(f"waiting: {worded(error)}")
+                await asyncio.sleep(backoff_seconds(attempt))
+            else:
+                return
 
     async def _note(self, message: str) -> None:
         """A line that is no reason to stop when it cannot be kept."""

@@ -19,6 +19,8 @@ _IDLE, _BUSY = 200, 503
 _SERVING = "nginx: worker process"
 _JUST_FORKED = "nginx: master process"
 """A worker's title until it runs."""
+LOADED_SECONDS = 60.0
+"""How long nginx may take to load its files."""
 WORKERS_GONE_SECONDS = 600.0
 SETTLE_SECONDS = 0.5
 """After a reload old workers still take requests for 100 ms, until they are asked to leave."""
@@ -122,8 +124,10 @@ class NginxWatch:
         Raises ``Unavailable``.
         """
         before = await self.workers()
+        await self._renew_mark(before)
         if not await asyncio.to_thread(signal_reload, before.master):
             raise Unavailable("a worker of nginx died", hint="reload nginx: nginx -s reload")
+        await self._until_loaded(before)
         try:
             async with asyncio.timeout(WORKERS_GONE_SECONDS):
                 while before.all & (await self.workers()).all:  # noqa: ASYNC110 - of /proc
@@ -132,6 +136,23 @@ class NginxWatch:
             raise Unavailable("old nginx workers do not end", hint="restart nginx") from None
         self._forgiven.update(counters)
         self._before = None  # those that went by our own reload did not die
+
+    async def _until_loaded(self, before: Workers) -> None:
+        """Wait for the reload that was asked for. Raises ``Unavailable`` when nginx refuses it."""
+        try:
+            async with asyncio.timeout(LOADED_SECONDS):
+                while not _has_loaded(before, await self.workers()):  # noqa: ASYNC110 - of nginx
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise Unavailable(
+                "nginx refuses to load its files, which a worker that died makes necessary",
+                hint="nginx -t says why: mend that",
+            ) from None
+
+
+def _has_loaded(before: Workers, now: Workers) -> bool:
+    """By its mark; files of an older version have none, and new workers tell."""
+    return now.mark != before.mark or (not now.mark and bool(now.serving - before.all))
 
 
 def _children(master: int) -> dict[int, str]:
