@@ -19,6 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from holdfast.gateway.flags import FlagState, RouteFlags
+from holdfast.kernel.nginx import control_port
 from holdfast.migrations.completes import Completer
 from holdfast.migrations.dirtylog import DirtyLog
 from holdfast.migrations.driver import only_driver
@@ -129,6 +130,7 @@ async def main(config: dict[str, Any]) -> None:
                 counters=NginxWatch(nginx_dir),
                 log=DirtyLog(nginx_dir / "log" / "dirty.log"),
                 gate=gate,
+                control_port=control_port(nginx_dir),
             )
             await Engine(move, Lines(config["moment"]), nginx, RouteFlags(nginx_dir)).run()
 

@@ -166,6 +166,7 @@ async def running_rig(
             counters=NginxWatch(nginx_dir),
             log=DirtyLog(nginx_dir / "log" / "dirty.log"),
             gate=gate,
+            control_port=control_port(nginx_dir),
         )
         rig = Rig(root, source, destination, ports, flags, nginx, child, tls)
         for vhost in ports:

@@ -306,3 +306,27 @@ async def test_a_way_past_the_move_stops_it_unless_it_is_waived(site: Site) -> N
     assert waived.status_code == 201, waived.text
     assert (await site.wait(waived.json()["id"]))["phase"] == "done"
     assert (await site.api.delete(f"/api/vhosts/{made.json()['id']}")).status_code == 204
+
+
+async def test_a_vhost_whose_ip_rules_keep_this_machine_out_is_moved_with_the_others(
+    site: Site,
+) -> None:
+    await site.fill("walled")
+    vhost = {"server_name": "walled.local", "listen_port": free_port(), "ssl": False}
+    vhost |= {"default_pool_id": site.ids[OLD], "extra_directives": "deny all;"}
+    made = await site.api.post("/api/vhosts", json=vhost)
+    assert made.status_code == 201, made.text
+    path = f"/api/vhosts/{made.json()['id']}"
+    (conflict,) = (await site.plan("walled"))["conflicts"]
+    assert "'walled.local' keeps this machine out (403)" in conflict
+    assert not (await site.plan("walled", waive=["canary"]))["conflicts"]
+    stopped = await site.wait((await site.post("walled")).json()["id"])
+    assert (stopped["phase"], "canary" in stopped["error_msg"]) == ("error", True)
+    rules = {"extra_directives": "", "ip_rule_mode": "allow", "ip_rule_ips": ["10.1.2.3"]}
+    assert (await site.api.put(path, json=rules)).status_code == 200
+    assert not (await site.plan("walled"))["conflicts"]
+    begun = (await site.post("walled")).json()
+    done = await site.wait(begun["id"])
+    assert (done["phase"], len(done["vhosts"])) == ("done", 2), done
+    assert done["holds"][-1]["result"] == "switched"
+    assert (await site.api.delete(path)).status_code == 204

@@ -13,28 +13,60 @@ from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.stores.s3.signing import Signer, quote_path
 from holdfast.kernel.stores.s3.xml import delete_body
 from holdfast.migrations.dirtylog import Dirty, DirtyLog
-from holdfast.migrations.move import Entrance, Side
+from holdfast.migrations.move import Entrance, Hopeless, Side
 from holdfast.migrations.switch import Counters
 
 ANSWER_SECONDS = 10.0
 ARRIVE_SECONDS = 2.0
 LOOK_SECONDS = 0.005
+_FORBIDDEN = 403
+_KEPT_OUT = frozenset({400, 401, _FORBIDDEN})
+"""What nginx answers for want of a client certificate, of a password, and by IP rules."""
 
 
 class Canary:
-    """Deletes of a key that nobody has, sent to nginx on this machine for each virtual host."""
+    """Deletes of a key that nobody has, sent to nginx on this machine for each virtual host.
 
-    def __init__(self, bucket: str, source: Side) -> None:
-        self._bucket, self._source = bucket, source
+    One whose own IP rules keep this machine out is proved at the inner server, which has the same
+    counters, log and gate, and which only this machine reaches.
+    """
+
+    def __init__(self, bucket: str, source: Side, control_port: int) -> None:
+        self._bucket, self._source, self._control_port = bucket, source, control_port
+        self._inside: set[str] = set()
+        """Vhosts that are proved at the inner server."""
         self.key = f"holdfast-canary-{secrets.token_hex(8)}"
+
+    async def choose_door(self, entrance: Entrance) -> None:
+        """Find out whether this machine may ask there.
+
+        Raises `Hopeless` when it may not, and it is not known to be for IP rules alone.
+        """
+        query = {"list-type": "2", "max-keys": "1"}
+        self._inside.discard(entrance.name)
+        async with asyncio.timeout(ANSWER_SECONDS), self._connected(entrance) as (reader, writer):
+            writer.write(self._head(entrance, "GET", "", query, b""))
+            await writer.drain()
+            words = (await reader.readline()).split(b" ")
+        status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+        if status not in _KEPT_OUT:
+            return
+        if not (entrance.guarded and status == _FORBIDDEN):
+            raise Hopeless(
+                f"vhost {entrance.name!r} keeps this machine out ({status}): it cannot be proved "
+                "that writes through it wait for the switch",
+                hint="let 127.0.0.1 in, or waive it by name: canary",
+            )
+        self._inside.add(entrance.name)
 
     async def prove(
         self, entrance: Entrance, flag: Flag, counters: Counters, log: DirtyLog, dirty: Dirty
     ) -> None:
         """Both kinds of writes are counted, answered, and in the dirty log.
 
-        Raises `Unavailable`.
+        Raises `Unavailable`, and as `choose_door` does.
         """
+        await self.choose_door(entrance)
         counter = counter_key(entrance.name, self._bucket, flag)
         for plain in (False, True):
             await self._write(entrance, counters, counter, plain=plain)
@@ -95,7 +127,8 @@ class Canary:
             except TimeoutError:
                 raise Unavailable(
                     f"nginx did not ask at the gate for {entrance.name}",
-                    hint="can nginx on this machine connect to this process over loopback?",
+                    hint="does the vhost let 127.0.0.1 in, and can nginx on this machine connect "
+                    "to this process over loopback?",
                 ) from None
 
     def _head(
@@ -110,6 +143,9 @@ class Canary:
         signer = Signer(self._source.access_key, self._source.secret_key, self._source.region, host)
         search = "&".join(f"{name}={value}" for name, value in query.items())
         headers = signer.headers(method, path, search, extra)
+        if entrance.name in self._inside:
+            own = {"host": "holdfast-inner", "x-hf-host": host, "x-hf-vhost": entrance.name}
+            headers = {**headers, **own}
         target = f"{path}?{search}" if search else path
         lines = [f"{method} {target} HTTP/1.1", "connection: close"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -120,13 +156,14 @@ class Canary:
         self, entrance: Entrance
     ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         context = None
-        if entrance.tls:
+        inside = entrance.name in self._inside
+        if entrance.tls and not inside:
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1",
-                entrance.port,
+                self._control_port if inside else entrance.port,
                 ssl=context,
                 server_hostname=entrance.name.replace("*", "holdfast-canary") if context else None,
             )

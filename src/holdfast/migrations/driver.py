@@ -16,6 +16,7 @@ from typing import Any
 
 from holdfast.gateway.flags import RouteFlags
 from holdfast.kernel.errors import Unavailable
+from holdfast.kernel.nginx import control_port
 from holdfast.migrations.dirtylog import DirtyLog
 from holdfast.migrations.engine import Engine
 from holdfast.migrations.gate import Gate
@@ -118,7 +119,7 @@ async def _nginx(root: Path) -> AsyncIterator[Nginx]:
     async with AsyncExitStack() as stack:
         gate = await stack.enter_async_context(Gate())
         log = DirtyLog(root / "log" / "dirty.log")
-        yield Nginx(counters=NginxWatch(root), log=log, gate=gate)
+        yield Nginx(counters=NginxWatch(root), log=log, gate=gate, control_port=control_port(root))
 
 
 class only_driver:  # noqa: N801 - reads as a statement

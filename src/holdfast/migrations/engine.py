@@ -137,7 +137,9 @@ class Engine:
         await self._patiently(lambda: report.admitted(options))
         if todo is Recovery.START:
             await self._patiently(self._take_back)
-        canary = None if "canary" in move.options.waived else Canary(move.bucket, move.source)
+        canary = None
+        if "canary" not in move.options.waived:
+            canary = Canary(move.bucket, move.source, self._nginx.control_port)
         if canary is not None:
             await self._patiently(lambda: self._prove(parts, canary))
         async with alongside(lambda: self._watch_workers(parts)):

@@ -8,6 +8,7 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.flags import pool_alias
 from holdfast.gateway.service.credentials import s3_access
 from holdfast.gateway.service.pools import get_pool
+from holdfast.gateway.service.routing import entries
 from holdfast.kernel.errors import NotFound
 from holdfast.kernel.jobs.context import JobContext
 from holdfast.kernel.jobs.registry import EndedJob, job, on_job_end, step
@@ -52,13 +53,17 @@ async def drive(ctx: JobContext, migration_id: int, abandon: str) -> str:
 async def load_move(ctx: JobContext, session: AsyncSession, row: MigrationRow) -> Move:
     """A migration's row as the engine takes it."""
     gateway = ctx.services.get(Gateway)
+    now = await entries(session)  # IP rules may have changed since it began
     return Move(
         migration_id=row.id,
         bucket=row.bucket,
         mode=Mode(row.mode),
         source=await side_of(session, gateway, row.src_pool_id),
         destination=await side_of(session, gateway, row.dst_pool_id),
-        entrances=tuple(Entrance(**vhost) for vhost in json.loads(row.vhosts)),
+        entrances=tuple(
+            Entrance(**{**vhost, "guarded": vhost["name"] in now and now[vhost["name"]].guarded})
+            for vhost in json.loads(row.vhosts)
+        ),
         options=Options.from_json(row.options),
         reached=Stage(row.stage),
         folder=ctx.services.settings.data_dir / FOLDER,

@@ -36,6 +36,8 @@ class Entrance:
     port: int
     tls: bool
     vhost_id: int = 0
+    guarded: bool = False
+    """Its own IP rules may keep this machine out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +135,7 @@ class Nginx:
     counters: Counters
     log: DirtyLog
     gate: Gate
+    control_port: int
 
 
 @dataclass(slots=True, kw_only=True)

@@ -25,6 +25,8 @@ class Entry:
     port: int
     tls: bool
     vhost_id: int
+    guarded: bool
+    """Its own IP rules may keep this machine out."""
 
     def as_json(self) -> dict[str, Any]:
         """As a migration keeps it."""
@@ -194,7 +196,8 @@ async def finish_move(
 
 
 def _entry(vhost: VhostRow) -> Entry:
-    return Entry(vhost.server_name, vhost.listen_port, vhost.ssl, vhost.id)
+    guarded = vhost.ip_rule_mode is not None
+    return Entry(vhost.server_name, vhost.listen_port, vhost.ssl, vhost.id, guarded)
 
 
 def _check_free(route: RouteRow, vhost: VhostRow, pool_id: int, migration_id: int | None) -> None:

@@ -11,14 +11,17 @@ from tempfile import TemporaryDirectory
 
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.service.routing import entrances
+from holdfast.kernel.errors import AppError
+from holdfast.kernel.nginx import control_port
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.errors import S3Error
 from holdfast.kernel.stores.s3.model import ListedObject
+from holdfast.migrations.canary import Canary
 from holdfast.migrations.compare import Comparison, ComparisonTotals
 from holdfast.migrations.jobs import side_of
 from holdfast.migrations.model import Mode, estimated_seconds
-from holdfast.migrations.move import Hopeless, Move, Side
+from holdfast.migrations.move import Entrance, Hopeless, Move, Side
 from holdfast.migrations.preflight import bucket_problems, check_sides, destination_problem
 from holdfast.migrations.service.destination import first_page, is_ours, refused_by
 from holdfast.migrations.service.starting import check_source, check_wish
@@ -61,7 +64,7 @@ async def plan(services: Services, wish: Wish) -> Plan:
         may_replace = wish.options.adopt or (await is_ours(session, wish))
         source = await side_of(session, gateway, wish.source_id)
         destination = await side_of(session, gateway, wish.destination_id)
-        vhosts = [e.name for e in await entrances(session, wish.bucket, source.pool_id)]
+        ways_in = await entrances(session, wish.bucket, source.pool_id)
         warnings = await staying_behind(session, wish.bucket, source.pool_id)
         ways = await ways_past(session, wish)
     await check_source(services, wish)
@@ -71,7 +74,7 @@ async def plan(services: Services, wish: Wish) -> Plan:
         mode=wish.mode,
         source=source,
         destination=destination,
-        entrances=(),
+        entrances=tuple(Entrance(**entrance.as_json()) for entrance in ways_in),
         options=replace(wish.options, adopt=may_replace),
         folder=Path(),
     )
@@ -86,7 +89,7 @@ async def plan(services: Services, wish: Wish) -> Plan:
         )
         result = Plan(
             found=found,
-            vhosts=vhosts,
+            vhosts=[entrance.name for entrance in ways_in],
             estimated_seconds=estimated_seconds(
                 objects=found.to_copy.objects,
                 size_bytes=found.to_copy.size_bytes,
@@ -96,9 +99,24 @@ async def plan(services: Services, wish: Wish) -> Plan:
             warnings=warnings,
         )
         result.conflicts += refusal + ([] if WAIVER in wish.options.waived else ways)
+        if "canary" not in wish.options.waived:
+            result.conflicts += await _kept_out(move, control_port(services.settings.nginx_root))
         await _keys(comparison, result, found)
         await _problems(move, here, there if exists else None, result)
     return result
+
+
+async def _kept_out(move: Move, port: int) -> list[str]:
+    """Vhosts through which the switch cannot be proved."""
+    found = []
+    for entrance in move.entrances:
+        try:
+            await Canary(move.bucket, move.source, port).choose_door(entrance)
+        except Hopeless as error:
+            found.append(error.message)
+        except (AppError, OSError):
+            continue  # nginx may answer when the move begins; it waits for that
+    return found
 
 
 async def _look_at(there: S3Client, pool: Side, bucket: str) -> tuple[bool, list[str]]:
