@@ -85,3 +85,23 @@ def test_a_map_has_the_files_beside_the_folders_and_leaves_out_what_nobody_sees(
         ("(files)", 100, 0),
     ]
     assert boxes({"bytes": 0}, "30") == []
+
+
+async def test_what_runs_and_what_a_freeze_would_save_come_first(scene: Scene, web: Web) -> None:
+    tier = await scene.a_tier()
+    large = {**a_report(), "files": 123_456_789, "bytes": 123 * 10**12}
+    large["unread_bytes"] = dict.fromkeys(large["unread_bytes"], 123 * 10 ** 12)
+    for saved in large["would_save"]:
+        saved.update(files=123_456_789, bytes=45 * 10**12)
+    await a_run(scene, tier.id, "j1", Action.REPORT, outcome=large)
+    for page in ("/web/tiers", f"/web/tiers/{tier.id}"):
+        shown = words(await web.get(page))
+        assert "Unread for 90 days" in shown
+        assert "111.9 TiB a freeze would save 40.9 TiB" in shown
+        assert " Now " not in shown
+    await scene.asked(Action.PULL, tier.root + b"/a")
+    await scene.asked(Action.FREEZE, tier.root + b"/b")
+    for page in ("/web/tiers", f"/web/tiers/{tier.id}"):
+        shown = words(await web.get(page))
+        queue = shown[shown.index(" Now ") : shown.index("a freeze would save")]
+        assert queue.index("pull") < queue.index("freeze")

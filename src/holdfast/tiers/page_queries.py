@@ -26,6 +26,9 @@ SORTS = {
 HEAD = 400
 """Characters of an outcome that a list reads: a report's is long, and its totals come first."""
 _TOTALS = re.compile(r'"files": (\d+), "bytes": (\d+)')
+SHOWN_AGE_DAYS = 90
+_UNREAD = re.compile(rf'"{SHOWN_AGE_DAYS}": (\d+)')
+_SAVED = re.compile(rf'"days": {SHOWN_AGE_DAYS}, "files": \d+, "bytes": (\d+)')
 _LIMIT = re.compile(r'"over_limit": "([^"]+)"')
 _WAITING = TierFileRow.state.in_(WAITING_FILES)
 
@@ -59,6 +62,18 @@ class RunLine:
         """Files and bytes; None while nothing is told."""
         found = _TOTALS.search(self.outcome)
         return (int(found[1]), int(found[2])) if found else None
+
+    @property
+    def unread_bytes(self) -> int | None:
+        """Of a report: what nobody read for `SHOWN_AGE_DAYS`."""
+        found = _UNREAD.search(self.outcome)
+        return int(found[1]) if found else None
+
+    @property
+    def saved_bytes(self) -> int | None:
+        """Of a report: what a freeze of that age would save."""
+        found = _SAVED.search(self.outcome)
+        return int(found[1]) if found else None
 
     @property
     def stopped_at(self) -> str:

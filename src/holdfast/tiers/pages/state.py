@@ -46,6 +46,11 @@ class Standing:
         return next((run for run in self.runs if run.is_under_way), None)
 
     @property
+    def queue(self) -> Sequence[RunLine]:
+        """All that runs or waits now, in its order."""
+        return [run for run in reversed(self.runs) if run.is_under_way]
+
+    @property
     def stopped(self) -> RunLine | None:
         """The last freeze, if it stopped at the tier's limit and took nothing."""
         real = (r for r in self.runs if r.action is Action.FREEZE and not r.is_dry)

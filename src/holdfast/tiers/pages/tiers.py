@@ -38,6 +38,9 @@ async def list_tiers(request: Request, session: ReadDep, services: ServicesDep) 
         stores=stores,
         text=to_text,
         used=used_percent,
+        queue=[run for one in found for run in one.queue],
+        names={one.row.id: one.row.name for one in found},
+        place=words.short_place,
     )
 
 
