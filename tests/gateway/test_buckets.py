@@ -1,8 +1,11 @@
 """Buckets: discovered, promoted, ignored, orphaned, purged; on real S3 servers."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 
+from holdfast.gateway.service import discovery
 from holdfast.gateway.tables import BucketRow, RouteRow
 from holdfast.kernel.work import SYSTEM
 from tests.gateway.scene import Scene, fill
@@ -53,12 +56,26 @@ async def test_a_discovery_without_an_answer_is_told_and_changes_nothing(scene: 
     assert await scene.call("GET", "/buckets") == before
 
 
-async def test_a_routed_bucket_that_is_nowhere_loses_its_route(scene: Scene) -> None:
+async def test_a_routed_bucket_that_is_nowhere_loses_its_route(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await fill(scene.new_server, "alpha")
     await scene.call("POST", "/buckets/alpha/promote", {"pool_id": scene.new})
     async with scene.new_server.client() as client:
         for key in ("folder/0", "folder/1"):
             await client.delete("alpha", key)
+        await client.delete_bucket("alpha")
+        listing = discovery._buckets_on
+
+        async def made_again(*args: Any) -> dict[int, frozenset[str]]:
+            listed = await listing(*args)
+            await client.create_bucket("alpha")
+            return listed
+
+        with monkeypatch.context() as patched:
+            patched.setattr(discovery, "_buckets_on", made_again)
+            assert "auto_unrouted" not in await scene.call("POST", "/buckets/sync")
+        assert scene.room.flags() == {"s3.local/alpha": "new"}
         await client.delete_bucket("alpha")
     told = await scene.call("POST", "/buckets/sync")
     assert told["auto_unrouted"] == [

@@ -1,5 +1,6 @@
 """Finds buckets: asks pools what they have, and keeps what was seen in step with the routes."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +24,7 @@ from holdfast.kernel.stores.s3.errors import S3Error
 from holdfast.kernel.stores.s3.model import BucketTotals
 from holdfast.kernel.work import SYSTEM, Actor, Work
 
+LOOK_AGAIN_SECONDS = 5.0
 log = get_logger(__name__)
 
 
@@ -227,7 +229,7 @@ async def _record(
                 )
             elif missing and (row is None or row.status == "deleted"):  # a route made beforehand
                 continue
-            elif missing:
+            elif missing and await _is_gone(session, gateway, route):
                 await routes.delete_route(work, gateway, vhost_id, route.route_id)
                 result.unrouted.append(
                     {"bucket": name, "action": "auto_unrouted", "target_member": route.pool_name}
@@ -243,6 +245,19 @@ async def _record(
         work.audit("sync_buckets", "vhost", vhost_id, after={"auto_unrouted": result.unrouted})
     work.emit("gateway", "buckets.synced", {"vhost_id": vhost_id, "found": result.found})
     return result
+
+
+async def _is_gone(session: AsyncSession, gateway: Gateway, route: BucketRoute) -> bool:
+    """Right before its route goes: it may have been made again since the pools were asked."""
+    pool = await session.get_one(PoolRow, route.pool_id)
+    try:
+        async with (
+            asyncio.timeout(LOOK_AGAIN_SECONDS),
+            await s3_for_pool(gateway, session, pool, limit=1) as client,
+        ):
+            return not await client.head_bucket(route.bucket)
+    except (AppError, TimeoutError):
+        return False  # nobody knows: the next discovery asks again
 
 
 def _status(row: BucketRow | None, route: BucketRoute | None, *, here: bool) -> BucketStatus:
