@@ -22,6 +22,7 @@ from tests.console.browser import Console
 A_FORM = re.compile(r"new|edit|keys|setup|/pull|/freeze")
 FORMS = {name: path for name, path in PAGES.items() if A_FORM.search(path)}
 FORMS |= {"promote": PAGES["bucket-promote"], "role": PAGES["user"]}
+FORMS |= {"import": PAGES["config-import"]}
 GATHER = """() => {
   const copied = [];
   Object.defineProperty(navigator, "clipboard",

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,10 @@ async def test_a_promotion_asks_before_it_hides_objects_and_leaves_them_when_tol
     asked = await scene.pages.post(path, 400, pool_id=str(scene.new))
     assert "full has objects on old." in words(asked.text)
     assert "Move them to new, then route" in asked.text
+    copies = unescape(asked.text)
+    for word, field in (("--migrate", "migrate"), ("--allow-orphan", "allow_orphan")):
+        assert f'bucket promote {HOST} full --pool {scene.new} {word}"' in copies
+        assert f'data-body="{{"{field}": true, "pool_id": {scene.new}}}"' in copies
     assert scene.room.flags() == {}
     await scene.pages.post(path, pool_id=str(scene.new), do="orphan")
     assert scene.room.flags() == {"s3.local/full": "new"}

@@ -1,5 +1,7 @@
 """Sessions listed and ended, by oneself and by an admin; one's own password."""
 
+import re
+
 import pytest
 
 from holdfast.kernel.services import Services
@@ -110,8 +112,12 @@ async def test_who_came_by_key_has_no_password_to_change(services: Services) -> 
 async def test_the_account_page_changes_the_password(services: Services) -> None:
     async with logged_in(services, role=Role.VIEWER) as ann:
         page = "/web/account/password"
-        form = {"current": PASSWORD, "password": CHOSEN, "again": CHOSEN}
-        wrong = await ann.post(page, data=form | {"current": "wrong"}, headers=PAGE)
+        form = {"current_password": PASSWORD, "new_password": CHOSEN, "again": CHOSEN}
+        shown = (await ann.get("/web/account", headers=PAGE)).text
+        copied = shown.partition('data-api="POST /api/me/password"')[2].partition("</form>")[0]
+        sent = re.findall(r'<input type="password"[^>]* name="(\w+)"(?![^>]*data-local)', copied)
+        assert sent == ["current_password", "new_password"]
+        wrong = await ann.post(page, data=form | {"current_password": "wrong"}, headers=PAGE)
         assert wrong.status_code == 422
         assert "the current password is wrong" in wrong.text
         differ = await ann.post(page, data=form | {"again": "x"}, headers=PAGE)
@@ -129,6 +135,8 @@ async def test_the_account_page_ends_sessions_and_ending_ones_own_is_a_logout(
         shown = (await ann.get("/web/account", headers=PAGE)).text
         assert shown.count('action="/web/account/sessions/') == 2
         assert "this browser" in shown
+        assert "/api/me/sessions/2/end" in shown
+        assert "holdfast session end" not in shown, "that is for admins"
         ended = await ann.post("/web/account/sessions/2/end", headers=PAGE)
         assert ended.headers["location"] == "/web/account"
         assert await whoami(again) == 401

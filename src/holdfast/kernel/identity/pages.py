@@ -43,10 +43,18 @@ class NewPassword(BaseModel):
         return self
 
 
-class ChangedPassword(NewPassword):
+class ChangedPassword(BaseModel):
     """One's own password, and twice the one that takes its place."""
 
-    current: SecretStr
+    current_password: SecretStr
+    new_password: SecretStr
+    again: SecretStr
+
+    @model_validator(mode="after")
+    def _same(self) -> "ChangedPassword":
+        if self.new_password != self.again:
+            raise ValueError("the two passwords differ")
+        return self
 
 
 def contribute(services: Services) -> None:
@@ -155,8 +163,8 @@ async def change_password(request: Request, services: ServicesDep, caller: Calle
         ended = await logins.change_password(
             services,
             caller,
-            current=given.current.get_secret_value(),
-            new=given.password.get_secret_value(),
+            current=given.current_password.get_secret_value(),
+            new=given.new_password.get_secret_value(),
             visit=visit_of(request),
         )
     except AppError as error:
@@ -259,22 +267,32 @@ async def _setup_page(request: Request, name: str, form: Form) -> Response:
 def _password_form() -> Form:
     known = {"autocomplete": "current-password"}
     current = Field(
-        name="current", label="Current password", kind="password", required=True, attributes=known
+        name="current_password",
+        label="Current password",
+        kind="password",
+        required=True,
+        attributes=known,
     )
-    return Form((current, *_new_password_fields()))
+    return Form((current, *_new_password_fields("new_password")))
 
 
-def _new_password_fields() -> tuple[Field, Field]:
+def _new_password_fields(name: str = "password") -> tuple[Field, Field]:
     return (
         Field(
-            name="password",
+            name=name,
             label="New password",
             kind="password",
             required=True,
             help="10 characters or more; four random words are good.",
             attributes=_NEW,
         ),
-        Field(name="again", label="Again", kind="password", required=True, attributes=_NEW),
+        Field(
+            name="again",
+            label="Again",
+            kind="password",
+            required=True,
+            attributes=_NEW | {"data-local": ""},
+        ),
     )
 
 
