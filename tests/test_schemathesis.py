@@ -42,7 +42,7 @@ def send(machine: Machine, config: str, *, phase: str, examples: int) -> str:
     """Run it against a server; what it says when the server failed, else nothing."""
     file = machine.directory / "schemathesis.toml"
     file.write_text(EXPECTED + config)
-    left_out = [word for path in LEFT_OUT for word in ("--exclude-path-regex", path)]
+    left_out = ["--exclude-path-regex", "|".join(LEFT_OUT)]
     words = [str(PROGRAM), "--config-file", str(file), "run", f"{machine.url}/api/openapi.json"]
     words += ["--header", f"Authorization: Bearer {API_KEY}", "--request-timeout", "30"]
     words += ["--checks", "not_a_server_error", "--phases", phase, "--mode", "all"]

@@ -29,6 +29,9 @@ async def test_a_discovery_keeps_what_it_saw(scene: Scene) -> None:
     shown = await scene.call("GET", "/buckets", fetch_counts="true")
     counts = {bucket["name"]: bucket["object_count"] for bucket in shown["buckets"]}
     assert counts == {"alpha": 3, "beta": None}
+    tried = await scene.room.ok("POST", "/buckets/sync?dry_run=true")
+    assert tried["dry_run"]
+    assert (await scene.statuses())["beta"] != "deleted"
     everywhere = await scene.room.ok("POST", "/buckets/sync")
     assert everywhere == {"buckets_found": 1, "vhosts": 1, "warnings": []}
     assert await scene.statuses() == {"alpha": "unrouted", "beta": "deleted"}

@@ -57,10 +57,13 @@ async def list_buckets(
 
 
 @everywhere.post("/sync")
-async def sync_all(services: ServicesDep, actor: ActorDep) -> dict[str, Any]:
+async def sync_all(
+    services: ServicesDep, actor: ActorDep, *, dry_run: DryRun = False
+) -> dict[str, Any]:
     """Ask the pools of every vhost for their buckets now."""
-    done = await discovery.sync_all(services, actor)
-    return {"buckets_found": done.found, "vhosts": done.vhosts, "warnings": done.warnings}
+    done = await discovery.sync_all(services, actor, dry_run=dry_run)
+    answer: dict[str, Any] = {"buckets_found": done.found, "vhosts": done.vhosts}
+    return answer | {"warnings": done.warnings} | ({"dry_run": True} if dry_run else {})
 
 
 @router.post("/buckets/sync")

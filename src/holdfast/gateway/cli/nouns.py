@@ -289,6 +289,7 @@ BUCKETS = (
         name="sync-all",
         method="POST",
         path="/api/buckets/sync",
+        fields=(DRY_RUN,),
         help="Look for the buckets of every vhost now.",
     ),
     Verb(

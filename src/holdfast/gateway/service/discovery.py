@@ -140,14 +140,14 @@ class AllSynced:
     warnings: Sequence[str]
 
 
-async def sync_all(services: Services, actor: Actor) -> AllSynced:
+async def sync_all(services: Services, actor: Actor, *, dry_run: bool = False) -> AllSynced:
     """The same for every vhost with a default pool."""
     async with services.database.read() as session:
         vhosts = await bucket_queries.vhosts_with_default(session)
     found, warnings = 0, []
     for vhost in vhosts:
         try:
-            result = await sync_vhost(services, vhost.id, actor)
+            result = await sync_vhost(services, vhost.id, actor, dry_run=dry_run)
         except AppError as error:
             warnings.append(f"{vhost.server_name}: {error.message}")
             continue
