@@ -79,6 +79,7 @@ PAGES = {
     "store-edit": "/web/stores/{sftp_store}/edit",
     "jobs": "/web/jobs",
     "job": "/web/jobs/{job}",
+    "notifications": "/web/notifications",
     "schedules": "/web/schedules",
     "schedule-new": "/web/schedules/new",
     "settings": "/web/settings",
@@ -99,6 +100,7 @@ PAGES = {
 
 TESTED_ONLY = frozenset(
     {
+        "notifications",
         "audit-change",
         "config-adopt",
         "config-file",

@@ -17,6 +17,8 @@ import holdfast.kernel.identity.pages
 import holdfast.kernel.identity.session_api
 import holdfast.kernel.jobs.api
 import holdfast.kernel.jobs.pages
+import holdfast.kernel.notify.api
+import holdfast.kernel.notify.pages
 import holdfast.kernel.stores.api
 import holdfast.kernel.stores.doctor
 import holdfast.kernel.stores.pages
@@ -57,6 +59,8 @@ def routers() -> list[Router]:
         *holdfast.kernel.identity.pages.routers,
         holdfast.kernel.jobs.api.router,
         holdfast.kernel.jobs.pages.router,
+        holdfast.kernel.notify.api.router,
+        holdfast.kernel.notify.pages.router,
         holdfast.kernel.stores.api.router,
         holdfast.kernel.stores.pages.router,
         *holdfast.gateway.api.routers,
@@ -88,6 +92,7 @@ def assemble(loaded: LoadedSettings) -> Services:
     holdfast.kernel.stores.pages.contribute(services)
     holdfast.tiers.pages.contribute(services)
     holdfast.kernel.identity.pages.contribute(services)
+    holdfast.kernel.notify.pages.contribute(services)
     return services
 
 
@@ -152,6 +157,7 @@ def _timers(services: Services) -> list[Timer]:
         ),
         Timer("room on disks", tiers.CHECK_SECONDS, lambda: tiers.keep_room(services)),
         Timer("notifications", outbox.CHECK_SECONDS, lambda: outbox.send_due(services)),
+        Timer("old messages", HOUR_SECONDS, lambda: outbox.forget_ended(services)),
         Timer("old runs", HOUR_SECONDS, lambda: tiers.forget_old_runs(services)),
         Timer("old logins", HOUR_SECONDS, lambda: forget_old_logins(services.database)),
     ]

@@ -134,6 +134,33 @@ AUDIT = (
         help="List who changed what, newest first.",
     ),
 )
+_MESSAGE = "/api/notifications/{notification}"
+NOTIFICATIONS = (
+    Verb(
+        name="list",
+        path="/api/notifications",
+        columns=("id", "created_at", "subject", "kinds", "state", "attempts", "problem"),
+        fields=(
+            Field(name="state", query=True, help="waiting, sent or 'given up'."),
+            Field(name="limit", kind="number", query=True, help="At most so many."),
+        ),
+        help="List messages to people and programs, newest first.",
+    ),
+    Verb(
+        name="retry",
+        method="POST",
+        path=f"{_MESSAGE}/retry",
+        help="Try a message again that was given up.",
+    ),
+    Verb(
+        name="delete",
+        method="DELETE",
+        path=_MESSAGE,
+        confirm=True,
+        done="deleted",
+        help="Forget a message that was given up.",
+    ),
+)
 
 
 def job_log(
@@ -184,7 +211,9 @@ def nouns() -> Sequence[typer.Typer]:
     events.command("list")(event_list)
     audit = noun("audit", "Who changed what.", AUDIT)
     audit.callback()(_group)
-    return (jobs, noun("schedule", "Jobs that run by themselves.", SCHEDULES), audit, events)
+    schedules = noun("schedule", "Jobs that run by themselves.", SCHEDULES)
+    messages = noun("notification", "Who was told of the end of a job.", NOTIFICATIONS)
+    return (jobs, schedules, messages, audit, events)
 
 
 WHOAMI = Verb(name="whoami", path="/api/whoami", help="Show who this token speaks for.")

@@ -15,7 +15,7 @@ from holdfast.kernel.logging import get_logger
 from holdfast.kernel.notify import tables
 from holdfast.kernel.notify.addresses import label
 from holdfast.kernel.notify.delivery import Delivery, Message, deliver
-from holdfast.kernel.notify.tables import NotificationRow
+from holdfast.kernel.notify.tables import MessageState, NotificationRow
 from holdfast.kernel.secrets import Sealer
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM, Work
@@ -97,7 +97,11 @@ async def _send(services: Services, row: NotificationRow) -> None:
         waiting = _recipients(services, row)
     except AppError as error:  # sealed with another secret: it stays unreadable
         log.warning("notification given up", job=row.job_id, problem=error.message)
-        waiting = []
+        await _end(services, row, error.message)
+        return
+    if not waiting:  # nobody is named: there is nothing to tell of
+        await _forget(services, row)
+        return
     late: list[str] = []
     while waiting:
         address = waiting.pop(0)
@@ -105,19 +109,34 @@ async def _send(services: Services, row: NotificationRow) -> None:
         if delivery.problem and delivery.again and row.attempts <= len(PAUSES_SECONDS):
             late.append(address)
             log.info("notification late", **_told(row, address, delivery))
-        await _keep(services, row, [*late, *waiting], "" if address in late else address, delivery)
-    await _put_back(services, row, late)
+        await _keep(services, row, [*late, *waiting], address, delivery)
+    if late:
+        await _put_back(services, row)
+    else:
+        await _end(services, row)
 
 
 async def _keep(
-    services: Services, row: NotificationRow, left: Sequence[str], over: str, delivery: Delivery
+    services: Services,
+    row: NotificationRow,
+    left: Sequence[str],
+    address: str,
+    delivery: Delivery,
 ) -> None:
     """Who is left, and the end of one address if it has come to it. Renews the claim."""
+    over = "" if address in left else address
     async with services.database.write(SYSTEM) as work:
         kept = await work.session.get(NotificationRow, row.id)
         if kept is not None:
             kept.addresses = seal_addresses(services.sealer, left)
             kept.due_at = now() + timedelta(seconds=CLAIM_SECONDS)
+            told_of = [address, *left]
+            kept.kinds = kept.kinds or ", ".join(sorted({label(one) for one in told_of}))
+            if delivery.problem and (over or not kept.given_up):
+                kept.problem = f"{label(address)}: {delivery.problem}"
+            if over and delivery.problem:
+                lost = unseal_addresses(services.sealer, kept.given_up)
+                kept.given_up = seal_addresses(services.sealer, [*lost, address])
         if over:
             told = _told(row, over, delivery)
             work.emit("notification", "given_up" if delivery.problem else "sent", told)
@@ -125,16 +144,42 @@ async def _keep(
         log.warning("notification given up", **_told(row, over, delivery))
 
 
-async def _put_back(services: Services, row: NotificationRow, late: Sequence[str]) -> None:
-    """Let it wait for the next attempt, or forget it when nobody is left."""
+async def _put_back(services: Services, row: NotificationRow) -> None:
+    """Let it wait for the next attempt."""
+    async with services.database.write(SYSTEM) as work:
+        kept = await work.session.get(NotificationRow, row.id)
+        if kept is not None:
+            kept.due_at = now() + timedelta(seconds=PAUSES_SECONDS[row.attempts - 1])
+
+
+async def _end(services: Services, row: NotificationRow, problem: str = "") -> None:
+    """Nobody is left; ``problem``: why nobody at all can be told."""
     async with services.database.write(SYSTEM) as work:
         kept = await work.session.get(NotificationRow, row.id)
         if kept is None:
             return
-        if late:
-            kept.due_at = now() + timedelta(seconds=PAUSES_SECONDS[row.attempts - 1])
-        else:
+        if problem:
+            kept.problem, kept.given_up = problem, kept.addresses
+        kept.addresses, kept.ended_at = "", now()
+        kept.state = MessageState.GIVEN_UP if kept.given_up else MessageState.SENT
+        kept.problem = kept.problem if kept.given_up else ""
+        if problem:
+            said = {"job_id": row.job_id, "attempts": row.attempts, "problem": problem}
+            work.emit("notification", "given_up", said)
+
+
+async def _forget(services: Services, row: NotificationRow) -> None:
+    async with services.database.write(SYSTEM) as work:
+        kept = await work.session.get(NotificationRow, row.id)
+        if kept is not None:
             await work.session.delete(kept)
+
+
+async def forget_ended(services: Services) -> None:
+    """Delete messages that ended longer ago than jobs are kept; the timer calls it."""
+    kept = timedelta(days=services.settings.job_retention_days)
+    async with services.database.write(SYSTEM) as work:
+        await tables.forget_ended(work.session, now() - kept)
 
 
 def _told(row: NotificationRow, address: str, delivery: Delivery) -> dict[str, Any]:

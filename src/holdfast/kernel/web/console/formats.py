@@ -10,7 +10,10 @@ NOTHING = "\u2013"
 _STEP = 1024
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _TONES = {
-    "ok": {"ok", "done", "enabled", "live", "routed", "active", "published", "completed", "on"},
+    "ok": {
+        "ok", "done", "enabled", "live", "routed", "active", "published", "completed", "on",
+        "sent",
+    },
     "run": {
         "running", "copying", "verifying", "switching", "migrating", "waiting", "pending", "queued",
         "admitted", "probation", "primary",
@@ -18,7 +21,7 @@ _TONES = {
     "warn": {
         "warn", "warning", "unrouted", "changed", "missing", "extra", "stale", "orphaned", "drift",
     },
-    "bad": {"error", "fail", "failed", "bad", "lost", "expired", "refused"},
+    "bad": {"error", "fail", "failed", "bad", "lost", "expired", "refused", "given up"},
 }  # fmt: skip
 
 
