@@ -57,7 +57,7 @@ async def test_what_was_given_up_waits_for_somebody_and_is_tried_again(
     number = await given_up(services)
     assert "1 message was given up" in words(await web.get("/"))
     shown = await web.get("/web/notifications?state=given+up")
-    for part in ("pull of photos failed", "nobody can be told by", "Try again", "Forget"):
+    for part in ("pull of photos failed", "it is no address", "Try again", "Forget"):
         assert part in words(shown)
     assert f"holdfast notification retry {number}" in shown
     await web.post(f"/web/notifications/{number}/retry", who="operator")

@@ -82,7 +82,7 @@ async def put(services: Services, *addresses: str, news: News = NEWS) -> None:
 async def waiting(services: Services) -> Sequence[str]:
     """Who is still to be told."""
     async with services.database.read() as session:
-        row = await session.scalar(select(NotificationRow))
+        row = await session.scalar(select(NotificationRow).where(NotificationRow.addresses != ""))
     return unseal_addresses(services.sealer, row.addresses) if row else []
 
 

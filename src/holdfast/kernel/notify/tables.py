@@ -91,7 +91,10 @@ async def message_page(
     words: str = "",
     oldest_first: bool = False,
 ) -> tuple[Sequence[NotificationRow], int]:
-    """Messages, newest first, and how many in all. ``words``: in the subject or the problem, or the job's id."""
+    """Messages, newest first, and how many in all.
+
+    ``words``: in the subject or the problem, or the job's id.
+    """
     query = select(NotificationRow)
     if state:
         query = query.where(NotificationRow.state == state)
