@@ -232,8 +232,9 @@ async def test_a_migration_that_was_under_way_goes_on(
     )
     write_record(tmp_path, "migration-5.done.json", done)
     write_record(tmp_path, "migration-6.state.json", a_record(source_pool_name="unknown"))
-    failed = a_record(migration_id=4, bucket="failed", stage="error", options={"transfers": 4})
-    write_record(tmp_path, "migration-4.state.json", failed)
+    for number, stage in ((4, "error"), (3, "cancelled")):
+        ended = a_record(migration_id=number, bucket=stage, stage=stage, options={"transfers": 4})
+        write_record(tmp_path, f"migration-{number}.state.json", ended)
     async with without_its_database(quick_room, sqlite_template, tmp_path) as room:
         told = await room.ok("POST", "/config/rebuild-from-disk")
         assert (told["migrations_imported"], told["completed_migrations_imported"]) == (1, 1)
@@ -246,8 +247,9 @@ async def test_a_migration_that_was_under_way_goes_on(
             (entrance,) = json.loads(row.vhosts)
             assert entrance["name"] == "s3.local"
             assert (await session.get_one(MigrationRow, 5)).orphaned_source_prefix == "/old/"
-            half_copied = await session.get_one(MigrationRow, 4)
-            assert half_copied.orphaned_source_pool_id == half_copied.dst_pool_id
+            for number in (4, 3):
+                half_copied = await session.get_one(MigrationRow, number)
+                assert half_copied.orphaned_source_pool_id == half_copied.dst_pool_id
             (route,) = await session.scalars(select(RouteRow).where(RouteRow.bucket == "moving"))
             assert route.migration_id == 7
             (job,) = await session.scalars(select(JobRow))

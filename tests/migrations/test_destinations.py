@@ -1,5 +1,7 @@
 """A destination that has the bucket already: what is refused at once, and what goes on."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,6 +154,8 @@ async def test_what_a_cancelled_move_left_is_gone_on_with(site: Site) -> None:
     await site.until(first, lambda found: found["objects_done"] > 1)
     await site.api.post(f"/api/migrations/{first}/cancel")
     assert (await site.wait(first))["phase"] == "cancelled"
+    record = Path(site.fleet.directory) / f"holdfast/migrations/migration-{first}.state.json"
+    assert json.loads(record.read_text())["status"] == "cancelled", "a rebuild knows what it left"
     async with site.s3(OLD) as client:
         await client.delete("again", "k0")
     async with site.s3(NEW) as client:

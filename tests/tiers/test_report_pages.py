@@ -90,7 +90,7 @@ def test_a_map_has_the_files_beside_the_folders_and_leaves_out_what_nobody_sees(
 async def test_what_runs_and_what_a_freeze_would_save_come_first(scene: Scene, web: Web) -> None:
     tier = await scene.a_tier()
     large = {**a_report(), "files": 123_456_789, "bytes": 123 * 10**12}
-    large["unread_bytes"] = dict.fromkeys(large["unread_bytes"], 123 * 10 ** 12)
+    large["unread_bytes"] = dict.fromkeys(large["unread_bytes"], 123 * 10**12)
     for saved in large["would_save"]:
         saved.update(files=123_456_789, bytes=45 * 10**12)
     await a_run(scene, tier.id, "j1", Action.REPORT, outcome=large)

@@ -15,7 +15,7 @@ _NUMBERED = re.compile(r"migration-([0-9]{1,9})\.")
 
 
 def state_path(data_dir: Path, migration_id: int) -> Path:
-    """There while it runs, and after an error."""
+    """There while it runs, after an error, and when it was cancelled after it had copied."""
     return data_dir / FOLDER / f"migration-{migration_id}.state.json"
 
 

@@ -242,7 +242,8 @@ class Recorder:
         if stage is Stage.DONE:
             record = _done_record(row, self._move, route_id) | {"swept_http_vhosts": self._swept}
             files.write_record(files.done_path(data_dir, row.id), record)
-        if stage in {Stage.DONE, Stage.CANCELLED}:
+        left_nothing = stage is Stage.CANCELLED and row.orphaned_source_pool_id is None
+        if stage is Stage.DONE or left_nothing:
             files.remove_record(state)
         else:
             files.write_record(state, _state_record(row, self._move, route_id))

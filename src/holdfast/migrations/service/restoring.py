@@ -122,7 +122,7 @@ def _row(
         row.orphaned_source_pool_id = pools[0]
         row.orphaned_source_prefix = record["orphaned_source_prefix"]
         row.orphaned_at = _moment(record, "orphaned_at")
-    if stage is Stage.ERROR and options and record.get("copied_objects"):
+    if stage in {Stage.ERROR, Stage.CANCELLED} and options and record.get("copied_objects"):
         row.orphaned_source_pool_id = pools[1]
         row.orphaned_source_prefix = f"/{row.bucket}/"
         row.orphaned_at = row.finished_at
