@@ -19,8 +19,9 @@ from holdfast.kernel.jobs.registry import EndedJob
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import SYSTEM
-from holdfast.tiers import jobs, queries
+from holdfast.tiers import jobs, journal, queries
 from holdfast.tiers.model import Action, FileState
+from holdfast.tiers.service.reading import details
 from holdfast.tiers.tables import TierRow, TierRunRow
 from holdfast.tiers.totals import totals
 from tests.tiers.scene import Scene, a_scene
@@ -74,6 +75,15 @@ class Bench:
         """Files in the tree, those in quarantine aside."""
         found = {path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file()}
         return {str(path) for path in found if not path.parts[0].startswith(".holdfast")}
+
+    def report(self, job_id: str) -> Path:
+        """What became of each file of a run."""
+        return self.scene.services.settings.data_dir / "tiers" / f"{job_id}.jsonl"
+
+    def reported(self, job_id: str) -> list[str]:
+        """The paths in it, sorted, but those that were too young."""
+        lines = [json.loads(line) for line in self.report(job_id).read_text().splitlines()]
+        return sorted(line["path"] for line in lines if line["reason"] != "read recently")
 
     def fill(self) -> None:
         """Let the tree have all files, unread for long."""
@@ -130,8 +140,10 @@ async def test_a_schedule_freezes_the_whole_tier_and_it_is_undone(bench: Bench) 
 async def test_a_dry_freeze_leaves_all_and_tells_why_some_would_stay(bench: Bench) -> None:
     bench.fill()
     (bench.root / "b/three").write_bytes(b"read and written today")
-    await jobs.freeze(bench.context("dry"), tier_id=bench.tier.id, asked={"dry_run": True})
+    for _ in range(2):
+        await jobs.freeze(bench.context("dry"), tier_id=bench.tier.id, asked={"dry_run": True})
     told = await bench.outcome("dry")
+    assert bench.reported("dry") == ["a/one", "a/two"]
     assert (told["files"], told["bytes"], bench.here()) == (2, 300, set(FILES))
     assert told["skipped"]["read recently"]["files"] == 1
     assert await bench.states() == {}
@@ -158,10 +170,33 @@ async def test_a_freeze_that_is_begun_again_tells_everything_once(bench: Bench) 
         await jobs.freeze(bench.context("again"), tier_id=bench.tier.id)
     told = await bench.outcome("again")
     assert (told["files"], told["bytes"]) == (2, 300)
-    report = bench.scene.services.settings.data_dir / "tiers" / "again.jsonl"
-    paths = [json.loads(line)["path"] for line in report.read_text().splitlines()]
-    assert sorted(paths) == sorted(set(paths))
+    paths = bench.reported("again")
+    assert paths == sorted(set(paths))
     assert set(paths) >= {"a/one", "a/two", "new"}
+
+
+async def test_a_freeze_that_was_killed_before_its_journal_tells_each_file_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.fill()
+
+    async def killed(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "record", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            await jobs.freeze(bench.context("again"), tier_id=bench.tier.id)
+    with bench.report("again").open("ab") as report:
+        report.write(b'{"path": "a/th')
+    async with bench.scene.services.database.read() as session:
+        data_dir = bench.scene.services.settings.data_dir
+        lines, total = await details(session, data_dir, "again", limit=9)
+        assert (len(lines), total) == (3, 3)
+        assert (await details(session, data_dir, "again", limit=9, reason="a"))[1] == 0
+    await jobs.freeze(bench.context("again"), tier_id=bench.tier.id)
+    assert bench.reported("again") == sorted(FILES)
+    assert ((await bench.outcome("again"))["files"], bench.here()) == (3, set())
 
 
 async def test_space_is_made_with_as_many_of_the_oldest_as_needed(bench: Bench) -> None:

@@ -282,6 +282,7 @@ async def test_what_comes_twice_is_listed_once_or_not_at_all(to: Path) -> None:
     async with a_server(twice[0], changed) as endpoint:
         totals = await list_bucket(a_place(endpoint), b"", to)
     assert (totals.listed, totals.left_out) == (Count(0, 0), 2)
+    assert totals.left_names == ((b"a", 1), (b"a", 2))
 
 
 async def test_a_marker_of_an_empty_folder_is_no_file(to: Path) -> None:
@@ -295,6 +296,7 @@ async def test_keys_that_no_pull_would_bring_are_left_out(to: Path, key: bytes) 
     async with a_server(PAGE % (b"false", key)) as endpoint:
         totals = await list_bucket(a_place(endpoint), b"", to)
     assert (totals.listed, totals.left_out) == (Count(0, 0), 1)
+    assert totals.left_names == ((key, 1),)
 
 
 async def test_a_place_is_asked_by_our_client_or_by_rclone(

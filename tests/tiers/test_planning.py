@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from holdfast.kernel.db import Database
-from holdfast.kernel.errors import AppError, NotFound, Unavailable
+from holdfast.kernel.errors import AppError, Conflict, NotFound, Unavailable
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.stores.place import Place
 from holdfast.kernel.stores.rclone_remote import Remote
-from holdfast.tiers import scan
+from holdfast.tiers import planning, scan
 from holdfast.tiers.arrivals import stamp_pulled
 from holdfast.tiers.emptying import empty_due
 from holdfast.tiers.freezing import freeze
@@ -317,3 +317,13 @@ async def test_a_dry_run_names_each_file_that_stays_and_why(
     }
     assert made.files == 3
     assert sum(files for files, _ in made.skipped.values()) == 5
+
+
+async def test_where_reading_leaves_no_trace_by_now_nothing_is_frozen(
+    box: Icebox, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(box, store, b"a")
+    monkeypatch.setattr(planning, "keeps_no_atime", lambda _: True)
+    with pytest.raises(Conflict, match="noatime now"):
+        await plan(box)
+    assert (await plan(box, allow_noatime=True))[1] == [b"a"]

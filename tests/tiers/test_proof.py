@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from holdfast.kernel import process
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.stores.place import Place
 from holdfast.kernel.stores.rclone_remote import Remote
+from holdfast.tiers import asking
 from holdfast.tiers.emptying import empty_due
 from holdfast.tiers.freezing import freeze
 from holdfast.tiers.model import FileState, Proof, Skip
@@ -52,7 +54,22 @@ async def reasons(box: Icebox, **options: Any) -> dict[bytes, str]:
     return {name: said.get(to_text(name), ("", ""))[1] for name in box.stored}
 
 
-async def test_sftp_with_hashes_and_without(box: Icebox, tmp_path: Path) -> None:
+@pytest.fixture
+def checkers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Of each question to rclone: how many connections it may make."""
+    seen: list[int] = []
+
+    def stream(words: list[str], **named: Any) -> Any:
+        seen.extend(int(word[11:]) for word in words if word.startswith("--checkers="))
+        return process.stream(words, **named)
+
+    monkeypatch.setattr(asking, "stream", stream)
+    return seen
+
+
+async def test_sftp_with_hashes_and_without(
+    box: Icebox, tmp_path: Path, checkers: list[int]
+) -> None:
     async with sftp_server(tmp_path / "sftp") as server:
         box.put(*ODD, b"short", b"other", b"absent")
         for name, content in box.stored.items():
@@ -82,6 +99,7 @@ async def test_sftp_with_hashes_and_without(box: Icebox, tmp_path: Path) -> None
         copy = server.files / "-dash"
         copy.write_bytes(b"x" * copy.stat().st_size)
         await check_emptied(box, changed=b"-dash")
+        assert checkers[-3:] == [1] * 3  # of three questions at once
 
 
 async def check_emptied(box: Icebox, *, changed: bytes) -> None:

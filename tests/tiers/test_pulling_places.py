@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from holdfast.kernel.clock import now
 from holdfast.kernel.errors import Conflict
 from holdfast.kernel.jobs.tables import JobRow
 from holdfast.kernel.work import SYSTEM
-from holdfast.tiers import pull_process, pulling
+from holdfast.tiers import listing, pull_process, pulling
+from holdfast.tiers.listing import ListingTotals
+from holdfast.tiers.merge import rests_of
 from holdfast.tiers.model import STAGING, Skip
 from tests.servers.disks import small_disk
 from tests.tiers.trees import Tree, a_database, a_local_place, a_tree, put
@@ -191,3 +194,26 @@ async def test_a_folder_in_the_way_is_told(tree: Tree, store: Path) -> None:
         f"{Skip.EXISTS}: a folder is in the way",
         f"{Skip.EXISTS}: a file is in the way",
     ]
+
+
+async def test_names_that_cannot_be_files_here_are_told(
+    tree: Tree, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = b"x" * 200 + b"/" + b"y" * 256
+    put(store, {b"a": b"1"})
+
+    async def list_place(*given: Any, **named: Any) -> ListingTotals:
+        totals = await listing.list_place(*given, **named)
+        with given[3].open("ab") as keys, rests_of(given[3]).open("ab") as rests:
+            keys.write(long + b"//3\0")
+            rests.write(b"  \0")
+        return replace(totals, left_out=3, left_names=((b"a//b", 5), (b"twice", 6)))
+
+    monkeypatch.setattr(pulling, "list_place", list_place)
+    outcome, lines = await tree.pulled()
+    assert (outcome.files, outcome.skipped) == (1, {Skip.NO_NAME: (4, 14)})
+    assert reasons(lines) == {
+        "a//b": Skip.NO_NAME,
+        "twice": Skip.NO_NAME,
+        long.decode(): f"{Skip.NO_NAME}: too long",
+    }

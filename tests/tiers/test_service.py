@@ -22,9 +22,9 @@ from holdfast.kernel.jobs import service as jobs
 from holdfast.kernel.jobs.model import JobState
 from holdfast.kernel.notify.outbox import unseal_addresses
 from holdfast.kernel.work import SYSTEM, Actor, Role
-from holdfast.tiers import queries, timers
+from holdfast.tiers import queries, scan, timers
 from holdfast.tiers.model import EMPTY, QUARANTINE, Action, FileState, PathRule, Policy
-from holdfast.tiers.service import asking, keeping, roots
+from holdfast.tiers.service import asking, keeping
 from holdfast.tiers.service.ground import look
 from holdfast.tiers.tables import TierRow, TierRunRow
 from tests.tiers.scene import Scene, a_scene
@@ -119,7 +119,7 @@ async def test_tiers_do_not_lie_in_one_another(scene: Scene) -> None:
 async def test_a_disk_that_keeps_no_times_of_reading_is_frozen_only_when_allowed(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(roots, "keeps_no_atime", lambda _: True)
+    monkeypatch.setattr(scan, "keeps_no_atime", lambda _: True)
     with pytest.raises(Invalid, match="noatime"):
         await scene.a_tier("photos")
     await scene.a_tier("archive", freezable=False)

@@ -36,6 +36,7 @@ from holdfast.kernel.stores.rclone_daemon import find_rclone, rclone_environment
 from holdfast.kernel.stores.rclone_words import RcloneFailed, listing_failure
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.errors import S3Error
+from holdfast.tiers.listing import SFTP_CONNECTIONS
 from holdfast.tiers.names import remote_name, s3_key
 
 R = TypeVar("R")
@@ -88,7 +89,7 @@ async def ask_place(
     size = -(-len(paths) // parts)
     asked = [paths[start : start + size] for start in range(0, len(paths), size)]
     answers = await together(
-        _ask_rclone(services, place, part, powers, kind, work) for part in asked
+        _ask_rclone(services, place, part, powers, kind, work, len(asked)) for part in asked
     )
     return {path: told for answer in answers for path, told in answer.items()}
 
@@ -196,14 +197,21 @@ async def _ask_rclone(
     powers: Powers,
     kind: HashKind | None,
     work: Path,
+    parts: int,
 ) -> dict[bytes, Told]:
+    """``parts``: so many such questions are asked at once."""
     names = {name: path for path in paths if (name := remote_name(path)) is not None}
     asked = work / f"ask-{secrets.token_hex(8)}"
     await asyncio.to_thread(_write_names, asked, names)
     columns = "s" + ("t" if powers.modification_times else "") + ("h" if kind else "") + "p"
     daemon = services.get(RcloneHub).daemon
     lines = stream(
-        [*_lsf(columns, kind), f"--files-from-raw={asked}", "--", f"hf:{place.remote.root}"],
+        [
+            *_lsf(columns, kind, place.kind, parts),
+            f"--files-from-raw={asked}",
+            "--",
+            f"hf:{place.remote.root}",
+        ],
         silence_seconds=SILENCE_SECONDS,
         env={**rclone_environment(daemon.directory), **place.remote.environment()},
         cwd=work,
@@ -222,9 +230,10 @@ async def _ask_rclone(
     return found
 
 
-def _lsf(columns: str, kind: HashKind | None) -> list[str]:
+def _lsf(columns: str, kind: HashKind | None, store: str, parts: int) -> list[str]:
+    checkers = max(1, SFTP_CONNECTIONS // parts) if store == "sftp" else AT_ONCE
     words = [find_rclone(), "lsf", "-R", "--files-only", "--config=", "--separator=;"]
-    words += [f"--format={columns}", "--time-format=unixnano", f"--checkers={AT_ONCE}"]
+    words += [f"--format={columns}", "--time-format=unixnano", f"--checkers={checkers}"]
     words.append(f"--low-level-retries={TRIES}")  # of 1 s each, where nobody answers
     return [*words, f"--hash={kind}"] if kind else words
 

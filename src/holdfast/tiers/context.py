@@ -15,8 +15,8 @@ from holdfast.kernel.services import Services
 from holdfast.tiers import queries
 from holdfast.tiers.model import FileState
 from holdfast.tiers.names import to_text
+from holdfast.tiers.scan import keeps_no_atime
 from holdfast.tiers.service.ground import check_store_moves
-from holdfast.tiers.service.roots import keeps_no_atime
 from holdfast.tiers.tables import TierRow
 from holdfast.tiers.totals import totals
 

@@ -5,10 +5,13 @@ the tier's root, in text form), ``bytes``, ``what`` and ``reason``. ``tiers/work
 listings of a run while it runs.
 """
 
+import json
 import shutil
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
+
+from holdfast.tiers.names import to_text
 
 FOLDER = "tiers"
 
@@ -32,13 +35,20 @@ def clear_work_dir(data_dir: Path, job_id: str) -> None:
     shutil.rmtree(data_dir / FOLDER / "work" / job_id, ignore_errors=True)
 
 
-def forget_what_stayed(report: Path) -> None:
-    """Of a run that begins again: what stays is found anew, what was moved is not."""
+def forget_what_is_told_again(report: Path, unsettled: Iterable[bytes]) -> None:
+    """Of a run that begins again: what stays is found anew, what was moved is not.
+
+    ``unsettled``: files that are told again, moved or not.
+    """
     if not report.exists():
         return
+    again = {to_text(path) for path in unsettled}
     kept = report.with_suffix(".kept")
     with report.open("rb") as old, kept.open("wb") as new:
-        new.writelines(line for line in old if b'"what": "stays"' not in line)
+        for line in old:
+            stays = b'"what": "stays"' in line or not line.endswith(b"\n")
+            if not stays and not (again and json.loads(line)["path"] in again):
+                new.write(line)
     kept.replace(report)
 
 

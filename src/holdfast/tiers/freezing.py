@@ -104,9 +104,10 @@ async def _record(
         elif became is not None:
             times = {"moved_at": moment, "due_at": due, "ctime_ns": became}
             changes.append({**change, "state": FileState.QUARANTINED, **times})
-    await journal.record(run, changes)
     for number, became in each:
         _tell(tally, batch[number][0], became)
+    tally.flush()  # before the journal: a row at rest is not told again
+    await journal.record(run, changes)
 
 
 def _tell(tally: Tally, file: Candidate, became: int | Stays | None) -> None:

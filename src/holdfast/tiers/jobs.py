@@ -20,13 +20,14 @@ from holdfast.kernel.work import Work
 from holdfast.tiers import (
     emptying,
     freezing,
+    journal,
     planning,
     pulling,
     reporting,
     undoing,
     verifying,
 )
-from holdfast.tiers.files import clear_work_dir, details_path, forget_what_stayed, work_dir
+from holdfast.tiers.files import clear_work_dir, details_path, forget_what_is_told_again, work_dir
 from holdfast.tiers.model import EMPTY, Action, Asked, Tier
 from holdfast.tiers.names import from_text
 from holdfast.tiers.plan_file import FreezePlan, read_plan
@@ -73,7 +74,7 @@ async def freeze(ctx: JobContext, *, tier_id: int, asked: Mapping[str, Any] | No
 async def freeze_files(ctx: JobContext, tier_id: int, asked: Asked) -> None:
     """All of a freeze."""
     async with running(ctx, tier_id, asked) as run:
-        await asyncio.to_thread(forget_what_stayed, run.report)
+        await _begin_report(run, dry_run=asked.dry_run)
         plan = await planning.plan_freeze(
             run, paths_of(asked), until_bytes=asked.until_bytes, by_name=asked.dry_run
         )
@@ -90,6 +91,15 @@ async def freeze_files(ctx: JobContext, tier_id: int, asked: Asked) -> None:
             )
         done = emptying.together(await freezing.freeze(run, plan), plan.skipped)
         await keep_frozen(run, done, over_limit=plan.over_limit)
+
+
+async def _begin_report(run: Run, *, dry_run: bool) -> None:
+    """Of a run that begins again, nothing is told twice."""
+    if dry_run:
+        await asyncio.to_thread(run.report.unlink, missing_ok=True)
+    else:
+        unsettled = await journal.unsettled(run)
+        await asyncio.to_thread(forget_what_is_told_again, run.report, unsettled)
 
 
 def _tell_plan(run: Run, plan: FreezePlan) -> None:

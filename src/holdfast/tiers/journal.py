@@ -199,6 +199,15 @@ async def mend(run: Run) -> Outcome:
         return tally.outcome()
 
 
+async def unsettled(run: Run) -> set[bytes]:
+    """Files of this run whose rows are not at rest: it was ended, and they will be told again."""
+    query = select(TierFileRow.path).where(
+        TierFileRow.job_id == run.ctx.job_id, TierFileRow.state == FileState.INTENT
+    )
+    async with run.ctx.read() as session:
+        return set(await session.scalars(query))
+
+
 async def _left_behind(run: Run, after: int) -> list[TierFileRow]:
     living = select(JobRow.id).where(JobRow.state.in_(ACTIVE), JobRow.id != run.ctx.job_id)
     query = select(TierFileRow).where(
@@ -224,6 +233,7 @@ def tell(tally: Tally, found: Found) -> None:
         else:
             tally.count(skip, 1, row.size_bytes)
             tally.tell(row.path, row.size_bytes, what, f"{skip}: {detail}" if detail else skip)
+    tally.flush()
 
 
 async def conclude(run: Run, rows: Sequence[TierFileRow], found: Found, tally: Tally) -> None:

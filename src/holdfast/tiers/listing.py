@@ -35,6 +35,7 @@ from holdfast.tiers.merge import (
     lists,
     path_of,
     rests_of,
+    size_of,
     split_records,
     write_list,
 )
@@ -44,6 +45,7 @@ from holdfast.tiers.names import from_remote_listing, from_s3_key, remote_name, 
 from holdfast.tiers.scan import sort
 
 FOLDERS_AT_ONCE = 8
+MOST_LEFT_NAMES = 10_000
 SFTP_CONNECTIONS = 4
 """Each costs more than the listing of many a folder: a keys' exchange."""
 SILENCE_SECONDS = 3600.0
@@ -63,10 +65,23 @@ class ListingTotals:
     listed: Count
     hash_kind: HashKind | None
     """What the digests are; None: the place has none that cost nothing."""
-    ended: float = field(default_factory=time.monotonic)
+    ended: float = field(default_factory=time.monotonic, compare=False)
     """When it was whole, by the monotonic clock."""
     left_out: int = 0
     """Names that cannot be files here, or that two files of the store would have here."""
+    left_names: tuple[tuple[bytes, int], ...] = ()
+    """The first of them, and the files' sizes."""
+
+
+@dataclass(slots=True)
+class _LeftOut:
+    files: int = 0
+    names: list[tuple[bytes, int]] = field(default_factory=list)
+
+    def add(self, name: bytes, size_bytes: int) -> None:
+        self.files += 1
+        if len(self.names) < MOST_LEFT_NAMES:
+            self.names.append((name, size_bytes))
 
 
 class _Records:
@@ -74,11 +89,14 @@ class _Records:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.left_out = 0
+        self.left_out = _LeftOut()
 
-    def add(self, path: bytes | None, size_bytes: int, rest: str, stored_as: bytes = b"") -> None:
+    def add(
+        self, path: bytes | None, size_bytes: int, rest: str, name: bytes, stored_as: bytes = b""
+    ) -> None:
+        """``name``: as the store has it."""
         if path is None or size_bytes < 0:
-            self.left_out += 1
+            self.left_out.add(name, max(0, size_bytes))
         else:
             end = rest.encode() + b" " + stored_as
             self._file.write(b"%b//%d//:%b\0" % (path, size_bytes, end))
@@ -177,7 +195,7 @@ class _Bucket:
             if not error.is_missing:
                 raise
         else:
-            self._records.add(from_s3_key(key), head.size_bytes, _told_by_etag(head.etag))
+            self._add(key, head.size_bytes, head.etag)
 
     async def _reader(self) -> None:
         while True:
@@ -207,9 +225,12 @@ class _Bucket:
     def _put(self, key: str, size_bytes: int, etag: str) -> None:
         if not etag and _BROKEN_WRITE.fullmatch(key):
             return
-        path = from_s3_key(key.removeprefix(self._place.prefix))
         if not is_temporary(key):
-            self._records.add(path, size_bytes, _told_by_etag(etag))
+            self._add(key.removeprefix(self._place.prefix), size_bytes, etag)
+
+    def _add(self, key: str, size_bytes: int, etag: str) -> None:
+        name = key.encode("utf-8", "surrogateescape")
+        self._records.add(from_s3_key(key), size_bytes, _told_by_etag(etag), name)
 
 
 def _told_by_etag(etag: str) -> str:
@@ -264,7 +285,7 @@ def _convert(table: Path, below: bytes, kind: HashKind | None, records: _Records
             digest = row[-1] if kind and len(row[-1]) == DIGITS[kind] else ""
             modified = row[2] if len(row) - bool(kind) > 2 else ""  # noqa: PLR2004 - path and size
             odd = path is not None and remote_name(path) != name
-            records.add(path, int(row[1]), f"{digest} {modified}", name if odd else b"")
+            records.add(path, int(row[1]), f"{digest} {modified}", name, name if odd else b"")
 
 
 def _keep_folders(table: Path, below: bytes, to: Path) -> None:
@@ -279,33 +300,37 @@ def _keep_folders(table: Path, below: bytes, to: Path) -> None:
 async def _finish(raw: Path, to: Path, records: _Records, kind: HashKind | None) -> ListingTotals:
     """Sort, and leave out what would be the same file here."""
     await sort(raw, raw, unique=True)
-    listed, left_out = await asyncio.to_thread(_split, raw, to)
-    left_out += records.left_out
-    return ListingTotals(listed=listed, hash_kind=kind, left_out=left_out)
+    left_out = records.left_out
+    listed = await asyncio.to_thread(_split, raw, to, left_out)
+    return ListingTotals(
+        listed=listed, hash_kind=kind, left_out=left_out.files, left_names=tuple(left_out.names)
+    )
 
 
-def _split(raw: Path, to: Path) -> tuple[Count, int]:
-    """What is in the listing, and how many records are not."""
+def _split(raw: Path, to: Path, left_out: _LeftOut) -> Count:
+    """What is in the listing; records that are not are left out."""
     try:
         listed, repeated = split_records(raw, to)
-        if not repeated:
-            return listed, 0
-        _without(raw, repeated)
-        kept, _ = split_records(raw, to)
+        if repeated:
+            _without(raw, repeated, left_out)
+            listed, _ = split_records(raw, to)
     except BaseException:
         to.unlink(missing_ok=True)
         rests_of(to).unlink(missing_ok=True)
         raise
-    return kept, listed.files - kept.files
+    return listed
 
 
-def _without(raw: Path, repeated: set[bytes]) -> None:
+def _without(raw: Path, repeated: set[bytes], left_out: _LeftOut) -> None:
     kept = _beside(raw, "kept")
     with kept.open("wb") as file:
         for block in lists(raw):
             keys = [record.partition(REST_MARK)[0] for record in block]
             pairs = zip(keys, block, strict=True)
             write_list(file, [record for key, record in pairs if path_of(key) not in repeated])
+            for key in keys:
+                if path_of(key) in repeated:
+                    left_out.add(path_of(key), size_of(key))
     kept.replace(raw)
 
 

@@ -17,6 +17,7 @@ from typing import TextIO, TypeVar
 
 from sqlalchemy import func, select
 
+from holdfast.kernel.errors import Conflict
 from holdfast.kernel.web.console import formats
 from holdfast.tiers import journal, proof
 from holdfast.tiers.filters import Filters, matches
@@ -34,10 +35,11 @@ from holdfast.tiers.model import (
     longest_age,
     over_limit,
 )
+from holdfast.tiers.names import to_text
 from holdfast.tiers.plan_file import FreezePlan, write_plan
 from holdfast.tiers.proof import Pair, Proven
 from holdfast.tiers.running import Run, Tally, block_of, in_threads, tallying
-from holdfast.tiers.scan import read_told, scan, sort
+from holdfast.tiers.scan import keeps_no_atime, read_told, scan, sort
 from holdfast.tiers.tables import TierFileRow, TierPulledRow, key_of
 
 T = TypeVar("T")
@@ -57,6 +59,7 @@ async def plan_freeze(
     what is wrong with a store or with a path.
     """
     await journal.mend(run)
+    await _check_atime(run)
     wanted = outermost(paths)
     if until_bytes is not None:
         until_bytes -= await _moved_before(run)
@@ -84,6 +87,17 @@ async def plan_freeze(
         skipped=skipped,
         over_limit=over,
     )
+
+
+async def _check_atime(run: Run) -> None:
+    """A tier's file system may be mounted otherwise since the tier was made."""
+    root, allowed = run.tier.root, run.tier.options.allow_noatime
+    if not allowed and await asyncio.to_thread(keeps_no_atime, root):
+        raise Conflict(
+            f"the file system of {to_text(root)} is mounted with noatime now: "
+            "nobody can tell what was read",
+            hint="mount it with relatime, or allow it: --allow-noatime",
+        )
 
 
 async def _moved_before(run: Run) -> int:

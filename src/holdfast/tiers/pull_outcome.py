@@ -105,4 +105,4 @@ def write_report(run: Run, *, dry_run: bool) -> Done:
 def _lines(path: Path) -> Iterator[str]:
     if path.exists():
         with path.open(encoding="utf-8") as lines:
-            yield from lines
+            yield from (line for line in lines if line.endswith("\n"))

@@ -174,8 +174,9 @@ class _Try:
             listing.unlink()
             present.unlink()
             log(f"{to_text(path) or 'everything'}: {asked.listed.files} files on the store")
-            if asked.left_out:
-                log(f"{asked.left_out} names on the store cannot be files here, or are there twice")
+            for name, size in asked.left_names:
+                tally.stays(name, size, Skip.NO_NAME)
+            tally.count(Skip.NO_NAME, asked.left_out - len(asked.left_names), 0)
         planner.finish()
         missing, here = self._plan.fetch, self._plan.present
         log(f"{missing.files} files of {missing.size_bytes} bytes to fetch, {here.files} are here")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from holdfast.tiers.model import Skip, Tier
 from holdfast.tiers.names import to_text
 
 R = TypeVar("R")
+PIECE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,10 @@ class Tally:
         line = {"path": to_text(path), "bytes": size_bytes, "what": what, "reason": reason}
         self._report.write(json.dumps(line, ensure_ascii=False) + "\n")
 
+    def flush(self) -> None:
+        """What was told is in the file, whatever becomes of this process."""
+        self._report.flush()
+
     def outcome(self) -> Outcome:
         """All of it."""
         skipped = {reason: (files, size) for reason, (files, size) in self._skipped.items()}
@@ -84,8 +90,26 @@ class Tally:
 @contextmanager
 def tallying(path: Path) -> Iterator[Tally]:
     """A tally that adds to the report at ``path``."""
+    _cut_half_line(path)
     with path.open("a", encoding="utf-8") as report:
         yield Tally(report)
+
+
+def _cut_half_line(path: Path) -> None:
+    """What a process that was killed, or a full disk, has left at the end of a report."""
+    if not path.exists():
+        return
+    with path.open("r+b") as report:
+        end = report.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - PIECE_BYTES)
+            report.seek(start)
+            found = report.read(end - start).rfind(b"\n")
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        report.truncate(end)
 
 
 class Stop:

@@ -149,6 +149,11 @@ async def scan(
     return totals
 
 
+def keeps_no_atime(root: bytes) -> bool:
+    """Whether its file system is mounted so that reading leaves no trace."""
+    return bool(os.statvfs(root).f_flag & os.ST_NOATIME)
+
+
 async def sort(given: Path, to: Path, *, unique: bool = False) -> None:
     """Sort a file of records by their bytes, in memory of one size."""
     words = ["sort", "-z", f"--buffer-size={SORT_MEMORY}", "--parallel=1"]

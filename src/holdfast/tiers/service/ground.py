@@ -15,7 +15,7 @@ from holdfast.kernel.errors import Conflict, Invalid
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.place import below
 from holdfast.kernel.stores.tables import StoreRow
-from holdfast.tiers import queries
+from holdfast.tiers import queries, scan
 from holdfast.tiers.service import roots
 from holdfast.tiers.service.draft import TierDraft
 from holdfast.tiers.service.rooms import check_disk_answers, patiently, rooms_of
@@ -105,7 +105,7 @@ def _checked(
     for one in stored_at:
         roots.check_not_stored_in(root, one.name, one.path)
     options = draft.options
-    if options.freezable and not options.allow_noatime and roots.keeps_no_atime(root):
+    if options.freezable and not options.allow_noatime and scan.keeps_no_atime(root):
         raise Invalid(
             f"the file system of {roots.shown(root)} is mounted with noatime: "
             "nobody can tell what was read",

@@ -82,9 +82,12 @@ def _lines(path: Path, limit: int, offset: int, reason: str) -> tuple[Sequence[b
         with path.open("rb") as file:
             if reason:
                 wanted = json.dumps(reason, ensure_ascii=False).encode()[1:-1]
-                chosen = (line for line in file if wanted in line and _is_for(line, reason))
+                whole = (line for line in file if wanted in line and line.endswith(b"\n"))
+                chosen = (line for line in whole if _is_for(line, reason))
                 return _part(chosen, limit, offset)
             page = list(itertools.islice(file, offset, offset + limit))
+            if page and not page[-1].endswith(b"\n"):  # it is being written
+                page.pop()
             file.seek(0)
             blocks = iter(lambda: file.read(BLOCK_BYTES), b"")
             return page, sum(block.count(b"\n") for block in blocks)

@@ -115,11 +115,6 @@ def _check_own(root: bytes, data_dir: Path) -> None:
         )
 
 
-def keeps_no_atime(root: bytes) -> bool:
-    """Whether its file system is mounted so that reading leaves no trace."""
-    return bool(os.statvfs(root).f_flag & os.ST_NOATIME)
-
-
 def room_of(root: bytes) -> Room:
     """How full its file system is."""
     found = os.statvfs(root)
