@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
-from holdfast.demo.fleet import Fleet, running_fleet
+from holdfast.demo.fleet import NO_TLS, Fleet, running_fleet
+from holdfast.demo.main import console_link
 from holdfast.kernel.ports import free_port
 from tests.doc_blocks import blocks, missing_lines
 
@@ -57,10 +59,24 @@ def test_said_lines_are_looked_for_in_order_and_dots_stand_for_anything() -> Non
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 async def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> None:
     async with running_fleet(tmp_path / "fleet") as fleet:
+        if page.parent.name == "tutorial":
+            await opens_the_console(await console_link(fleet))
         printed = await asyncio.to_thread(run_blocks, page, fleet, tmp_path)
     for block, text in zip(blocks(page), printed, strict=True):
         missing = list(missing_lines(block.output, text))
         assert not missing, f"{page}:{block.line} printed:\n{text}"
+
+
+async def opens_the_console(link: str) -> None:
+    """The link that the demo prints leads its reader to the console, once."""
+    address, password = link.partition("/setup/")[0], "four random words here"
+    async with httpx.AsyncClient(base_url=address, verify=NO_TLS) as browser:
+        assert "password" in (await browser.get(link)).raise_for_status().text
+        sent = await browser.post(link, data={"password": password, "again": password})
+        shown = await browser.get(sent.headers["location"])
+        assert (sent.status_code, shown.status_code) == (303, 200), sent.text
+        assert "Log out" in shown.text
+        assert (await browser.get(link)).status_code == 404
 
 
 def run_blocks(page: Path, fleet: Fleet, directory: Path) -> list[str]:

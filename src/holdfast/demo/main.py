@@ -73,7 +73,7 @@ async def _run(directory: Path) -> int:
     started = time.monotonic()
     out.print("Starting two pools of S3 servers, nginx and Holdfast ...")
     async with running_fleet(directory) as fleet:
-        _print_addresses(fleet, await _console_link(fleet))
+        _print_addresses(fleet, await console_link(fleet))
         expected = await _fill(fleet)
         outcome = await _move_under_load(fleet, expected, started + seconds)
         _print_outcome(outcome)
@@ -83,7 +83,7 @@ async def _run(directory: Path) -> int:
     return 0 if outcome.good else 1
 
 
-async def _console_link(fleet: Fleet) -> str:
+async def console_link(fleet: Fleet) -> str:
     """Where an admin of this fleet sets a password, once, and is then logged in."""
     async with fleet.api() as api:
         answer = await api.post("/api/users/admin/link")
