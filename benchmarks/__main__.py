@@ -12,6 +12,7 @@ from benchmarks import (
     batch,
     changes,
     consoles,
+    freeze_again,
     freeze_decision,
     keepalive,
     lists,
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[Path], Awaitable[list[Result]]]] = {
     "live": live.run,
     "ask": ask.run,
     "freeze": freeze_decision.run,
+    "freeze-again": freeze_again.run,
     "pull": pull.run,
 }
 
