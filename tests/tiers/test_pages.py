@@ -224,6 +224,10 @@ async def test_a_freeze_that_stopped_at_its_limit_needs_somebody(scene: Scene, w
     run = await web.get("/web/tiers/runs/j1")
     assert "Freeze all the same" in run
     assert "Freeze all the same" not in await web.get("/web/tiers/runs/j1", who="viewer")
+    found: dict[str, Any] = {"over_limit": limit, "files": 9, "bytes": 90}
+    await a_run(scene, tier.id, "j2", outcome=found, dry_run=True)
+    for shown in (run, await web.get("/web/tiers/runs/j2")):
+        assert 'name="tier_name" autocomplete="off" required data-must-be="photos"' in shown
     root = str(scene.folder("photos"))
     freeze = f"/web/tiers/{tier.id}/freeze"
     for typed in ({}, {"tier_name": "photo"}):
@@ -232,9 +236,9 @@ async def test_a_freeze_that_stopped_at_its_limit_needs_somebody(scene: Scene, w
     made = await web.post(freeze, paths=root, do="more", confirm="true", tier_name="photos")
     job = made.headers["location"].rpartition("/")[2]
     async with scene.services.database.read() as session:
-        found = await queries.run_of(session, job)
-    assert found is not None
-    assert Asked.from_json(found[0].asked).confirm
+        asked = await queries.run_of(session, job)
+    assert asked is not None
+    assert Asked.from_json(asked[0].asked).confirm
 
 
 async def test_a_failed_run_a_full_disk_and_a_folder_that_is_gone_need_somebody(
