@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.gateway.flags import Flag, FlagState
+from holdfast.kernel.bandwidth import bytes_per_second
 from holdfast.migrations import model
 from holdfast.migrations.model import (
     ACTIVE_PHASES,
@@ -18,7 +19,6 @@ from holdfast.migrations.model import (
     Stage,
     Verify,
     backoff_seconds,
-    bytes_per_second,
     contradicts,
     estimated_seconds,
     gate_answer,

@@ -5,10 +5,11 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BaseModel, Field
 
+from holdfast.kernel.bandwidth import bytes_per_second
 from holdfast.kernel.config import Bandwidth
 from holdfast.kernel.nginx.validate import BUCKET
 from holdfast.kernel.services import Services
-from holdfast.migrations.model import Mode, Verify, bytes_per_second
+from holdfast.migrations.model import Mode, Verify
 from holdfast.migrations.service.starting import default_options, with_limits
 from holdfast.migrations.service.wish import Wish
 

@@ -111,7 +111,7 @@ def _tell_plan(run: Run, plan: FreezePlan) -> None:
 async def keep_frozen(run: Run, outcome: Outcome, *, over_limit: str | None) -> None:
     """Put how a freeze went in the run's row, and how long it takes to bring its files back."""
     async with run.ctx.read() as session:
-        seconds = await estimate_seconds(session, run.tier.id, outcome.size_bytes)
+        seconds = await estimate_seconds(session, run.tier, outcome.size_bytes)
     told = {**outcome_json(outcome), "restore_seconds": seconds, "over_limit": over_limit}
     await keep_told(run, told)
     tell(run, outcome)

@@ -5,16 +5,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from holdfast.kernel.bandwidth import bytes_per_second
 from holdfast.tiers.arrivals import DETAILS
 from holdfast.tiers.merge import Count
-from holdfast.tiers.model import Action
+from holdfast.tiers.model import Action, Tier
 from holdfast.tiers.present import at_home
 from holdfast.tiers.pull_plan import FETCH, read_wanted
 from holdfast.tiers.running import Outcome, Run, Tally
-from holdfast.tiers.tables import TierRunRow
+from holdfast.tiers.tables import TierRow, TierRunRow
 
 EARLIER_RUNS = 10
 STAYED = "stayed.jsonl"
@@ -38,7 +39,7 @@ class PullOutcome(Outcome):
     seconds: float = 0.0
     """How long bytes were on their way."""
     estimate_seconds: float | None = None
-    """How long it may take at the rate of earlier pulls of the tier; None: there were none."""
+    """How long it may take, by earlier pulls or the bandwidth; None: nobody can say."""
     free_bytes: int = 0
     """On the tier's disk, before."""
     needed_bytes: int = 0
@@ -53,25 +54,32 @@ class Done:
     restored: int = 0
 
 
-async def estimate_seconds(session: AsyncSession, tier_id: int, size_bytes: int) -> float | None:
-    """How long so many bytes may take, by the latest pulls of a tier; None: there were none."""
+async def estimate_seconds(session: AsyncSession, tier: Tier, size_bytes: int) -> float | None:
+    """How long so many bytes may take, by the latest pulls of the tier, else from its store.
+
+    With neither, by the bandwidth that a pull may take; None: nobody can say.
+    """
     if not size_bytes:
         return 0.0
+    of_store = select(TierRow.id).where(TierRow.store_id == tier.store_id)
+    rate = await _rate(session, TierRunRow.tier_id == tier.id)
+    rate = rate or await _rate(session, TierRunRow.tier_id.in_(of_store))
+    rate = rate or bytes_per_second(tier.options.bandwidth)
+    return round(size_bytes / rate, 1) if rate else None
+
+
+async def _rate(session: AsyncSession, chosen: ColumnElement[bool]) -> float | None:
+    """Bytes a second of the latest pulls of some tiers."""
     query = (
         select(TierRunRow.outcome)
-        .where(
-            TierRunRow.tier_id == tier_id,
-            TierRunRow.action == Action.PULL,
-            TierRunRow.ended_at.is_not(None),
-        )
+        .where(chosen, TierRunRow.action == Action.PULL, TierRunRow.ended_at.is_not(None))
         .order_by(TierRunRow.ended_at.desc())
         .limit(EARLIER_RUNS)
     )
     earlier = [json.loads(told) for told in await session.scalars(query)]
     measured = [told for told in earlier if told.get("seconds") and told.get("bytes")]
-    fetched = sum(told["bytes"] for told in measured)
     seconds = sum(told["seconds"] for told in measured)
-    return round(size_bytes * seconds / fetched, 1) if fetched else None
+    return sum(told["bytes"] for told in measured) / seconds if seconds else None
 
 
 def plans(work: Path) -> list[Path]:

@@ -120,7 +120,7 @@ class _Try:
             self._skipped = dict(tally.outcome().skipped)
             async with self._run.ctx.read() as session:
                 size = self._plan.fetch.size_bytes
-                self._estimate = await estimate_seconds(session, self._run.tier.id, size)
+                self._estimate = await estimate_seconds(session, self._run.tier, size)
             await to_thread(self._check_room)
             if not self._dry_run and self._plan.fetch.files:
                 await self._bring_in(tally)

@@ -11,6 +11,7 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.service.credentials import s3_access
 from holdfast.gateway.service.pools import get_pool
 from holdfast.gateway.service.routing import ensure_bucket_route, entrances, vhosts_serving
+from holdfast.kernel.bandwidth import bytes_per_second
 from holdfast.kernel.clock import now
 from holdfast.kernel.config import Settings
 from holdfast.kernel.errors import (
@@ -34,7 +35,6 @@ from holdfast.migrations.model import (
     WAIVERS,
     Options,
     Stage,
-    bytes_per_second,
     is_over,
     may_cancel,
 )
