@@ -6,7 +6,7 @@ import typer
 
 from holdfast.commands.verbs import DRY_RUN, Field, Verb, noun
 
-COLUMNS = ("id", "name", "kind", "root", "options", "description")
+COLUMNS = ("id", "name", "kind", "root", "options", "reachable", "description")
 _STORE = "/api/stores/{store}"
 
 FIELDS = (

@@ -63,7 +63,12 @@ async def check(admin: httpx.AsyncClient, name: str) -> tuple[int, dict[str, Any
     answer = await admin.post(f"/api/stores/{name}/check")
     for secret in (PASSWORD, S3_SECRET):
         assert secret not in answer.text
-    return answer.status_code, answer.json()
+    told = answer.json()
+    shown = (await admin.get(f"/api/stores/{name}")).json()
+    is_fine = answer.status_code == httpx.codes.OK
+    assert (shown["reachable"], shown["problem"]) == (is_fine, "" if is_fine else told["detail"])
+    assert shown["checked_at"]
+    return answer.status_code, told
 
 
 async def test_a_bucket_is_listed_and_what_is_wrong_is_said(

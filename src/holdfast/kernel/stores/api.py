@@ -119,6 +119,9 @@ class StoreOut(BaseModel):
     readable: bool
     host_keys: list[HostKeyOut]
     description: str
+    reachable: bool | None
+    checked_at: str | None
+    problem: str
     created_at: str | None
     updated_at: str | None
 
@@ -240,6 +243,9 @@ def store_out(shown: ShownStore) -> StoreOut:
         readable=shown.readable,
         host_keys=[_key_out(key) for key in shown.host_keys],
         description=shown.description,
+        reachable=shown.reachable,
+        checked_at=iso_time(shown.checked_at),
+        problem=shown.problem,
         created_at=iso_time(shown.created_at),
         updated_at=iso_time(shown.updated_at),
     )

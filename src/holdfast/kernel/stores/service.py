@@ -69,6 +69,11 @@ class ShownStore:
     """False when they were sealed with another ``HOLDFAST_SECRET``: give them anew."""
     host_keys: tuple[HostKey, ...]
     description: str
+    reachable: bool | None
+    """Whether it could be listed when it was last checked; None: not checked since it changed."""
+    checked_at: datetime | None
+    problem: str
+    """What was wrong then."""
     created_at: datetime
     updated_at: datetime
 
@@ -241,6 +246,9 @@ def shown_store(services: Services, row: StoreRow) -> ShownStore:
         readable=readable,
         host_keys=tuple(keys_in(row.host_keys)),
         description=row.description,
+        reachable=row.reachable,
+        checked_at=row.checked_at,
+        problem=json.loads(row.check_told).get("message", ""),
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
