@@ -9,10 +9,12 @@ from sqlalchemy import select, update
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
+from holdfast.kernel.errors import Conflict
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import forgetting, queries, timers
 from holdfast.tiers.arrivals import stamp_pulled
 from holdfast.tiers.model import Action, FileState
+from holdfast.tiers.service import keeping
 from holdfast.tiers.tables import TierFileRow, TierPulledRow, TierRunRow
 from holdfast.tiers.totals import totals
 from tests.tiers.scene import Scene, a_scene
@@ -46,6 +48,37 @@ async def test_old_runs_are_forgotten_but_what_can_come_back_is_not(scene: Scene
     async with scene.services.database.read() as session:
         assert await queries.run_ids(session) == [kept.job_id]
     assert [path.stem for path in details.glob("*.jsonl")] == [kept.job_id]
+
+
+async def test_a_tier_is_cleared_before_it_is_deleted_unless_it_is_in_use(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "BLOCK_ROWS", 2)
+    row, other = await scene.a_tier(), await scene.a_tier("films")
+    for name in (b"a", b"b", b"c"):
+        await scene.journal(row.id, name, FileState.FROZEN)
+    await scene.journal(other.id, b"a", FileState.FROZEN)
+    async with scene.services.database.write(SYSTEM) as work:
+        for one in (row, other):
+            await stamp_pulled(work.session, one.id, [b"a", b"b", b"c"], now())
+    await scene.journal(row.id, b"d", FileState.QUARANTINED)
+    with pytest.raises(Conflict, match="quarantine"):
+        await keeping.clear_tier(scene.services, row.id)
+    assert await _rows(scene, row.id) == (4, 3)
+    async with scene.services.database.write(SYSTEM) as work:
+        gone = update(TierFileRow).where(TierFileRow.path == b"d")
+        await work.session.execute(gone.values(state=FileState.STAYED, ended_at=now()))
+    await keeping.clear_tier(scene.services, row.id)
+    assert await _rows(scene, row.id) == (0, 0)
+    assert await _rows(scene, other.id) == (1, 3)
+
+
+async def _rows(scene: Scene, tier_id: int) -> tuple[int, int]:
+    """Of the journal, and graces."""
+    async with scene.services.database.read() as session:
+        files = await session.scalars(select(TierFileRow).where(TierFileRow.tier_id == tier_id))
+        graces = select(TierPulledRow).where(TierPulledRow.tier_id == tier_id)
+        return len(files.all()), len((await session.scalars(graces)).all())
 
 
 async def test_of_a_forgotten_run_only_the_latest_that_left_stays_in_the_journal(

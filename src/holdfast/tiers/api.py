@@ -8,7 +8,7 @@ from fastapi import Path, Query, Response
 from holdfast.kernel.clock import iso_time
 from holdfast.kernel.notify.addresses import check_addresses
 from holdfast.kernel.services import Services
-from holdfast.kernel.web.deps import ADMIN, ActorDep, PageDep, ReadDep, ServicesDep, WorkDep
+from holdfast.kernel.web.deps import ADMIN, ActorDep, PageDep, ReadDep, ServicesDep
 from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Actor
 from holdfast.tiers import queries
@@ -260,9 +260,15 @@ async def update_tier(
 
 
 @router.delete("/{tier_id}", status_code=204, response_class=Response, dependencies=[ADMIN])
-async def delete_tier(tier_id: RowId, work: WorkDep) -> None:
+async def delete_tier(
+    tier_id: RowId, services: ServicesDep, actor: ActorDep, *, dry_run: Trial = False
+) -> None:
     """Forget a tier; its files and its store stay as they are."""
-    await keeping.delete_tier(work, tier_id)
+    if not dry_run:
+        await keeping.clear_tier(services, tier_id)
+    async with services.database.write(actor) as work:
+        work.dry_run = dry_run
+        await keeping.delete_tier(work, tier_id)
 
 
 @router.post("/{tier_id}/verify", status_code=202)

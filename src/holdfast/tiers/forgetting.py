@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import Table, bindparam, delete, select
+from sqlalchemy import Table, bindparam, delete, select, tuple_
 
 from holdfast.kernel.db import Database
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import queries
 from holdfast.tiers.model import FileState
 from holdfast.tiers.queries import WAITING_FILES
-from holdfast.tiers.tables import TierFileRow, TierPulledRow, TierRunRow
+from holdfast.tiers.tables import TierFileRow, TierProofRow, TierPulledRow, TierRunRow
 
 BLOCK_ROWS = 1000
 ENDED = (FileState.STAYED, FileState.RESTORED, FileState.FROZEN)
@@ -56,6 +56,22 @@ async def forget_pulled(database: Database, before: datetime) -> None:
             if rows:
                 await work.session.execute(these, rows)
             count = len(rows)
+
+
+async def forget_tier(database: Database, tier_id: int) -> None:
+    """Forget the many rows of a tier that is about to be deleted; not those still on their way."""
+    for row_type in (TierFileRow, TierPulledRow, TierProofRow):
+        table = cast("Table", row_type.__table__)
+        keys = table.primary_key.columns
+        some = select(*keys).where(table.c.tier_id == tier_id).limit(BLOCK_ROWS)
+        if row_type is TierFileRow:
+            some = some.where(table.c.ended_at.is_not(None))
+        count = BLOCK_ROWS
+        while count == BLOCK_ROWS:
+            async with database.write(SYSTEM) as work:
+                rows = [tuple(row) for row in await work.session.execute(some)]
+                await work.session.execute(delete(table).where(tuple_(*keys).in_(rows)))
+                count = len(rows)
 
 
 async def _files_of(

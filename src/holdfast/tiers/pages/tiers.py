@@ -78,8 +78,10 @@ async def delete_tier(
 ) -> Response:
     """Forget a tier whose name was typed."""
     typed = await typed_name(request)
+    async with services.database.read() as session:
+        name = (await keeping.get_tier(session, tier_id)).name
+    check_typed(typed, name, "tier")
+    await keeping.clear_tier(services, tier_id)
     async with services.database.write(actor) as work:
-        name = (await keeping.get_tier(work.session, tier_id)).name
-        check_typed(typed, name, "tier")
         await keeping.delete_tier(work, tier_id)
     return see_other("/web/tiers", told=f"Tier {name} is deleted; its files stay.")

@@ -18,6 +18,7 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.work import Role, Work
 from holdfast.tiers import queries
 from holdfast.tiers.filters import Filters
+from holdfast.tiers.forgetting import forget_tier
 from holdfast.tiers.jobs import FREEZE
 from holdfast.tiers.model import Action, Asked, Policy, TierOptions, locks_of
 from holdfast.tiers.service.draft import TierDraft, audited, changed_draft, draft_of
@@ -99,6 +100,16 @@ async def update_tier(
     work.audit("update", "tier", row.id, before=before, after=audited(row))
     work.emit("tier", "updated", {"id": row.id, "name": row.name})
     return row
+
+
+async def clear_tier(services: Services, tier_id: int) -> None:
+    """Forget what a tier that may be deleted left in the database, before it is.
+
+    With the tier it would all go at once, and nobody could write then. Raises as `delete_tier`.
+    """
+    async with services.database.read() as session:
+        await _check_idle(session, await get_tier(session, tier_id), "deleted")
+    await forget_tier(services.database, tier_id)
 
 
 async def delete_tier(work: Work, tier_id: int) -> TierRow:
