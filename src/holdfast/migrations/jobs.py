@@ -8,8 +8,8 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.flags import pool_alias
 from holdfast.gateway.service.credentials import s3_access
 from holdfast.gateway.service.pools import get_pool
-from holdfast.gateway.service.routing import entries
-from holdfast.kernel.errors import NotFound
+from holdfast.gateway.service.routing import entries, is_here
+from holdfast.kernel.errors import NotFound, Unavailable
 from holdfast.kernel.jobs.context import JobContext
 from holdfast.kernel.jobs.registry import EndedJob, job, on_job_end, step
 from holdfast.kernel.jobs.submitting import submit
@@ -22,6 +22,7 @@ from holdfast.migrations.recorder import CANCELLED, Recorder
 from holdfast.migrations.tables import MigrationRow
 
 MOVE = "migrations.move"
+ELSEWHERE = "this worker does not have the nginx files that the database publishes"
 GRACE_SECONDS = 30 * 86_400.0
 """A cancel is never forced: it is carried out in order, or it comes too late."""
 
@@ -43,6 +44,8 @@ async def drive(ctx: JobContext, migration_id: int, abandon: str) -> str:
             raise NotFound("Migration not found")
         if is_over(Stage(row.stage)):
             return row.stage
+        if not await is_here(session, ctx.services.get(Gateway)):
+            raise Unavailable(ELSEWHERE, hint="a worker beside nginx takes it")
         move = await load_move(ctx, session, row)
     recorder = Recorder(ctx, move, abandon=abandon)
     async with recorder.writing():
@@ -91,11 +94,18 @@ async def leave_nothing_half_done(work: Work, ended: EndedJob) -> None:
     row = await work.session.get(MigrationRow, ended.args["migration_id"])
     if row is None or is_over(Stage(row.stage)):
         return
+    if ended.error and ELSEWHERE in ended.error:
+        row.error_msg = f"waiting: {ELSEWHERE}"
+        row.job_id = _submit(work, row, str(ended.args.get("abandon") or ""))
+        return
     if ended.args.get("abandon"):
         row.error_msg = f"it could not be ended: {ended.error}"
         return
     reason = CANCELLED if row.cancel_requested else f"the job {ended.state}: {ended.error or ''}"
-    args = {"migration_id": row.id, "abandon": reason}
-    row.job_id = submit(
-        work, MOVE, args, locks=[f"buckets/{row.bucket}"], title=f"end {row.bucket}"
-    )
+    row.job_id = _submit(work, row, reason)
+
+
+def _submit(work: Work, row: MigrationRow, abandon: str) -> str:
+    args = {"migration_id": row.id} | ({"abandon": abandon} if abandon else {})
+    title = f"{'end' if abandon else 'move'} {row.bucket}"
+    return submit(work, MOVE, args, locks=[f"buckets/{row.bucket}"], title=title)

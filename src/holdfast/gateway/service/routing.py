@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway import bucket_queries, queries
@@ -11,7 +12,7 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.publish import Waiting, mark_changed
 from holdfast.gateway.service import rows
 from holdfast.gateway.service.routes import delete_route
-from holdfast.gateway.tables import RouteRow, VhostRow
+from holdfast.gateway.tables import PublishedRow, RouteRow, VhostRow
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import BadRequest, Conflict
 from holdfast.kernel.work import Work
@@ -53,6 +54,15 @@ async def route_of(session: AsyncSession, vhost_id: int | None, bucket: str) -> 
     """The id of a bucket's own route on a vhost."""
     routes = await queries.bucket_routes(session, [vhost_id], bucket) if vhost_id else ()
     return next((route.id for route in routes), None)
+
+
+async def is_here(session: AsyncSession, gateway: Gateway) -> bool:
+    """Whether this machine has the files and flags that the database publishes.
+
+    A worker on another machine has a folder of its own, which no nginx reads.
+    """
+    published = await session.scalar(select(PublishedRow.generation))
+    return not published or gateway.generations.current() == published
 
 
 async def claim_routes(
