@@ -80,6 +80,8 @@ class Icebox:
     """What the store has."""
     asked: int = 0
     is_away: bool = False
+    forbidden: set[bytes] = field(default_factory=set)
+    """Of these nothing can be asked, nor of others in the same question."""
     mark: str = ""
     """Marks all versions, instead of one for each content."""
     jobs: int = 0
@@ -120,7 +122,7 @@ class Icebox:
         self, services: Services, place: Place, paths: Sequence[bytes], work: Path
     ) -> dict[bytes, Told]:
         self.asked += 1
-        if self.is_away:
+        if self.is_away or not self.forbidden.isdisjoint(paths):
             raise Unavailable("the store is away")
         answers = {path: tell_of(self.stored[path]) for path in paths if path in self.stored}
         if not self.mark:

@@ -90,6 +90,24 @@ async def test_a_store_that_cannot_be_reached_changes_nothing(box: Icebox) -> No
     assert (await empty_due(box.run())).files == 1
 
 
+async def test_a_file_that_cannot_be_asked_for_keeps_no_other(box: Icebox) -> None:
+    names = [b"d/%d" % number for number in range(9)]
+    box.put(*names)
+    box.forbidden = {b"d/3", b"d/7"}
+    await frozen(box, *names)
+    run = box.run()
+    outcome = await empty_due(run)
+    assert (outcome.files, outcome.skipped[Skip.FAILED][0]) == (7, 2)
+    waiting = {name for name, state in (await box.states()).items() if state != FileState.FROZEN}
+    assert waiting == box.forbidden
+    assert told(run)["d/3"] == (
+        "stays in quarantine",
+        f"{Skip.FAILED}: a store cannot be asked for it",
+    )
+    box.forbidden = set()
+    assert (await empty_due(box.run())).files == 2
+
+
 def edit(path: Path) -> None:
     old = path.stat()
     path.write_bytes(b"y" * old.st_size)

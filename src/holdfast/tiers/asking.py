@@ -45,6 +45,10 @@ SILENCE_SECONDS = 3600.0
 AT_ONCE = 16
 HASHED_AT_ONCE = 4
 TRIES = 3
+NOBODYS = b".holdfast-nothing"
+"""A name that no store has."""
+MOST_QUESTIONS = 64
+"""To find the names that cannot be asked for; of a whole folder of them, some others wait too."""
 PREFERRED = (HashKind.MD5, HashKind.SHA1, HashKind.SHA256)
 RCLONE_MD5 = "x-amz-meta-md5chksum"
 """Where rclone keeps the MD5 of what it uploads in parts: base64."""
@@ -92,6 +96,42 @@ async def ask_place(
         _ask_rclone(services, place, part, powers, kind, work, len(asked)) for part in asked
     )
     return {path: told for answer in answers for path, told in answer.items()}
+
+
+async def ask_apart(
+    ask: Ask, services: Services, place: Place, paths: Sequence[bytes], work: Path
+) -> tuple[dict[bytes, Told], set[bytes]]:
+    """The answers of ``ask``, and the paths that cannot be asked for: no other waits for those.
+
+    One folder that the store's user may not enter makes rclone fail for all names of a question.
+    Raises what is wrong with a store that cannot be asked for anything.
+    """
+    try:
+        return await ask(services, place, paths, work), set()
+    except AppError as error:
+        try:
+            await ask(services, place, [NOBODYS], work)
+        except AppError:
+            raise error from None
+    found: dict[bytes, Told] = {}
+    refused: set[bytes] = set()
+    waiting, questions = list(_halves(paths)), 0
+    while waiting:
+        part = waiting.pop()
+        questions += 1
+        try:
+            found |= await ask(services, place, part, work)
+        except AppError:
+            if len(part) == 1 or questions >= MOST_QUESTIONS:
+                refused |= set(part)
+            else:
+                waiting += _halves(part)
+    return found, refused
+
+
+def _halves(paths: Sequence[bytes]) -> list[Sequence[bytes]]:
+    half = (len(paths) + 1) // 2
+    return [part for part in (paths[half:], paths[:half]) if part]
 
 
 async def powers_of(services: Services, place: Place) -> Powers:

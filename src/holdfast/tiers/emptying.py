@@ -4,7 +4,7 @@ What changed in quarantine, or is not on a store any more, goes back to the tree
 asked now stays until the next time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -61,7 +61,8 @@ async def _empty_batch(run: Run, rows: Sequence[TierFileRow], tally: Tally) -> N
     try:
         files = list(journal.by_file(rows))
         (still,) = await in_threads([partial(_untouched, run, files, found)])
-        answers = await _ask_again(run, still)
+        answers, refused = await _ask_again(run, still)
+        still = [file for file in still if not _tell_refused(file, refused, found)]
         (proven,) = await in_threads([partial(_sort_out, run, still, answers, found)])
         leaving = [{"id": row.id, "state": FileState.LEAVING} for file in proven for row in file]
         await journal.record(run, leaving)
@@ -105,24 +106,36 @@ def _leave(run: Run, quarantine: Quarantine, file: File, stays: Stays, found: Fo
             journal.put_back(run, quarantine, row, found, why=why, skip=stays.reason)
 
 
-async def _ask_again(run: Run, files: Sequence[File]) -> list[dict[bytes, Told]]:
-    """What each place says now of all names of these files."""
+def _tell_refused(file: File, refused: Collection[bytes], found: Found) -> bool:
+    """Whether a file waits because a place cannot be asked for it."""
+    if not any(row.path in refused for row in file):
+        return False
+    for row in file:
+        found.tell(row, "stays in quarantine", "a store cannot be asked for it", skip=Skip.FAILED)
+    return True
+
+
+async def _ask_again(run: Run, files: Sequence[File]) -> tuple[list[dict[bytes, Told]], set[bytes]]:
+    """What each place says now of all names of these files, and which cannot be asked for."""
     rows = [row for file in files for row in file]
-    return [await _ask_place(run, place, rows) for place in run.places]
+    asked = [await _ask_place(run, place, rows) for place in run.places]
+    return [answers for answers, _ in asked], {path for _, refused in asked for path in refused}
 
 
-async def _ask_place(run: Run, place: Place, rows: Sequence[TierFileRow]) -> dict[bytes, Told]:
+async def _ask_place(
+    run: Run, place: Place, rows: Sequence[TierFileRow]
+) -> tuple[dict[bytes, Told], set[bytes]]:
     """By hash where it has one, else by its version mark, and last by its content."""
     name, services = place_name(place), run.ctx.services
     proofs = {row.path: Proven.from_json(row.proof) for row in rows}
-    answers = await run.ask(services, place, list(proofs), run.work)
+    answers, refused = await asking.ask_apart(run.ask, services, place, list(proofs), run.work)
     unsure = [path for path in answers if not proofs[path].stands(name, answers[path])]
     if run.tier.options.proof is Proof.COMPARE:
         for path in unsure:
             told = answers.get(path)
             if told is not None and not told.digest:
                 answers[path] = await _read(run, place, path, told)
-    return answers
+    return answers, refused
 
 
 async def _read(run: Run, place: Place, path: bytes, told: Told) -> Told:
