@@ -157,28 +157,27 @@ class Engine:
 
     async def _watch_workers(self, parts: Parts) -> None:
         """A worker of nginx that dies takes log lines with it, and leaves its counts behind."""
-        counters = self._nginx.counters
+        counters, stuck, told = self._nginx.counters, list[str](), ""
         while True:
             with suppress(Unavailable):
                 if await counters.lost_a_worker():
-                    parts.dirty.owe("a worker process of nginx died")
-                    await self._note("a worker of nginx died: everything is compared again")
-                    await self._outlive_dead_worker()
+                    stuck = await self._begin_anew(parts)
+            try:
+                if stuck:
+                    await counters.outlive(stuck)
+                    stuck = []
+            except Unavailable as error:  # else the move would wait for what died with the worker
+                if told != (told := worded(error)):
+                    await self._note(f"waiting: {told}")
             await asyncio.sleep(WORKER_LOOK_SECONDS)
 
-    async def _outlive_dead_worker(self) -> None:
+    async def _begin_anew(self, parts: Parts) -> list[str]:
+        """Owe a full compare, and count under another epoch; gives the counters of before."""
+        parts.dirty.owe("a worker process of nginx died")
+        await self._note("a worker of nginx died: everything is compared again")
         while not await self._switch.renew():  # noqa: ASYNC110 - the disk tells no event
             await asyncio.sleep(WORKER_LOOK_SECONDS)  # a hold is open: it steps back by itself
-        older = self._switch.older_counters()
-        for attempt in range(1, 10**9):
-            try:
-                await self._nginx.counters.outlive(older)
-            except Unavailable as error:  # else the move would wait for the dead worker's requests
-                if attempt == 1:
-                    await self._note(f"waiting: {worded(error)}")
-                await asyncio.sleep(backoff_seconds(attempt))
-            else:
-                return
+        return self._switch.older_counters()
 
     async def _note(self, message: str) -> None:
         """A line that is no reason to stop when it cannot be kept."""
