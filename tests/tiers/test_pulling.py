@@ -305,6 +305,8 @@ async def test_what_a_killed_server_left_is_finished(tree: Tree, store: Path) ->
     assert tree.here() == sorted(files)
     assert await tree.stamped() == set(files)
     assert sorted(line["path"] for line in told(run)) == ["fetched", "half", "placed"]
+    await pull(tree.run(again=True), [b""])
+    assert tree.here() == sorted(files)
 
 
 async def test_what_is_in_quarantine_is_moved_back(

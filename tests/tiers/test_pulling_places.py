@@ -1,5 +1,7 @@
 """What is fetched gets its place only where nothing is, and never where a symlink leads."""
 
+import errno
+import filecmp
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -217,3 +219,31 @@ async def test_names_that_cannot_be_files_here_are_told(
         "twice": Skip.NO_NAME,
         long.decode(): f"{Skip.NO_NAME}: too long",
     }
+
+
+async def test_a_folder_that_may_not_be_looked_into_is_told_and_the_rest_comes(
+    tree: Tree, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, {b"locked/in/a": b"1", b"open/a": b"2"})
+    (tree.root / "locked/in").mkdir(parents=True)
+    locked, real = bytes(tree.root / "locked") + b"/", os.lstat
+
+    def lstat(path: Any) -> os.stat_result:
+        if isinstance(path, bytes) and path.startswith(locked):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    outcome, lines = await tree.pulled()
+    assert (outcome.files, outcome.skipped) == (1, {Skip.NOT_PERMITTED: (1, 1)})
+    assert reasons(lines) == {"locked/in/a": f"{Skip.NOT_PERMITTED}: Permission denied"}
+
+
+async def test_a_file_with_holes_has_the_same_bytes(tree: Tree, store: Path) -> None:
+    with (store / "image").open("wb") as image:
+        image.seek(40 * 1024 * 1024)
+        image.write(b"in the middle")
+        image.truncate(80 * 1024 * 1024)
+    outcome, _ = await tree.pulled()
+    assert (outcome.files, outcome.size_bytes) == (1, 80 * 1024 * 1024)
+    assert filecmp.cmp(store / "image", tree.root / "image", shallow=False)

@@ -12,6 +12,7 @@ from holdfast.tiers.model import FileState, Skip
 from holdfast.tiers.undoing import undo
 from tests.tiers.icebox import Icebox, an_icebox, found, told
 
+GIB = 1024**3
 NAMES = (b"a", b"d/e/f", b"new\nline", b"bad\xff")
 
 
@@ -39,6 +40,21 @@ async def test_files_come_back_as_they_were(box: Icebox) -> None:
     assert box.local == box.stored
     assert set((await box.states()).values()) == {FileState.RESTORED}
     assert not box.has_quarantine
+
+
+async def test_ten_gigabytes_with_holes_come_back_as_they_were(box: Icebox) -> None:
+    with (box.root / "image").open("wb") as image:
+        image.seek(5 * GIB)
+        image.write(b"in the middle")
+        image.truncate(10 * GIB)
+    box.stored[b"image"] = b"as if it were proven"
+    before = (box.root / "image").stat()
+    job_id = await frozen(box, 1, b"image")
+    assert not (box.root / "image").exists()
+    outcome = await undo(box.run(), job_id)
+    assert (outcome.files, outcome.size_bytes) == (1, 10 * GIB)
+    after = (box.root / "image").stat()
+    assert (after.st_ino, after.st_blocks) == (before.st_ino, before.st_blocks)
 
 
 async def test_folders_that_went_meanwhile_are_made_again(box: Icebox) -> None:

@@ -87,6 +87,7 @@ async def _go_on(run: Run) -> None:
     for plan in plans(run.work):
         if (plan / FETCH).exists():
             await settle(run, plan)
+    await staging.clear(run)
 
 
 class _Try:
