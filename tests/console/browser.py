@@ -30,6 +30,14 @@ NETWORK = ("http", "https", "ws", "wss")
 EXPECTED_WORDS = re.compile(r"^(Failed to load resource|Response Status Error Code 4\d\d)")
 """What Chromium and htmx write about an answer that says no: the answer itself is looked at."""
 
+DIALOGS = """() => {
+  const first = new Map();
+  for (const button of document.querySelectorAll("main [data-open]"))
+    if (!first.has(button.textContent)) first.set(button.textContent, button.dataset.open);
+  return [...first.values()].filter((id) => document.getElementById(id));
+}"""
+"""Of dialogs whose buttons look the same, as in rows of a table, the first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -139,6 +147,16 @@ class Console:
         findings = await self.axe()
         assert not findings, "\n".join([f"{self.page.url} {self.look}:", *findings])
         await self.check_width()
+
+    async def check_dialogs(self) -> None:
+        """Every dialog of the page's content, open, one of each sort: axe finds nothing in it."""
+        await self.look_like(AXE_LOOKS[-1])
+        for name in await self.page.evaluate(DIALOGS):
+            await self.page.evaluate("(id) => document.getElementById(id).showModal()", name)
+            findings = await self.axe(within="dialog[open]")
+            assert not findings, "\n".join([f"{self.page.url} {name}:", *findings])
+            await self.check_width()
+            await self.page.evaluate("(id) => document.getElementById(id).close()", name)
 
     async def check_width(self) -> None:
         """The page is no wider than the window."""

@@ -14,6 +14,7 @@ async def test_a_page_of_a_lived_in_site_is_good(
     await console.go(PAGES[name].format(**names))
     await expect(console.page.locator("h1").first).to_be_visible()
     await console.check_in_every_look()
+    await console.check_dialogs()
 
 
 @pytest.mark.parametrize("name", [name for name, path in PAGES.items() if "{" not in path])
