@@ -139,6 +139,20 @@ def test_with_a_revoked_token_every_route_answers_401(door: Door) -> None:
     assert not door.wrongly_answered(door.guarded(), made["token"], 401)
 
 
+def test_a_token_of_one_area_opens_no_other(door: Door) -> None:
+    token = door.new_token(role="admin", scope=["jobs"])["token"]
+    inside = {"/api/jobs", "/api/whoami"}
+    others = [
+        (method, path)
+        for method, path in door.guarded()
+        if "/".join(path.split("/")[:3]) not in inside
+    ]
+    assert len(others) > LEAST_ROUTES // 2
+    assert not door.wrongly_answered(others, token, 403)
+    assert {door.status("GET", path, token) for path in inside} == {200}
+    assert {door.status("GET", path, token) for path in ("/", "/web/jobs", "/web/none")} == {403}
+
+
 def test_a_viewer_may_write_nothing(door: Door) -> None:
     token = door.new_token(role="viewer")["token"]
     writes = [

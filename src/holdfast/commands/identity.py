@@ -162,6 +162,10 @@ def token_create(
     expires_in: Annotated[
         str, typer.Option(help="Like 30d or 12h (s, m, h, d, w), or seconds; empty: never.")
     ] = "",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this area of the API, like tiers or jobs; repeatable."),
+    ] = None,
     form: Output = Form.TABLE,
     as_json: AsJson = False,
 ) -> None:
@@ -180,6 +184,7 @@ def token_create(
                 role=service.role_named(role),
                 user_name=user,
                 expires_at=now() + lifetime if lifetime else None,
+                scope=scope or (),
             )
         return {**api.token_fields(row), "token": text}
 

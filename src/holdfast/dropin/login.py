@@ -6,7 +6,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from fastapi import Request
 
-from holdfast.kernel.errors import Unauthenticated
+from holdfast.kernel.errors import Forbidden, Unauthenticated
 from holdfast.kernel.identity import logins
 from holdfast.kernel.identity.caller import Caller
 from holdfast.kernel.identity.service import caller_of_token
@@ -19,6 +19,8 @@ from holdfast.kernel.work import Actor, Role
 _OF_OTHERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via", "origin", "sec-fetch-site")
 """What a proxy or a browser sends: either asks for somebody else."""
 _OF_BROWSERS = "Mozilla/"
+AREA = "dropin"
+"""What the scope of a token must name if it has one."""
 
 
 async def actor_of(request: Request, services: Services, tool: str) -> Actor:
@@ -39,6 +41,11 @@ async def actor_of(request: Request, services: Services, tool: str) -> Actor:
         )
     if caller is None:
         raise Unauthenticated("The name or the password is wrong.", hint="try again")
+    if caller.scope and AREA not in caller.scope:
+        raise Forbidden(
+            f"the token {caller.actor.name} is only for: {', '.join(caller.scope)}",
+            hint=f"make one with this area: holdfast token create --scope {AREA}",
+        )
     return caller.actor
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Path, Request
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
 from holdfast.kernel.clock import iso_time, now
 from holdfast.kernel.identity import invitations, service, tables
@@ -70,6 +70,14 @@ class TokenIn(BaseModel):
     user: str | None = None
     expires_at: datetime | None = None
     expires_in: Annotated[int | None, Field(ge=1, le=LONGEST_LIFE_SECONDS)] = None
+    scope: list[str] = []
+    """Areas that it opens: words after ``/api/`` in addresses; empty: all."""
+
+    @field_validator("scope", mode="before")
+    @classmethod
+    def _lines(cls, given: object) -> object:
+        """A form sends them as words of one text."""
+        return given.replace(",", " ").split() if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _one_expiry(self) -> "TokenIn":
@@ -92,6 +100,8 @@ class TokenOut(BaseModel):
     id: int
     name: str
     role: str
+    scope: list[str]
+    """The areas that it opens; empty: all."""
     hint: str
     user_id: int | None
     created_at: str | None
@@ -174,6 +184,7 @@ async def create_token(work: WorkDep, body: TokenIn) -> NewTokenOut:
         role=service.role_named(body.role),
         user_name=body.user,
         expires_at=body.expiry(),
+        scope=body.scope,
     )
     return NewTokenOut(**token_fields(row), token="" if work.dry_run else text)
 
@@ -207,6 +218,7 @@ def token_fields(row: TokenRow) -> dict[str, Any]:
         "id": row.id,
         "name": row.name,
         "role": Role(row.role).name.lower(),
+        "scope": list(row.areas),
         "hint": row.hint,
         "user_id": row.user_id,
         "created_at": iso_time(row.created_at),

@@ -29,5 +29,7 @@ class Caller:
     user_id: int | None = None
     """The person, when a user's session or token was given."""
     token_id: int | None = None
+    scope: tuple[str, ...] = ()
+    """The areas that its token is bound to; empty: none."""
     session: SessionInfo | None = None
     """None when a token or key came in a header."""

@@ -1,10 +1,13 @@
 """Rules of logins: how long one lasts, who is one guesser, how guessing is slowed. No I/O."""
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from holdfast.kernel.errors import Invalid
 
 LONGEST_USER_AGENT = 200
 LONGEST_ADDRESS = 45
@@ -21,6 +24,40 @@ ADDRESS_FAILURES = 100
 """So many of any names: an office behind one address mistypes too, and guesses far less."""
 FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 4.0
+
+
+_AREA = re.compile(r"[a-z][a-z0-9-]{0,62}")
+UNSCOPED = frozenset({"me", "sessions", "tokens", "users"})
+"""No scope names these: who opens them could make itself a wider token."""
+FOR_EVERY_SCOPE = frozenset({"whoami"})
+MOST_AREAS = 20
+
+
+def scope_of(areas: Sequence[str]) -> tuple[str, ...]:
+    """What a token may be used for, sorted; empty: everything. Raises ``Invalid``."""
+    wanted = tuple(sorted({area.strip() for area in areas if area.strip()}))
+    for area in wanted:
+        if not _AREA.fullmatch(area) or area in UNSCOPED:
+            raise Invalid(
+                f"scope: {area[:63]!r} is no area that a token can be bound to",
+                hint="the word after /api/ in an address: tiers, jobs, pools, metrics ...",
+            )
+    if len(wanted) > MOST_AREAS:
+        raise Invalid(f"scope: more than {MOST_AREAS} areas", hint="make a second token")
+    return wanted
+
+
+def area_of(path: str) -> str:
+    """The area of an address: the word after ``/api/``, or ``metrics``; empty for any other."""
+    words = path.split("/")
+    if words[:2] == ["", "api"]:
+        return "".join(words[2:3])
+    return "metrics" if path == "/metrics" else ""
+
+
+def is_in_scope(scope: Sequence[str], path: str) -> bool:
+    """Whether a token of this scope opens this address."""
+    return not scope or area_of(path) in {*scope, *FOR_EVERY_SCOPE}
 
 
 class LoginMethod(StrEnum):

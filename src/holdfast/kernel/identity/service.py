@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -11,6 +12,7 @@ from holdfast.kernel.clock import now
 from holdfast.kernel.errors import BadRequest, Conflict, Invalid, NotFound
 from holdfast.kernel.identity import passwords, sessions, tables
 from holdfast.kernel.identity.caller import Caller
+from holdfast.kernel.identity.model import scope_of
 from holdfast.kernel.identity.sessions import sha256
 from holdfast.kernel.identity.tables import SessionRow, TokenRow, UserRow
 from holdfast.kernel.identity.uses import TokenUses
@@ -109,9 +111,14 @@ async def create_token(
     role: Role,
     user_name: str | None = None,
     expires_at: datetime | None = None,
+    scope: Sequence[str] = (),
 ) -> tuple[TokenRow, str]:
-    """Make a token; its text is given here and never again. It may not exceed its user's role."""
+    """Make a token; its text is given here and never again. It may not exceed its user's role.
+
+    ``scope``: the areas that it opens; none: all.
+    """
     _check_name(name)
+    areas = scope_of(scope)
     user = await tables.user_named(work.session, user_name) if user_name else None
     if user_name and user is None:
         raise NotFound(f"User {user_name!r} not found", hint="holdfast user list")
@@ -131,10 +138,12 @@ async def create_token(
         user_id=user.id if user else None,
         created_at=now(),
         expires_at=expires_at,
+        scope=",".join(areas),
     )
     work.session.add(row)
     await work.session.flush()
-    work.audit("create", "token", row.id, after={"name": name, "role": role.name.lower()})
+    after = {"name": name, "role": role.name.lower(), "scope": list(areas)}
+    work.audit("create", "token", row.id, after=after)
     work.emit("identity", "token.created", {"id": row.id, "name": name})
     return row, text
 
@@ -166,7 +175,12 @@ async def caller_of_token(
     row, user = found
     if uses:
         uses.note(row.id, row.last_used_at)
-    return Caller(actor=sessions.actor_for(user, row), user_id=row.user_id, token_id=row.id)
+    return Caller(
+        actor=sessions.actor_for(user, row),
+        user_id=row.user_id,
+        token_id=row.id,
+        scope=row.areas,
+    )
 
 
 def is_api_key(given: str, api_key: str) -> bool:

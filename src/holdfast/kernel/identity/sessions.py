@@ -83,6 +83,7 @@ async def caller_of_cookies(
             actor=actor_for(user, token),
             user_id=row.user_id,
             token_id=row.token_id,
+            scope=token.areas if token else (),
             session=_info(row),
         )
     return None

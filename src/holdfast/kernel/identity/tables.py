@@ -42,6 +42,13 @@ class TokenRow(Base, kw_only=True):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None] = mapped_column(default=None)
     last_used_at: Mapped[datetime | None] = mapped_column(default=None)
+    scope: Mapped[str] = mapped_column(default="")
+    """Areas with commas between, as ``jobs,tiers``; empty: everything."""
+
+    @property
+    def areas(self) -> tuple[str, ...]:
+        """The scope, apart."""
+        return tuple(self.scope.split(",")) if self.scope else ()
 
 
 class SessionRow(Base, kw_only=True):

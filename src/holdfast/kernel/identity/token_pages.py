@@ -70,6 +70,7 @@ async def new_token(request: Request, session: ReadDep) -> Response:
             role=service.role_named(body.role),
             user_name=body.user,
             expires_at=body.expiry(),
+            scope=body.scope,
         )
 
     if request.method == "POST" and (made := await form.submit(request, TokenIn, act)):
@@ -116,6 +117,13 @@ def _fields(users: Sequence[str]) -> tuple[Field, ...]:
             attributes={"maxlength": "128", "autocomplete": "off", "spellcheck": "false"},
         ),
         Field(name="role", label="Role", kind="select", options=ROLES, value="viewer"),
+        Field(
+            name="scope",
+            label="For",
+            help="Areas of the API, the words after /api/ in its addresses, as: tiers jobs. It then"
+            " opens nothing else, and not the console. Empty: everything that its role may do.",
+            attributes={"data-lines": "", "autocomplete": "off", "spellcheck": "false"},
+        ),
         Field(
             name="expires_in",
             label="Ends",

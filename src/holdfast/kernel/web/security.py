@@ -17,7 +17,7 @@ from holdfast.kernel.errors import AppError, Forbidden, TooMany, Unauthenticated
 from holdfast.kernel.events import newest_event_id
 from holdfast.kernel.identity import sessions, tables
 from holdfast.kernel.identity.caller import Caller
-from holdfast.kernel.identity.model import SEEN_STEP, LoginMethod, Visit, local_path
+from holdfast.kernel.identity.model import SEEN_STEP, LoginMethod, Visit, is_in_scope, local_path
 from holdfast.kernel.identity.service import caller_of_token
 from holdfast.kernel.identity.uses import TokenUses
 from holdfast.kernel.logging import get_logger
@@ -86,6 +86,7 @@ class TokenDoor:
             request.state.caller = caller
             request.state.actor = caller.actor if caller else None
             request.state.session = caller.session if caller else None
+            check_scope(request, caller)
             check_rights(request, caller)
             if caller and wants_page(request):
                 request.state.known_until = await _newest_event(request)
@@ -113,6 +114,18 @@ def check_rights(request: Request, caller: Caller | None) -> None:
             )
         if writes and not any(path == own or path.startswith(f"{own}/") for own in OWN_PLACES):
             check_role(caller.actor, Role.OPERATOR)
+
+
+def check_scope(request: Request, caller: Caller | None) -> None:
+    """Raises ``Forbidden`` for a token that is bound to other areas than this address."""
+    path = str(request.scope["path"])
+    is_login = path in LOGIN_PATHS or path.startswith(LOGIN_PREFIX)
+    if caller and not is_login and not is_in_scope(caller.scope, path):
+        request.state.actor = None  # the page that says so shows nothing else
+        raise Forbidden(
+            f"the token {caller.actor.name} is only for: {', '.join(caller.scope)}",
+            hint="make one for this area: holdfast token create --scope",
+        )
 
 
 def token_of(request: Request) -> str:
