@@ -77,6 +77,7 @@ async def ids_of(scene: Scene, api: httpx.AsyncClient) -> dict[str, Any]:
     found = (await api.get(f"/api/migrations/{moving['migration_id']}")).json()
     spare = await room.pool("spare", "127.0.0.1:9")
     await room.ok("PUT", f"/pools/{spare}/credentials", access_key="one", secret_key="two")
+    (idle,) = (await api.get(f"/api/pools/{spare}/members")).json()
     return {
         "old": scene.old,
         "new": scene.new,
@@ -84,6 +85,7 @@ async def ids_of(scene: Scene, api: httpx.AsyncClient) -> dict[str, Any]:
         "vhost": scene.vhost,
         "web": web,
         "member": member["id"],
+        "idle": idle["id"],
         "route": next(one["id"] for one in routes if one["path_prefix"] == "/routed/"),
         "moving": moving["migration_id"],
         "job": found["job_id"],

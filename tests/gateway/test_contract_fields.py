@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from holdfast.kernel.clock import now
 from holdfast.kernel.restart import Restarter
+from holdfast.kernel.work import SYSTEM
+from holdfast.migrations.model import Mode, Options, Phase, Stage
+from holdfast.migrations.tables import MigrationLogRow, MigrationRow
 from tests.gateway.everything import calls, ids_of, named
 from tests.gateway.room import HOST
 from tests.gateway.scene import Scene
@@ -50,6 +54,12 @@ MIGRATION = fields(
     "bytes_done error_msg started_at finished_at created_at orphaned_source_pool_id "
     "orphaned_source_prefix orphaned_at cascade_warnings"
 )
+STALE = fields("migration_id bucket src_pool_id dst_pool_id phase reason created_at")
+ORPHANED = fields(
+    "migration_id bucket src_pool_id dst_pool_id orphaned_source_pool_id orphaned_source_prefix "
+    "orphaned_at finished_at"
+)
+LINE = fields("id migration_id phase message created_at")
 PURGED = fields("ok bucket deleted total errors")
 FOUND = fields(
     "dry_run migrations completed_migrations warnings",
@@ -79,7 +89,7 @@ CALLS: Sequence[tuple[str, str, Any, Any]] = (
     ("GET", OLD, None, POOL),
     ("PUT", OLD, {"keepalive": 9}, POOL),
     ("GET", OLD + "/members", None, [MEMBER]),
-    ("POST", OLD + "/members", {"address": "127.0.0.1:9", "enabled": False}, MEMBER),
+    ("POST", OLD + "/members", {"address": "127.0.0.1:11", "enabled": False}, MEMBER),
     ("PUT", OLD + "/members/{member}", {"weight": 2}, MEMBER),
     ("GET", OLD + "/members/{member}/node-config", None, NODE_CONFIG),
     ("POST", OLD + "/members/{member}/node-config", NODE, NODE_CONFIG),
@@ -155,7 +165,10 @@ CALLS: Sequence[tuple[str, str, Any, Any]] = (
     ("GET", "/api/migrations", None, [MIGRATION]),
     ("GET", "/api/migrations/{moving}", None, MIGRATION),
     ("GET", "/api/migrations/source-buckets?pool_id={old}", None, fields("pool_id buckets")),
+    ("GET", "/api/migrations/stale", None, [STALE]),
     ("POST", "/api/migrations/{moving}/cancel", None, fields("ok migration_id")),
+    ("GET", "/api/migrations/orphaned", None, [ORPHANED]),
+    ("GET", "/api/migrations/{ended}/log", None, [LINE]),
     (
         "GET",
         "/api/config/status",
@@ -213,11 +226,41 @@ def missing(value: Any, shape: Any, place: str = "") -> list[str]:
     return []
 
 
+async def an_ended_migration(scene: Scene) -> int:
+    """As its driver leaves one."""
+    ended = {"stage": Stage.DONE.value, "phase": Phase.DONE.value, "finished_at": now()}
+    left = {"orphaned_source_prefix": "/gone/", "orphaned_at": now()}
+    async with scene.room.services.database.write(SYSTEM) as work:
+        row = MigrationRow(
+            vhost_id=scene.vhost,
+            bucket="gone",
+            src_pool_id=scene.new,
+            dst_pool_id=scene.old,
+            mode=Mode.COPY.value,
+            vhosts="[]",
+            options=Options().to_json(),
+            created_at=now(),
+        )
+        for name, value in (ended | left | {"orphaned_source_pool_id": scene.new}).items():
+            setattr(row, name, value)
+        work.session.add(row)
+        await work.session.flush()
+        work.session.add(
+            MigrationLogRow(migration_id=row.id, phase="done", message="done", created_at=now())
+        )
+        return row.id
+
+
 async def test_every_field_of_the_older_tool_is_told(quick_scene: Scene) -> None:
     scene, wrong = quick_scene, list[str]()
     scene.room.services.add(Restarter(lambda: None))
     async with calls(scene) as api:
         ids = await ids_of(scene, api)
+        ids["ended"] = await an_ended_migration(scene)
+        async with scene.old_server.client() as client:  # the other one is stale
+            for key in ("folder/0", "folder/1"):
+                await client.delete("moving", key)
+            await client.delete_bucket("moving")
         for method, template, body, shape in CALLS:
             path = template.format(**ids)
             answer = await api.request(method, path, json=named(body, ids))

@@ -49,7 +49,7 @@ OLDER = {
     "HOST": "0.0.0.0",
     "PORT": "8081",
     "API_KEY": "their own key # and all of it",
-    "LOG_LEVEL": "WARNING",
+    "LOG_LEVEL": "WARN",
     "SESSION_TTL": "600",
     "BUCKET_SYNC_INTERVAL": "7",
     "S3_REQUEST_TIMEOUT": "60",

@@ -34,6 +34,7 @@ _SAME_NAMES = (
     "migration_transfers",
     "migration_max_copy_passes",
 )
+_LEVELS = {"critical": "error", "warn": "warning", "trace": "debug"}
 _ITS_OWN = {"nginx_config_dir", "db_path", "db_backup_path"}
 """Where its own data lie, which stay as they are; so does ``secret``, which seals them.
 
@@ -49,10 +50,10 @@ def from_older_environment() -> dict[str, str]:
 
 
 def _as_ours(old: str, text: str) -> str:
-    """Its log levels in any case; its bandwidth as rclone reads it: KiB a second, or ``off``."""
+    """Its log levels by our names; its bandwidth as rclone reads it: KiB a second, or ``off``."""
     match old:
         case "log_level":
-            return text.lower()
+            return _LEVELS.get(text.lower(), text.lower())
         case "migration_bandwidth_limit":
             return "" if text.lower() == "off" else text + "K" * text[-1].isdigit()
         case _:
