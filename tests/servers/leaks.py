@@ -33,7 +33,12 @@ def _ours(directory: Path) -> Iterator[str]:
     parents = _parents()
     for pid in parents:
         try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            command = (
+                Path(f"/proc/{pid}/cmdline")
+                .read_bytes()
+                .replace(b"\0", b" ")
+                .decode(errors="replace")
+            )
             works_in = str(Path(f"/proc/{pid}/cwd").readlink())
         except OSError:
             continue  # ended while we looked

@@ -3,6 +3,7 @@
 import errno
 import filecmp
 import os
+import struct
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from holdfast.kernel.errors import Conflict
 from holdfast.kernel.jobs.tables import JobRow
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import listing, pull_process, pulling
+from holdfast.tiers.inheriting import ACCESS_ACL, DEFAULT_ACL
 from holdfast.tiers.listing import ListingTotals
 from holdfast.tiers.merge import rests_of
 from holdfast.tiers.model import STAGING, Skip
@@ -247,3 +249,32 @@ async def test_a_file_with_holes_has_the_same_bytes(tree: Tree, store: Path) -> 
     outcome, _ = await tree.pulled()
     assert (outcome.files, outcome.size_bytes) == (1, 80 * 1024 * 1024)
     assert filecmp.cmp(store / "image", tree.root / "image", shallow=False)
+
+
+def an_access_list(*entries: tuple[int, int, int]) -> bytes:
+    """As the kernel takes it: of each entry its tag, its rights, and whom it is of."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+async def test_files_get_the_access_list_of_their_folder_and_no_other(
+    tree: Tree, store: Path
+) -> None:
+    nobody, someone = 0xFFFFFFFF, 12345
+    owner, user, group, mask, others = 0x01, 0x02, 0x04, 0x10, 0x20
+    rights = [(owner, 7, nobody), (user, 7, someone), (group, 5, nobody)]
+    default = an_access_list(*rights, (mask, 7, nobody), (others, 0, nobody))
+    put(store, {b"plain/f": b"1", b"shared/f": b"2", b"shared/new/f": b"3"})
+    (tree.root / "plain").mkdir()
+    (tree.root / "shared").mkdir()
+    try:
+        for folder in (tree.root, tree.root / "shared"):
+            os.setxattr(folder, DEFAULT_ACL, default)
+    except OSError as error:
+        pytest.skip(f"no access lists here: {error}")
+    (tree.root / "made by hand").touch()
+    expected = os.getxattr(tree.root / "made by hand", ACCESS_ACL)
+    (tree.root / "made by hand").unlink()
+    await tree.pulled()
+    for name in ("shared/f", "shared/new/f"):
+        assert os.getxattr(tree.root / name, ACCESS_ACL) == expected
+    assert ACCESS_ACL not in os.listxattr(tree.root / "plain/f")

@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.tiers.holding import MADE, Stays, folder, opened_root, told
+from holdfast.tiers.inheriting import Inherited, give_access, inherited_from
 from holdfast.tiers.merge import Count
 from holdfast.tiers.model import Skip, Tier
 from holdfast.tiers.present import LINK_SUFFIX, at_home, read_records
@@ -148,26 +149,26 @@ def _inode(staged: int, one: Wanted) -> int | None:
 def _place_in(
     tier: Tier, staged: int, here: int, wanted: Sequence[Wanted], seen: _Block, stop: Stop
 ) -> None:
-    inherited = os.fstat(here)
-    group = inherited.st_gid if inherited.st_mode & modes.S_ISGID else None
+    inherited = inherited_from(here)
     for one in wanted:
         if stop:
             return
         try:
             with told():
-                seen.not_given += not _place(tier, staged, here, one, group)
+                seen.not_given += not _place(tier, staged, here, one, inherited)
         except Stays as stays:
             seen.stays.append((one, _in_the_way(stays)))
         else:
             seen.arrived.append(one)
 
 
-def _place(tier: Tier, staged: int, here: int, one: Wanted, group: int | None) -> bool:
+def _place(tier: Tier, staged: int, here: int, one: Wanted, inherited: Inherited) -> bool:
     """Move a file to its place, or make its symlink; whether it belongs to whom it should."""
     name = _name(one.path)
     if _is_link(one):
         return _make_link(tier, staged, here, name)
-    given = _give(tier, staged, name, group)
+    give_access(staged, name, inherited)
+    given = _give(tier, staged, name, inherited.group)
     try:
         move_new(staged, name, here, name)
     except OSError as error:

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from holdfast.kernel.jobs.model import UNFINISHED
 from holdfast.kernel.jobs.tables import JobRow
 from holdfast.tiers.holding import PRIVATE, folder, opened_root, private_folder
+from holdfast.tiers.inheriting import hand_on_nothing
 from holdfast.tiers.model import STAGING
 from holdfast.tiers.running import Run, in_threads
 
@@ -50,6 +51,7 @@ def _enter(stack: ExitStack, root: int, job_id: str) -> tuple[int, int]:
                 if tries_left:
                     continue
                 raise
+            hand_on_nothing(own)
             stack.enter_context(one.pop_all())
             return all_jobs, own
     raise AssertionError("it was returned or raised")
