@@ -1,5 +1,6 @@
 """What tiers tell the kernel: figures, checks of doctor, the stores they stand on."""
 
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from holdfast.kernel.contributors import Verdict, contributors
 from holdfast.kernel.db import Database
 from holdfast.tiers import context
 from holdfast.tiers.model import FileState
+from holdfast.tiers.service import rooms
+from holdfast.tiers.service.roots import Room
 from tests.tiers.scene import Scene, a_scene
 
 
@@ -65,3 +68,24 @@ async def test_doctor_finds_what_stands_in_the_way(
     assert findings["tier allowed"].verdict is Verdict.WARN
     assert findings["quarantine"].verdict is Verdict.WARN
     assert all(one.remedy for one in findings.values() if one.verdict is not Verdict.OK)
+
+
+async def test_doctor_does_not_wait_for_a_disk_that_does_not_answer(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, _ = await scene.a_tier("dead"), await scene.a_tier("well")
+    answers, look = threading.Event(), rooms._room
+
+    def silent(root: bytes) -> Room | None:
+        if root == dead.root:
+            answers.wait()
+        return look(root)
+
+    monkeypatch.setattr(rooms, "_room", silent)
+    monkeypatch.setattr(rooms, "PATIENCE_SECONDS", 0.2)
+    try:
+        found = {one.check: one for one in await context.check_tiers(scene.services)}
+    finally:
+        answers.set()
+    assert found["tier dead"].verdict is Verdict.FAIL
+    assert found["tier dead"].detail.endswith("does not answer")

@@ -17,6 +17,7 @@ from holdfast.tiers.model import FileState
 from holdfast.tiers.names import to_text
 from holdfast.tiers.scan import keeps_no_atime
 from holdfast.tiers.service.ground import check_store_moves
+from holdfast.tiers.service.rooms import rooms_of
 from holdfast.tiers.tables import TierRow
 from holdfast.tiers.totals import totals
 
@@ -72,7 +73,7 @@ async def check_tiers(services: Services) -> Sequence[Finding]:
         oldest = await queries.oldest_due(session)
     if not rows:
         return []
-    findings = [await _find(), *await asyncio.to_thread(lambda: [_root(row) for row in rows])]
+    findings = [await _find(), *await asyncio.gather(*(_root_of(services, row) for row in rows))]
     if oldest is not None and now() - oldest > LATE:
         remedy = "see why it was not emptied: holdfast job list --kind tiers.empty"
         detail = f"a file waits since {oldest:%Y-%m-%d %H:%M} UTC, the end of its undo window"
@@ -88,6 +89,13 @@ async def _find() -> Finding:
         remedy = "install GNU findutils: without it, looking through a tier takes longer"
         return _finding("find", Verdict.WARN, error.message, remedy)
     return _finding("find", Verdict.OK, f"{told.stdout.splitlines()[0]} at {program}")
+
+
+async def _root_of(services: Services, row: TierRow) -> Finding:
+    if await rooms_of(services).answers(row.root):
+        return await asyncio.to_thread(_root, row)
+    detail = f"the disk of {to_text(row.root)} does not answer"
+    return _finding(f"tier {row.name}", Verdict.FAIL, detail, "mount it again")
 
 
 def _root(row: TierRow) -> Finding:
