@@ -28,8 +28,11 @@ async def test_half_characters_and_broken_json_are_refused(
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
 
 
-@pytest.mark.parametrize("body", [b'["hunter2"]', b'"hunter2"'])
-async def test_a_body_without_names_is_not_shown_again(
+@pytest.mark.parametrize(
+    "body",
+    [b'["hunter2"]', b'"hunter2"', b'{"nmae": "hunter2"}', b'{"name": {"pass": "hunter2"}}'],
+)
+async def test_what_may_be_a_secret_is_not_shown_again(
     database: Database, tmp_path: Path, body: bytes
 ) -> None:
     async with client_of(services_for(database, tmp_path / "data")) as client:

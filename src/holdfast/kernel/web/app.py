@@ -129,24 +129,30 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 def _shown(item: dict[str, Any]) -> dict[str, Any]:
     """One complaint of pydantic, in JSON types and without secrets."""
-    secret = any(isinstance(part, str) and is_secret_name(part) for part in item.get("loc", ()))
+    secret = any(isinstance(part, str) and _may_be_secret(part) for part in item.get("loc", ()))
     shown: dict[str, Any] = {k: item[k] for k in ("type", "loc", "msg") if k in item}
     given = item.get("input")
     # a body that is no object has no names that would tell what is secret in it, and what came by
     # a wrong name may be what belongs to another
     nameless = item.get("loc") == ("body",) and not isinstance(given, dict)
-    hidden = secret or nameless or item.get("type") == "extra_forbidden"
+    hidden = secret or nameless or item.get("type") in {"extra_forbidden", "missing"}
     shown["input"] = MASK if hidden else _without_secrets(given)
     if "ctx" in item:
         shown["ctx"] = {k: _text(str(v)) for k, v in item["ctx"].items()}
     return shown
 
 
+def _may_be_secret(name: str) -> bool:
+    """Also addresses that are told, options of stores, and files that hold passwords."""
+    words = ("pass", "notify", "header", "key_pem", "2fa", "proxy", "repos")
+    return is_secret_name(name) or any(word in name.lower() for word in words)
+
+
 def _without_secrets(value: object) -> object:
     match value:
         case dict():
             return {
-                _text(str(k)): MASK if is_secret_name(str(k)) else _without_secrets(v)
+                _text(str(k)): MASK if _may_be_secret(str(k)) else _without_secrets(v)
                 for k, v in value.items()
             }
         case list() | tuple():
