@@ -95,6 +95,8 @@ async def test_a_folder_is_looked_at_as_deep_as_asked(view: View) -> None:
     assert set(await view.shown(b"deep/er")) == {b"deep/er/gone"}
     (view.store / "folders" / "only").mkdir(parents=True)
     assert await view.shown(b"folders", depth=1) == {}
+    await view.scene.journal(view.row.id, b"lost", FileState.FROZEN)
+    assert await view.shown(b"lost") == {b"lost": "frozen"}
     with pytest.raises(NotFound, match="neither here nor on the store"):
         await view.shown(b"absent")
     with pytest.raises(NotFound):

@@ -169,14 +169,15 @@ async def _look(services: Services, path: bytes, depth: int) -> _Found:
         asyncio.to_thread(local_files, row.root, below, depth=depth),
         stored_files(services.get(RcloneHub), place, below, depth=depth),
     )
-    if not (here.files or there) and not await _is_somewhere(services, row, place, below):
-        raise NotFound(
-            f"{to_text(path)} is neither here nor on the store", hint="is it spelt right?"
-        )
-    gone = [path for path in there if path not in here.files]
+    names = sorted({*here.files, *there}) or [below]
+    gone = [name for name in names if name not in here.files]
     async with services.database.read() as session:
         frozen = await queries.left_below(session, row.id, gone)
-    names = sorted({*here.files, *there})
+    if not (here.files or there or frozen):
+        if not await _is_somewhere(services, row, place, below):
+            told = f"{to_text(path)} is neither here nor on the store"
+            raise NotFound(told, hint="is it spelt right?")
+        names = []
     listed = [_listed(name, here, there.get(name), frozen=name in frozen) for name in names]
     return _Found(listed, here.unreadable)
 
