@@ -14,6 +14,7 @@ from holdfast import cli
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "holdfast"
 MAX_LINES = 400
+MAX_SCRIPT_LINES = 600
 SLICES = ("gateway", "migrations", "nodes", "tiers", "mirrors", "releases", "vault")
 HOME_PATH = re.compile(r"(?<![\w.])/(root|home/\w+)/\.")
 PAGE = re.compile(r"docs/[a-z-]+/[a-z0-9-]+\.md")
@@ -48,6 +49,12 @@ def test_no_python_file_is_longer_than_400_lines() -> None:
     assert not of([path for path in files if len(path.read_text().splitlines()) > MAX_LINES])
 
 
+def test_our_own_javascript_stays_under_600_lines() -> None:
+    files = tracked("src/*.js")
+    assert len(files) > 3
+    assert sum(len(path.read_text().splitlines()) for path in files) < MAX_SCRIPT_LINES
+
+
 @pytest.mark.parametrize("name", generate.TABLES)
 def test_the_reference_says_what_the_code_says(name: str) -> None:
     assert (generate.REFERENCE / f"{name}.md").read_text() == generate.page(name), "run: make fix"
@@ -64,6 +71,14 @@ def test_every_slice_says_what_it_is_for() -> None:
     packages = [*slices(), PACKAGE, PACKAGE / "kernel"]
     files = [folder / "__init__.py" for folder in packages]
     assert not of([path for path in files if not ast.get_docstring(ast.parse(path.read_text()))])
+
+
+def test_no_page_of_the_kernel_leads_into_a_slice() -> None:
+    """What a slice has to say on such a page it adds to `ConsoleParts`."""
+    leads = re.compile(r"/web/(pools|vhosts|buckets|config|migrations|tiers)\b|\btiers?\b(?!\":)")
+    pages = [path for path in (PACKAGE / "kernel").rglob("*.j2") if path.is_file()]
+    assert pages
+    assert not of([path for path in pages if leads.search(path.read_text())])
 
 
 def test_every_tables_module_is_in_the_schema() -> None:

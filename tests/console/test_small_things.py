@@ -108,12 +108,21 @@ async def test_a_log_is_read_back_to_its_beginning_and_no_more_once_it_ended(
     log, earlier = page.locator(".log pre"), page.get_by_role("button", name="Load earlier lines")
     await expect(log).to_contain_text(f"line {PAD_LINES - 1}\n")
     await console.check()
+    needle, note = page.get_by_label("Search the log"), page.locator("[data-log-note]")
+    await needle.fill("line 19999")
+    await expect(note).to_have_text(
+        "Only the lines that were loaded are searched: load earlier ones."
+    )
+    await needle.fill("in no line")
+    await expect(note).to_contain_text("No line has it. Only the lines")
+    await needle.fill("")
     await earlier.click()
     await expect(earlier).to_be_hidden()
     whole = path.read_text()
     assert await log.text_content() == in_the_viewers_zone(whole) != whole
-    await page.get_by_label("Search the log").fill("line 19999")
+    await needle.fill("line 19999")
     await expect(log).to_have_text("line 19999")
+    await expect(note).to_be_empty()
     path.write_text(beginning)
     assert asked[f"before={len(whole) - 65536}"] <= 1
     assert sum(asked[one] for one in asked if one.startswith("offset=")) == 1

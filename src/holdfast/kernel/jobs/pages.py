@@ -21,7 +21,7 @@ from holdfast.kernel.web.console.listing import listing
 from holdfast.kernel.web.console.registry import Hit, NavItem, console_parts
 from holdfast.kernel.web.console.render import came_from, page, see_other
 from holdfast.kernel.web.console.versions import check_unchanged, version_of
-from holdfast.kernel.web.deps import ADMIN, OPERATOR, ActorDep, ReadDep, ServicesDep
+from holdfast.kernel.web.deps import ADMIN, OPERATOR, ActorDep, ReadDep, ServicesDep, services_of
 from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Role, Work
 
@@ -78,7 +78,13 @@ async def list_page(request: Request, session: ReadDep) -> Response:
         ("kind", "Kind", [(kind, kind) for kind in registered_kinds()]),
     ]
     return await page(
-        request, "jobs/jobs.html.j2", list=shown, jobs=jobs, total=total, choices=choices
+        request,
+        "jobs/jobs.html.j2",
+        list=shown,
+        jobs=jobs,
+        total=total,
+        choices=choices,
+        links=console_parts(services_of(request)).links.get("jobs", []),
     )
 
 

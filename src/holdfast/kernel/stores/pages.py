@@ -177,6 +177,7 @@ async def show_store(
         users=[(words, _address(words)) for words in users],
         keys=keys,
         problem=problem,
+        links=console_parts(services).links.get("store", []),
     )
 
 

@@ -33,9 +33,9 @@ def contribute(services: Services) -> None:
             order=40,
         )
     )
-    parts.actions.append(
-        Hit(title="Move a bucket", href="/web/migrations/new", kind="action", role=Role.OPERATOR)
-    )
+    move = Hit(title="Move a bucket", href="/web/migrations/new", kind="action", role=Role.OPERATOR)
+    parts.actions.append(move)
+    parts.links.setdefault("jobs", []).append(move)
     parts.searchers.append(_find)
     parts.needs.append(_needs)
     parts.figures.append(_figures)

@@ -33,6 +33,14 @@ def contribute(services: Services) -> None:
     parts.actions.append(
         Hit(title="New tier", href="/web/tiers/new", kind="action", role=Role.ADMIN)
     )
+    make = Hit(
+        title="Make a tier",
+        href="/web/tiers/new?store_id=",
+        kind="action",
+        detail="of a folder whose full copy it has.",
+        role=Role.ADMIN,
+    )
+    parts.links.setdefault("store", []).append(make)
     parts.searchers.append(_find)
     parts.needs.append(_needs)
     parts.figures.append(_figures)

@@ -101,6 +101,9 @@ class ConsoleParts:
     figures: list[Counting] = field(default_factory=list)
     topics: list[str] = field(default_factory=lambda: ["job", "identity"])
     """Topics of events that pages hear of."""
+    links: dict[str, list[Hit]] = field(default_factory=dict)
+    """Links on pages of the kernel, by place: ``jobs``: what begins the first job; ``store``: what
+    begins to use one, whose id is added to the address."""
     templates: dict[str, str] = field(default_factory=dict)
     """Prefix of template names to the package whose folder ``templates`` has them."""
 

@@ -15,6 +15,7 @@ class Log {
     this.follow = element.querySelector("[data-log-follow]");
     this.needle = element.querySelector("[data-log-search]");
     this.earlier = element.querySelector("[data-log-earlier]");
+    this.note = element.querySelector("[data-log-note]");
     this.text = "";
     this.pre.title = `Times of ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
     this.next = -65536;
@@ -72,6 +73,8 @@ class Log {
     const needle = this.needle.value.toLowerCase();
     this.pre.textContent = needle
       ? this.text.split("\n").filter((line) => line.toLowerCase().includes(needle)).join("\n") : this.text;
+    const words = [this.pre.textContent ? "" : "No line has it.", this.first ? "Only the lines that were loaded are searched: load earlier ones." : ""];
+    this.note.textContent = needle ? words.join(" ").trim() : "";
     this.scroll();
   }
   scroll() {
