@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import aiohttp
 import pytest
 
+from holdfast.gateway.flags import FlagState
 from holdfast.gateway.service.moves import Look
+from holdfast.gateway.startup import start
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.signing import Signer, quote_path
+from holdfast.migrations.write_hold import WriteHold
 from tests.gateway.room import HOST
 from tests.gateway.scene import Scene, fill, keys
 from tests.kernel.nginx.lab import until
@@ -162,3 +165,23 @@ async def test_the_first_route_of_a_bucket_hides_no_write(
         await s3.delete("full", "new")
     await scene.call("POST", "/buckets/full/promote", body)
     assert scene.room.flags() == {f"{HOST}/full": "new"}
+
+
+@pytest.mark.parametrize("bucket", ["full", "free"])
+async def test_a_process_that_dies_in_the_pause_sends_nobody_elsewhere(
+    moved: Scene, bucket: str
+) -> None:
+    """With a route, and with none: writes go where they went, and the next start tidies up."""
+    await fill(moved.old_server, "free", 0)
+    pools = {"full": ("new", "old"), "free": ("old", "new")}
+    flags = moved.room.gateway.flags
+    hold = WriteHold(moved.room.root, flags)
+    await hold.begin({(HOST, bucket): pools[bucket]})
+    await hold.end()  # as the kernel closes its port; the flag stays
+    assert flags.get(HOST, bucket).state is FlagState.HOLD  # type: ignore[union-attr]
+    async with client(moved) as s3:
+        await s3.put(bucket, "new", b"x")
+        await start(moved.room.services)
+        assert flags.get(HOST, bucket).state is FlagState.STATIC  # type: ignore[union-attr]
+        assert (await s3.read(bucket, "new"))[1] == b"x"
+    assert moved.room.flags()[f"{HOST}/{bucket}"] == pools[bucket][0]

@@ -302,14 +302,22 @@ async def test_a_way_past_the_move_stops_it_unless_it_is_waived(site: Site) -> N
     server = {"address": f"127.0.0.1:{site.fleet.pools[OLD]}"}
     assert (await site.api.post(f"/api/pools/{twin}/members", json=server)).status_code == 201
     vhost = {"server_name": "twin.local", "listen_port": free_port(), "ssl": False}
-    made = await site.api.post("/api/vhosts", json={**vhost, "default_pool_id": twin})
+    made = await site.api.post("/api/vhosts", json={**vhost, "default_pool_id": site.ids[NEW]})
     assert made.status_code == 201, made.text
+    planned = await site.plan("ways")
+    assert any("'twin.local' serves the destination by default" in w for w in planned["warnings"])
+    path = f"/api/vhosts/{made.json()['id']}"
+    body = {"path_prefix": "/ways/", "pool_id": site.ids[NEW]}
+    route = (await site.api.post(f"{path}/routes", json=body)).json()["id"]
+    assert "has a route of the bucket to the destination" in (await site.post("ways")).text
+    assert (await site.api.delete(f"{path}/routes/{route}")).status_code == 204
+    assert (await site.api.put(path, json={"default_pool_id": twin})).status_code == 200
     refused = await site.post("ways")
     assert (refused.status_code, "'twin'" in refused.json()["detail"]) == (409, True)
     waived = await site.post("ways", waive=["ways"])
     assert waived.status_code == 201, waived.text
     assert (await site.wait(waived.json()["id"]))["phase"] == "done"
-    assert (await site.api.delete(f"/api/vhosts/{made.json()['id']}")).status_code == 204
+    assert (await site.api.delete(path)).status_code == 204
 
 
 async def test_a_vhost_whose_ip_rules_keep_this_machine_out_is_moved_with_the_others(

@@ -84,6 +84,14 @@ async def vhosts_serving(session: AsyncSession, bucket: str, pool_id: int) -> Se
     return [vhost for vhost, _ in await queries.vhosts_serving(session, bucket, pool_id)]
 
 
+async def live_ways(
+    session: AsyncSession, bucket: str, pool_id: int
+) -> list[tuple[str, RouteRow | None]]:
+    """Enabled vhosts that send a bucket to a pool, with its own route there (None: by default)."""
+    found = await queries.vhosts_serving(session, bucket, pool_id)
+    return [(vhost.server_name, route) for vhost, route in found if vhost.enabled]
+
+
 async def entrances(session: AsyncSession, bucket: str, pool_id: int) -> list[Entry]:
     """Where clients reach a bucket on a pool now: enabled vhosts that send it there."""
     vhosts = await vhosts_serving(session, bucket, pool_id)

@@ -65,7 +65,7 @@ async def plan(services: Services, wish: Wish) -> Plan:
         source = await side_of(session, gateway, wish.source_id)
         destination = await side_of(session, gateway, wish.destination_id)
         ways_in = await entrances(session, wish.bucket, source.pool_id)
-        warnings = await staying_behind(session, wish.bucket, source.pool_id)
+        warnings = await staying_behind(session, wish)
         ways = await ways_past(session, wish)
     await check_source(services, wish)
     move = Move(

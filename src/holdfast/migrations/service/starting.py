@@ -106,7 +106,7 @@ async def put_in(
     options = wish.options
     if await is_ours(session, wish):
         options = dataclasses.replace(options, admitted=True)
-    staying = await staying_behind(session, wish.bucket, wish.source_id)
+    staying = await staying_behind(session, wish)
     moment = now()
     row = MigrationRow(
         vhost_id=first_vhost_id or vhosts[0].vhost_id,

@@ -5,6 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from holdfast.gateway.service.routing import (
     entrances,
     fixed_routes_into,
+    live_ways,
     other_pools,
     vhosts_serving,
     ways_through_http,
@@ -27,6 +28,12 @@ async def ways_past(session: AsyncSession, wish: Wish) -> list[str]:
             f"route {prefix} of vhost '{vhost}' reaches into the bucket on the {role}"
             for vhost, prefix in await fixed_routes_into(session, {pool_id, *others}, wish.bucket)
         ]
+        if role == "destination":
+            found += [
+                f"vhost '{vhost}' has a route of the bucket to the destination"
+                for vhost, route in await live_ways(session, wish.bucket, pool_id)
+                if route is not None
+            ]
         for other, name in others.items() if role == "source" else ():
             found += [
                 f"vhost '{entry.name}' serves the bucket through pool '{name}', on servers of the "
@@ -46,8 +53,15 @@ async def check_ways(session: AsyncSession, wish: Wish) -> None:
         )
 
 
-async def staying_behind(session: AsyncSession, bucket: str, source_id: int) -> list[str]:
-    """One line a vhost: it reads the source by a way that a move does not change."""
+async def staying_behind(session: AsyncSession, wish: Wish) -> list[str]:
+    """One line a vhost: it reads one of the two pools by a way that a move does not change."""
+    bucket, source_id = wish.bucket, wish.source_id
+    by_default = [
+        f"vhost '{vhost}' serves the destination by default: what is written to the bucket through "
+        "it while it moves is deleted"
+        for vhost, route in await live_ways(session, bucket, wish.destination_id)
+        if route is None
+    ]
     through_http = [
         f"vhost '{vhost.server_name}' shows the bucket through the http pool '{pool}', which lies "
         "over the source: after the switch it shows the copy that is left there. Give the bucket a "
@@ -60,4 +74,4 @@ async def staying_behind(session: AsyncSession, bucket: str, source_id: int) -> 
         for vhost in await vhosts_serving(session, bucket, source_id)
         if not vhost.enabled
     ]
-    return through_http + disabled
+    return through_http + disabled + by_default
