@@ -12,7 +12,9 @@ from sqlalchemy import Connection, inspect, select, text
 from holdfast.kernel.db import Database, alembic_config
 from holdfast.kernel.errors import Unavailable
 from holdfast.schema import metadata
-from holdfast.tiers.tables import TierPulledRow
+from holdfast.tiers.model import FileState
+from holdfast.tiers.tables import TierFileRow, TierPulledRow, TierRunRow
+from holdfast.tiers.totals import totals
 
 A_STORE = (
     "INSERT INTO store (id, name, kind, root, options, secrets_enc, host_keys, description,"
@@ -24,6 +26,22 @@ A_TIER = (
     " created_at, updated_at)"
     " VALUES (1, 't', :root, 1, '', '', '{}', '', '2026-01-01', '2026-01-01')"
 )
+TWO_RUNS = """
+INSERT INTO tier_run (job_id, tier_id, action, asked, outcome, notify, created_at) VALUES
+('a', 1, 'freeze', '{"dry_run": true}', '{}', '', '2026-01-01'),
+('b', 1, 'freeze', '{"dry_run": false}', '{}', '', '2026-01-01')
+"""
+JOURNAL = [
+    ("b", "frozen", "2026-01-02"),
+    ("b", "restored", "2026-01-02"),
+    ("b", "quarantined", None),
+    ("forgotten", "frozen", "2026-01-02"),
+    ("forgotten", "stayed", "2026-01-02"),
+]
+A_FILE = """
+INSERT INTO tier_file (tier_id, job_id, path, state, size_bytes, device, inode, mtime_ns, ctime_ns,
+proof, ended_at) VALUES (1, :job, :path, :state, 10, 1, 1, 1, 1, '{}', :ended)
+"""
 
 
 def differences(connection: Connection) -> list[object]:
@@ -59,7 +77,7 @@ async def test_a_database_of_a_newer_version_is_told_as_that(empty_database_url:
     await database.close()
 
 
-async def test_what_was_pulled_is_known_by_the_hash_of_its_path(empty_database_url: str) -> None:
+async def test_what_a_tier_knows_outlives_the_revisions(empty_database_url: str) -> None:
     database = Database(empty_database_url)
     async with database.engine.begin() as connection:
         await connection.run_sync(_up_to, empty_database_url, "0006")
@@ -68,9 +86,24 @@ async def test_what_was_pulled_is_known_by_the_hash_of_its_path(empty_database_u
         for path in (b"a", b"b\xff"):
             pulled = "INSERT INTO tier_pulled VALUES (1, :path, '2026-01-02 03:04:05')"
             await connection.execute(text(pulled), {"path": path})
+        await connection.execute(text(TWO_RUNS))
+        for job, state, ended in JOURNAL:
+            row = {"job": job, "state": state, "path": b"x", "ended": ended}
+            await connection.execute(text(A_FILE), row)
     await database.upgrade()
     async with database.read() as session:
         rows = (await session.scalars(select(TierPulledRow).order_by(TierPulledRow.path))).all()
+        runs = await session.scalars(select(TierRunRow.dry_run).order_by(TierRunRow.job_id))
+        assert list(runs) == [True, False]
+        kept = await session.scalars(select(TierFileRow.state).order_by(TierFileRow.id))
+        assert list(kept) == ["frozen", "restored", "quarantined", "frozen"]
+        assert await totals(session, [1]) == {
+            1: {
+                FileState.FROZEN: (2, 20),
+                FileState.RESTORED: (1, 10),
+                FileState.QUARANTINED: (1, 10),
+            }
+        }
     assert [(row.path, row.path_hash) for row in rows] == [
         (path, hashlib.sha256(path).digest()) for path in (b"a", b"b\xff")
     ]
