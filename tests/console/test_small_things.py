@@ -8,10 +8,26 @@ from zoneinfo import ZoneInfo
 
 from playwright.async_api import Route, expect
 
+from docs.console_pages import PAGES
 from holdfast.demo.fleet import Fleet
 from tests.console.browser import Console
 
 PAD_LINES = 20_000
+DRAWN_AS_THE_PAGE = """() => {
+  const pixels = (canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return new Set(new Uint32Array(data.buffer));
+  };
+  const one = document.createElement("canvas").getContext("2d");
+  const probe = document.querySelector(".plot").appendChild(document.createElement("i"));
+  probe.className = "ink-line";
+  one.fillStyle = getComputedStyle(probe).color;
+  one.fillRect(0, 0, one.canvas.width, one.canvas.height);
+  probe.remove();
+  const drawn = document.querySelector(".plot canvas");
+  return drawn !== null && pixels(drawn).has([...pixels(one.canvas)][0]);
+}"""
+"""Whether a chart's lines have the colour that the page's lines have now."""
 AT_ITS_END = "(pre) => pre.scrollHeight - pre.scrollTop - pre.clientHeight < 2"
 
 
@@ -67,6 +83,18 @@ async def test_the_colours_go_back_to_the_systems(console: Console) -> None:
     await button.click()
     await expect(root).not_to_have_attribute("data-theme", re.compile("."))
     assert not [c for c in await page.context.cookies() if c.get("name") == "holdfast_theme"]
+
+
+async def test_a_chart_is_drawn_in_the_colours_of_the_page(
+    console: Console, names: dict[str, str]
+) -> None:
+    """As it was drawn first, its lines would be black on white, or not be seen."""
+    page = console.page
+    await page.emulate_media(color_scheme="dark")
+    await console.go(PAGES["migration-running"].format(**names))
+    for scheme in ("dark", "light", "dark"):
+        await page.emulate_media(color_scheme=scheme)
+        await page.wait_for_function(DRAWN_AS_THE_PAGE)
 
 
 async def test_a_late_answer_does_not_replace_what_was_found_since(console: Console) -> None:

@@ -20,15 +20,20 @@ function colours(figure) {
   return found;
 }
 function draw(figure, data) {
-  const [ink, line, accent] = colours(figure);
+  let [ink, line, accent] = colours(figure);
   const place = figure.querySelector(".plot");
-  const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line } };
+  const lines = { stroke: () => line, width: 1 };
+  const axis = { stroke: () => ink, grid: lines, ticks: { stroke: () => line } };
   const plot = new uPlot({
     width: place.clientWidth, height: 180, legend: { show: false }, cursor: { drag: { x: false } },
     scales: { y: { range: (_, low, high) => [0, Math.max(high || 0, 1) * 1.1] } },
     axes: [axis, { ...axis, size: 80, values: (_, ticks) => ticks.map((tick) => worded(tick, figure.dataset.unit)) }],
-    series: [{}, { stroke: accent, width: 2 }],
+    series: [{}, { stroke: () => accent, width: 2 }],
   }, data, place);
+  plot.recolour = () => {
+    [ink, line, accent] = colours(figure);
+    plot.redraw(false);
+  };
   new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: 180 })).observe(place);
   return plot;
 }
@@ -63,5 +68,10 @@ document.addEventListener("holdfast:event", ({ detail: event }) => {
     }
   }
 });
+function recolour() {
+  for (const { plot } of charts.values()) plot?.recolour();
+}
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+new MutationObserver(recolour).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 startCharts(document);
 document.addEventListener("htmx:load", (event) => startCharts(event.detail.elt.parentElement ?? document));
