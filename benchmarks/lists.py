@@ -66,6 +66,8 @@ LISTS: dict[str, tuple[str, ...]] = {
         "/web/jobs",
         "/web/jobs?page=190",
         "/web/jobs?q=name-77",
+        "/web/jobs?sort=-started",
+        "/web/jobs?sort=by",
     ),
     "audit": (
         "/api/audit?per_page=50",

@@ -27,6 +27,7 @@ JOBS = (
             Field(name="state", kind="texts", query=True, help="Only this state; repeatable."),
             Field(name="kind", query=True, help="Only this kind."),
             Field(name="schedule", query=True, help="Only jobs of this schedule."),
+            Field(name="sort", query=True, help="Like title, -started; the newest first."),
             Field(name="limit", kind="number", query=True, help="At most so many."),
         ),
         help="List jobs, newest first.",

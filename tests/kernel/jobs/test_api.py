@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from holdfast.kernel.db import Database
 from holdfast.kernel.identity.service import create_token
+from holdfast.kernel.jobs import service
 from holdfast.kernel.jobs.api import router
 from holdfast.kernel.web.app import build_app
 from holdfast.kernel.work import SYSTEM, Role
@@ -49,6 +50,11 @@ async def tick(database: Database, evidence: Evidence, *locks: str) -> str:
     return await submit(database, "sample.tick", {"evidence": str(evidence.path)}, locks=locks)
 
 
+async def submit_titled(database: Database, title: str) -> None:
+    async with database.write(SYSTEM) as work:
+        service.submit(work, "sample.tick", {}, title=title)
+
+
 async def test_jobs_are_listed_newest_first_filtered_and_in_pages(
     api: httpx.AsyncClient, database: Database, evidence: Evidence
 ) -> None:
@@ -64,6 +70,23 @@ async def test_jobs_are_listed_newest_first_filtered_and_in_pages(
     assert [job["id"] for job in waiting.json()] == [third, first]
     assert [job["id"] for job in locked.json()] == [first]
     assert (len(sample.json()), samp.json()) == (3, [])
+
+
+async def test_jobs_are_sorted_by_what_is_asked_for(
+    api: httpx.AsyncClient, database: Database
+) -> None:
+    for title in ("b", "c", "a"):
+        await submit_titled(database, title)
+
+    async def titles(sort: str) -> list[str]:
+        return [job["title"] for job in (await api.get("/api/jobs", params={"sort": sort})).json()]
+
+    assert await titles("title") == ["a", "b", "c"]
+    assert await titles("-title") == ["c", "b", "a"]
+    assert await titles("submitted") == ["b", "c", "a"]
+    for sort in ("state", "by", "started", "finished"):
+        assert sorted(await titles(sort)) == ["a", "b", "c"]
+    assert (await api.get("/api/jobs", params={"sort": "args"})).status_code == 422
 
 
 async def test_a_job_is_shown_cancelled_and_retried(

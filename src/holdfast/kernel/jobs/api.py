@@ -66,6 +66,14 @@ async def list_jobs(
     kind: Annotated[str | None, Query(description="a kind, or its first part")] = None,
     schedule: Annotated[str | None, Query(description="only jobs of this schedule")] = None,
     lock: Annotated[str | None, Query(description="only jobs with a lock below this path")] = None,
+    sort: Annotated[
+        str,
+        Query(
+            description="submitted, title, state, by, started or finished; with a dash before it"
+            " the other way round",
+            max_length=LONGEST_TEXT,
+        ),
+    ] = "-submitted",
 ) -> list[JobView]:
     """Jobs, newest first."""
     jobs, total = await service.list_jobs(
@@ -76,6 +84,7 @@ async def list_jobs(
         kind=kind,
         schedule=schedule,
         lock=lock,
+        sort=sort,
     )
     page.total(total)
     return jobs

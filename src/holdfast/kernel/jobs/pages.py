@@ -9,7 +9,7 @@ from pydantic import BaseModel, Json
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
-from holdfast.kernel.jobs import overview, service
+from holdfast.kernel.jobs import overview, service, tables
 from holdfast.kernel.jobs.model import JobState
 from holdfast.kernel.jobs.registry import registered_kinds
 from holdfast.kernel.jobs.service import NewSchedule, ScheduleView
@@ -27,6 +27,7 @@ from holdfast.kernel.work import Role, Work
 
 router = Router(include_in_schema=False)
 FOUND = 6
+SORTS = ("-submitted", *tables.JOB_SORTS)
 
 
 class ScheduleForm(BaseModel):
@@ -62,7 +63,7 @@ def contribute(services: Services) -> None:
 @router.get("/web/jobs")
 async def list_page(request: Request, session: ReadDep) -> Response:
     """All jobs, newest first."""
-    shown = listing(request, sorts=("",), filters=("state", "kind", "schedule"))
+    shown = listing(request, sorts=SORTS, filters=("state", "kind", "schedule"))
     state = shown.others.get("state", "")
     jobs, total = await service.list_jobs(
         session,
@@ -72,6 +73,7 @@ async def list_page(request: Request, session: ReadDep) -> Response:
         kind=shown.others.get("kind"),
         schedule=shown.others.get("schedule"),
         words=shown.q,
+        sort=("-" if shown.descending else "") + shown.sort,
     )
     choices = [
         ("state", "State", [(one.value, one.value) for one in JobState]),

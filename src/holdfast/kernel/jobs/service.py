@@ -109,7 +109,7 @@ class NewSchedule:
     enabled: bool = True
 
 
-async def list_jobs(
+async def list_jobs(  # noqa: PLR0913 - the ways to narrow a list, by name
     session: AsyncSession,
     *,
     limit: int = 50,
@@ -119,8 +119,14 @@ async def list_jobs(
     schedule: str | None = None,
     lock: str | None = None,
     words: str = "",
+    sort: str = "-submitted",
 ) -> tuple[list[JobView], int]:
-    """Jobs, newest first, and how many in all. ``kind`` may be a prefix (``migrations``)."""
+    """Jobs, newest first, and how many in all. ``kind`` may be a prefix (``migrations``).
+
+    Raises ``Invalid`` for another ``sort`` than one of `tables.JOB_SORTS`, or one with a dash.
+    """
+    if sort.removeprefix("-") not in tables.JOB_SORTS:
+        raise Invalid(f"jobs are not sorted by {sort!r}", hint=f"by {', '.join(tables.JOB_SORTS)}")
     rows, total = await tables.job_page(
         session,
         limit=limit,
@@ -130,6 +136,7 @@ async def list_jobs(
         schedule=schedule,
         lock_prefix=lock,
         words=words,
+        sort=sort,
     )
     return [_job_view(row) for row in rows], total
 
