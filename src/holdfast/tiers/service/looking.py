@@ -107,7 +107,9 @@ async def list_stored(
         asyncio.to_thread(local_files, row.root, below, depth=depth),
         stored_files(services.get(RcloneHub), place, below, depth=depth, with_times=with_times),
     )
-    is_known = bool(there) or await _is_somewhere(services, row, place, below)
+    # on S3 a folder is no thing: nobody can tell an empty one from one that is not there
+    is_known = bool(there) or place.s3 is not None
+    is_known = is_known or await _is_somewhere(services, row, place, below)
     return Stored(
         below=below,
         files=dict(sorted(there.items())),
