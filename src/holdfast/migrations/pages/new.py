@@ -9,7 +9,7 @@ from holdfast.kernel.errors import AppError
 from holdfast.kernel.web.console.forms import Field, Form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.console.versions import version_of
-from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
+from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep, pause_reading
 from holdfast.kernel.web.router import Router
 from holdfast.migrations.model import Mode, Verify
 from holdfast.migrations.schemas import MigrationIn, wish_of
@@ -37,6 +37,7 @@ async def new_move(
         if body is not None:
             try:
                 wish = wish_of(body, services)
+                await pause_reading(request)
                 planned = version_of(form.values)
                 if form.button == START and form.version == planned:
                     row = await starting.create(services, actor, wish)

@@ -56,6 +56,8 @@ async def left_behind(session: AsyncSession) -> list[MigrationRow]:
     for row in await tables.ended_with_leftovers(session):
         assert row.orphaned_source_pool_id is not None
         copies.setdefault((row.bucket, row.orphaned_source_pool_id), row)
+    if not copies:  # to know what is served takes all routes
+        return []
     in_use = await served_copies(session, copies)
     for row in await tables.active_migrations(session):
         in_use |= {(row.bucket, row.src_pool_id), (row.bucket, row.dst_pool_id)}
