@@ -13,7 +13,7 @@ from holdfast.kernel.errors import Invalid
 from holdfast.kernel.process import stream
 from holdfast.kernel.stores.rclone_daemon import RcloneDaemon, find_rclone
 from holdfast.kernel.stores.rclone_words import RcloneFailed
-from holdfast.tiers.filters import Filters, check_pattern, literal, matches
+from holdfast.tiers.filters import Filters, first_match, literal, matches
 from holdfast.tiers.names import as_filtered
 
 PATHS = [
@@ -97,7 +97,7 @@ def test_a_pattern_of_a_rule_matches_as_a_filter_does() -> None:
     assert matches("/d/", b"d/e/f")
     assert matches("n\u240al", b"n\nl")
     with pytest.raises(Invalid):
-        check_pattern("[")
+        first_match(["["])
 
 
 @given(st.text(alphabet="ab*?[]{}\\,.+()|^$-", min_size=1, max_size=8))

@@ -59,7 +59,10 @@ class Filters:
         """Whether a file of this path, relative to the tier's root, is meant."""
         if not self._files and self._takes_folder is None:
             return True
-        name = as_filtered(path)
+        return self.takes_name(as_filtered(path))
+
+    def takes_name(self, name: str) -> bool:
+        """The same of a path as the filters see it: `as_filtered`."""
         if not self._takes_file(name):
             return False
         return self._takes_folder is None or self._known(name.rpartition("/")[0])
@@ -100,14 +103,25 @@ class Filters:
             self._folders.append(rule)
 
 
+def first_match(patterns: Sequence[str]) -> Callable[[str], int | None]:
+    """The number of the first of rclone's patterns that matches a path as filters see it.
+
+    ``folder/`` is all below it. Raises ``Invalid`` for a pattern that rclone would refuse.
+    """
+    if not patterns:
+        return lambda _: None
+    match = _python("|".join(f"(?:{_of_pattern(pattern)})()" for pattern in patterns)).match
+
+    def number(name: str) -> int | None:
+        found = match(name)
+        return None if found is None else (found.lastindex or 1) - 1
+
+    return number
+
+
 def matches(pattern: str, path: bytes) -> bool:
-    """Whether rclone's pattern of a rule matches a path; ``folder/`` is all below it."""
-    return _compiled(pattern).match(as_filtered(path)) is not None
-
-
-def check_pattern(pattern: str) -> None:
-    """Raise ``Invalid`` for a pattern that rclone would refuse."""
-    _compiled(pattern)
+    """Whether rclone's pattern of a rule matches a path."""
+    return first_match([pattern])(as_filtered(path)) is not None
 
 
 def literal(path: str) -> str:
@@ -115,9 +129,8 @@ def literal(path: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", path)
 
 
-@lru_cache(1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return _python(_expression(pattern + "**" if pattern.endswith("/") else pattern))
+def _of_pattern(pattern: str) -> str:
+    return _expression(pattern + "**" if pattern.endswith("/") else pattern)
 
 
 def _line(rule: str) -> str:

@@ -15,12 +15,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from holdfast.kernel.errors import Conflict
 from holdfast.kernel.web.console import formats
 from holdfast.tiers import journal, proof
-from holdfast.tiers.filters import Filters, matches
+from holdfast.tiers.filters import Filters, first_match
 from holdfast.tiers.holding import Stays
 from holdfast.tiers.listing import ListingTotals, list_place
 from holdfast.tiers.merge import Count, Listed, join, lists, read_matched, read_skipped
@@ -28,6 +28,7 @@ from holdfast.tiers.model import (
     DAY_SECONDS,
     Candidate,
     FileState,
+    PathRule,
     Policy,
     Skip,
     TierOptions,
@@ -35,7 +36,7 @@ from holdfast.tiers.model import (
     longest_age,
     over_limit,
 )
-from holdfast.tiers.names import to_text
+from holdfast.tiers.names import as_filtered, to_text
 from holdfast.tiers.plan_file import FreezePlan, write_plan
 from holdfast.tiers.proof import Pair, Proven
 from holdfast.tiers.running import Run, Tally, block_of, in_threads, tallying
@@ -129,6 +130,7 @@ class _Planner:
         self._listings: tuple[ListingTotals, ...] = ()
         self._seen = Count()
         self._looked_at = Count()
+        self._has_pulled = True
         self.taken = Count()
 
     @property
@@ -140,6 +142,7 @@ class _Planner:
         self, paths: Sequence[bytes], tally: Tally
     ) -> AsyncGenerator[list[Pair], None]:
         """Blocks of files that the rules let go; all names of a file stand together."""
+        self._has_pulled = await self._looked_for_pulled()
         given, ordered = self._run.work / "later", self._run.work / "ordered"
         with given.open("wb") as later:
             for number, path in enumerate(paths):
@@ -257,15 +260,23 @@ class _Planner:
 
     async def _pulled(self, paths: Sequence[bytes]) -> set[bytes]:
         """Which of these paths have their grace."""
-        run = self._run
-        since = run.ctx.now() - timedelta(hours=run.tier.options.grace_hours)
-        query = select(TierPulledRow.path).where(
-            TierPulledRow.tier_id == run.tier.id,
-            TierPulledRow.pulled_at > since,
-            TierPulledRow.path_hash.in_([key_of(path) for path in paths]),
+        if not self._has_pulled:
+            return set()
+        query = self._in_grace().where(
+            TierPulledRow.path_hash.in_([key_of(path) for path in paths])
         )
-        async with run.ctx.read() as session:
+        async with self._run.ctx.read() as session:
             return set((await session.scalars(query)).all())
+
+    async def _looked_for_pulled(self) -> bool:
+        """Whether any path has its grace: most often none has."""
+        async with self._run.ctx.read() as session:
+            return (await session.scalar(self._in_grace().limit(1))) is not None
+
+    def _in_grace(self) -> Select[bytes]:
+        since = self._run.ctx.now() - timedelta(hours=self._run.tier.options.grace_hours)
+        of_tier = TierPulledRow.tier_id == self._run.tier.id
+        return select(TierPulledRow.path).where(of_tier, TierPulledRow.pulled_at > since)
 
 
 def _tell_each(told: Path, tally: Tally) -> None:
@@ -281,7 +292,9 @@ class Rules:
         self._options = options
         self._now_ns = now_ns
         self._filters = Filters(options.filters)
+        self._first = first_match([rule.pattern for rule in options.rules])
         self._has_names = bool(options.filters or options.rules)
+        self._read_before = self._before(options.age_days)
         self.cold_before_ns = self._before(longest_age(options)[0])
         """What was read since is hot by every rule."""
 
@@ -289,29 +302,29 @@ class Rules:
         """Why a file stays; None: it may leave."""
         if not file.inode:
             return Skip.GONE
-        by_name = self.of_name(file.path)
-        if by_name is not None:
-            return by_name
-        if max(file.atime_ns, file.mtime_ns) >= self._before(self._age_days(file.path)):
+        read_before = self._read_before
+        if self._has_names:
+            by_name, rule = self._named(file.path)
+            if by_name is not None:
+                return by_name
+            if rule is not None and rule.age_days is not None:
+                read_before = self._before(rule.age_days)
+        if file.atime_ns >= read_before or file.mtime_ns >= read_before:
             return Skip.READ_RECENTLY
         return Skip.TOO_SMALL if file.size_bytes < self._options.min_size_bytes else None
 
     def of_name(self, path: bytes) -> Skip | None:
         """The same as far as the path alone tells."""
-        if not self._has_names:
-            return None
-        if not self._filters.takes(path):
-            return Skip.EXCLUDED
-        for rule in self._options.rules:
-            if matches(rule.pattern, path):
-                return Skip.PINNED if rule.policy is Policy.PIN else None
-        return None
+        return self._named(path)[0] if self._has_names else None
 
-    def _age_days(self, path: bytes) -> int:
-        for rule in self._options.rules:
-            if matches(rule.pattern, path):
-                return self._options.age_days if rule.age_days is None else rule.age_days
-        return self._options.age_days
+    def _named(self, path: bytes) -> tuple[Skip | None, PathRule | None]:
+        name = as_filtered(path)
+        if not self._filters.takes_name(name):
+            return Skip.EXCLUDED, None
+        first = self._first(name)
+        rule = None if first is None else self._options.rules[first]
+        pinned = rule is not None and rule.policy is Policy.PIN
+        return (Skip.PINNED if pinned else None), rule
 
     def _before(self, days: int) -> int:
         return self._now_ns - days * DAY_SECONDS * SECOND_NS
