@@ -51,7 +51,10 @@ PAGES = {
     "route-clone": "/web/vhosts/{vhost}/routes/{route}/clone",
     "route-new": "/web/vhosts/{vhost}/routes/new",
     "migrations": "/web/migrations",
-    "migration-new": "/web/migrations/new",
+    "migration-new": (
+        "/web/migrations/new?bucket={unrouted_bucket}&src_pool_id={pool}&dst_pool_id={new_pool}"
+    ),
+    "migration-form": "/web/migrations/new",
     "migration-running": "/web/migrations/{moving}",
     "migration-done": "/web/migrations/{moved}",
     "migrations-orphaned": "/web/migrations/orphaned",
@@ -98,8 +101,12 @@ PAGES = {
 }
 """Name of the picture, and path. To add a page, add a line."""
 
+PRESSED = {"migration-new": ("Show the plan", "#plan")}
+"""A button that is pressed before anybody looks, and what is there then."""
+
 TESTED_ONLY = frozenset(
     {
+        "migration-form",
         "notifications",
         "audit-change",
         "config-adopt",

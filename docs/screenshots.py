@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playwright.async_api import expect
 
-from docs.console_pages import PAGES, TESTED_ONLY
+from docs.console_pages import PAGES, PRESSED, TESTED_ONLY
 from docs.console_site import edit_by_hand, furnish
 from holdfast.demo.fleet import running_fleet
 from tests.console.browser import LOOKS, Console, opened, running_browser
@@ -43,6 +43,7 @@ async def _take(console: Console, name: str, site: Mapping[str, str]) -> list[st
     """The pictures of one page; gives what went wrong on it."""
     path = PAGES[name].format(**site)
     answer = await console.page.goto(console.url + path)
+    await console.press(*PRESSED.get(name, ("", "")))
     await expect(console.page.locator("#live:not([data-state=on])")).to_have_count(0)
     for look in LOOKS:
         await console.look_like(look)

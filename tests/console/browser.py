@@ -124,6 +124,12 @@ class Console:
         assert answer is not None
         assert answer.status == status, f"{path} answered {answer.status}"
 
+    async def press(self, button: str, shown: str) -> None:
+        """Press a button of the page, unless it is ``""``, and wait for what it shows."""
+        if button:
+            await self.page.locator("main").get_by_role("button", name=button, exact=True).click()
+            await expect(self.page.locator(shown)).to_be_visible()
+
     async def look_like(self, look: Look) -> None:
         """Look at the same page otherwise."""
         await self.page.emulate_media(color_scheme=look.scheme)

@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import expect
 
-from docs.console_pages import PAGES
+from docs.console_pages import PAGES, PRESSED
 from tests.console.browser import Console
 
 
@@ -12,6 +12,7 @@ async def test_a_page_of_a_lived_in_site_is_good(
     console: Console, names: dict[str, str], name: str
 ) -> None:
     await console.go(PAGES[name].format(**names))
+    await console.press(*PRESSED.get(name, ("", "")))
     await expect(console.page.locator("h1").first).to_be_visible()
     await console.check_in_every_look()
     await console.check_dialogs()
