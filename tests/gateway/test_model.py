@@ -88,3 +88,18 @@ def test_the_pools_of_a_vhost_are_of_one_type() -> None:
     model.check_same_type("a", "http", {"http"})
     with pytest.raises(BadRequest, match="cannot mix"):
         model.check_same_type("a", "http", {"nanio"})
+
+
+@pytest.mark.parametrize(
+    ("path_prefix", "key_prefix", "bucket"),
+    [
+        ("/photos/", None, "photos"),
+        ("/photos/2026/", None, "photos"),
+        ("/pics/", "photos/2026", "photos"),
+        ("/", None, ""),
+    ],
+)
+def test_a_route_shows_objects_of_a_bucket(
+    path_prefix: str, key_prefix: str | None, bucket: str
+) -> None:
+    assert model.reached_bucket(path_prefix, key_prefix) == bucket

@@ -20,6 +20,7 @@ from holdfast.tiers.model import (
     covers,
     inside,
     is_final,
+    is_own,
     job_to_join,
     locks_of,
     longest_age,
@@ -173,3 +174,9 @@ def test_space_is_made_from_the_high_mark_to_the_low_one() -> None:
     assert bytes_over(options, used=89, available=11) == 0
     assert bytes_over(TierOptions(), used=95, available=5) == 0
     assert bytes_over(options, used=0, available=0) == 0
+
+
+def test_folders_of_our_own_are_nothing_of_the_tiers() -> None:
+    ours = (b".holdfast-quarantine", b".holdfast-quarantine/3/x", b".holdfast-pull/3")
+    assert all(map(is_own, ours))
+    assert not any(map(is_own, (b"", b"a/.holdfast-pull", b".holdfast-pulled", b"\xff")))

@@ -4,18 +4,23 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from holdfast.kernel.errors import Invalid
 from holdfast.kernel.identity import passwords
 from holdfast.kernel.identity.model import (
     ADDRESS_FAILURES,
     LONGEST_DELAY_SECONDS,
+    MOST_AREAS,
     NAME_FAILURES,
     WINDOW,
     Verdict,
     Visit,
+    area_of,
     ends_at,
     guess_verdict,
     guesser,
+    is_in_scope,
     local_path,
+    scope_of,
 )
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -117,3 +122,31 @@ async def test_a_name_that_nobody_has_costs_the_same_hash() -> None:
     assert not await passwords.matches("", "correct horse battery")
     assert await passwords.matches(real, "correct horse battery")
     assert not await passwords.matches(real, "correct horse batterz")
+
+
+def test_an_area_is_the_word_after_api() -> None:
+    paths = ("/api/tiers", "/api/tiers/3/freeze", "/metrics", "/web/tiers", "/", "/metrics/x")
+    assert [area_of(path) for path in paths] == ["tiers", "tiers", "metrics", "", "", ""]
+
+
+@pytest.mark.parametrize("path", ["/", "/web/jobs", "/api/job", "/api/jobsx", "/api", "//api/jobs"])
+def test_what_is_not_named_is_closed(path: str) -> None:
+    assert is_in_scope((), path)
+    assert not is_in_scope(("jobs",), path)
+
+
+def test_a_scope_is_sorted_and_told_once() -> None:
+    assert scope_of(["tiers", "jobs ", "tiers", ""]) == ("jobs", "tiers")
+
+
+@pytest.mark.parametrize("area", ["tokens", "users", "me", "sessions", "Tiers", "a/b", "a,b", "*"])
+def test_what_would_open_everything_is_no_scope(area: str) -> None:
+    with pytest.raises(Invalid, match="scope"):
+        scope_of([area])
+
+
+def test_a_scope_names_so_many_areas_at_most() -> None:
+    areas = [f"area-{number}" for number in range(MOST_AREAS + 1)]
+    assert len(scope_of(areas[1:])) == MOST_AREAS
+    with pytest.raises(Invalid, match="areas"):
+        scope_of(areas)

@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 
 from holdfast.kernel.db import Database
-from holdfast.kernel.errors import Invalid
-from holdfast.kernel.identity.model import area_of, is_in_scope, scope_of
 from holdfast.kernel.services import Services
 from tests.kernel.api import API_KEY, client_of, services_for
 
@@ -14,27 +12,6 @@ from tests.kernel.api import API_KEY, client_of, services_for
 @pytest.fixture
 def services(database: Database, tmp_path: Path) -> Services:
     return services_for(database, tmp_path / "data")
-
-
-def test_an_area_is_the_word_after_api() -> None:
-    paths = ("/api/tiers", "/api/tiers/3/freeze", "/metrics", "/web/tiers", "/", "/metrics/x")
-    assert [area_of(path) for path in paths] == ["tiers", "tiers", "metrics", "", "", ""]
-
-
-@pytest.mark.parametrize("path", ["/", "/web/jobs", "/api/job", "/api/jobsx", "/api", "//api/jobs"])
-def test_what_is_not_named_is_closed(path: str) -> None:
-    assert is_in_scope((), path)
-    assert not is_in_scope(("jobs",), path)
-
-
-def test_a_scope_is_sorted_and_told_once() -> None:
-    assert scope_of(["tiers", "jobs ", "tiers", ""]) == ("jobs", "tiers")
-
-
-@pytest.mark.parametrize("area", ["tokens", "users", "me", "sessions", "Tiers", "a/b", "a,b", "*"])
-def test_what_would_open_everything_is_no_scope(area: str) -> None:
-    with pytest.raises(Invalid, match="scope"):
-        scope_of([area])
 
 
 async def test_a_bound_token_opens_its_area_alone_also_by_a_login(services: Services) -> None:
