@@ -13,10 +13,11 @@ from holdfast.gateway.api.buckets import PromoteIn
 from holdfast.gateway.api.deps import PathId
 from holdfast.gateway.bucket_queries import BucketRoute
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.pages.edge import gateway_work, pool_options
+from holdfast.gateway.pages.edge import gateway_work
 from holdfast.gateway.publish import warning_of
 from holdfast.gateway.service import discovery, promotion
 from holdfast.gateway.service.bucket_sizes import count_buckets
+from holdfast.gateway.service.choosing import pool_options
 from holdfast.gateway.service.vhosts import get_vhost
 from holdfast.gateway.tables import BucketRow, PoolRow
 from holdfast.kernel.audit import AuditRow

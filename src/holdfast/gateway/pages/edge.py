@@ -1,17 +1,16 @@
-"""What the gateway's pages share: its unit of work, forms that can be tried, a pool's choice."""
+"""What the gateway's pages share: its unit of work, forms that can be tried."""
 
 import contextlib
 import difflib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway import page_queries, queries
+from holdfast.gateway import queries
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.publish import warning_of
 from holdfast.gateway.service.preview import Preview
@@ -24,8 +23,6 @@ Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
 BAD = 400
 _TIME = re.compile(r" updated:\S*$", re.MULTILINE)
-POOLS_OFFERED = 500
-"""A longer list is nothing to choose from: the form then asks for the pool's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +101,6 @@ async def submit(
 
     saved = await form.submit(request, schema, acting)
     return None if form.preview else saved
-
-
-async def pool_options(
-    session: AsyncSession, *, kind: str = "", none: str = ""
-) -> Sequence[tuple[str, str]]:
-    """Pools to choose from, by name; ``kind``: of this type only; ``none``: words for no pool.
-
-    Empty when there are too many to choose from.
-    """
-    found = await page_queries.pools_to_choose(session, kind=kind, limit=POOLS_OFFERED + 1)
-    if len(found) > POOLS_OFFERED:
-        return ()
-    first = [("", none)] if none else []
-    return [*first, *((str(number), name) for number, name in found)]
 
 
 async def chosen(request: Request) -> tuple[list[int], bool]:

@@ -10,10 +10,11 @@ from holdfast.gateway import page_queries, silence_queries
 from holdfast.gateway.api.deps import PathId
 from holdfast.gateway.api.schemas import PoolCreate, PoolUpdate
 from holdfast.gateway.context import Gateway
-from holdfast.gateway.pages.edge import Trial, gateway_work, pool_options, submit
+from holdfast.gateway.pages.edge import Trial, gateway_work, submit
 from holdfast.gateway.pages.pool_keys import keys_of
 from holdfast.gateway.publish import warning_of
 from holdfast.gateway.service import pools
+from holdfast.gateway.service.choosing import pool_options
 from holdfast.gateway.service.preview import preview_pool
 from holdfast.gateway.service.reach import reach
 from holdfast.gateway.tables import PoolRow

@@ -11,9 +11,10 @@ from holdfast.gateway.api.deps import PathId
 from holdfast.gateway.api.schemas import RouteCreate
 from holdfast.gateway.context import Gateway
 from holdfast.gateway.model import RouteDraft
-from holdfast.gateway.pages.edge import Trial, chosen, gateway_work, pool_options, told_of
+from holdfast.gateway.pages.edge import Trial, chosen, gateway_work, told_of
 from holdfast.gateway.publish import warning_of
 from holdfast.gateway.service import moves, routes, rows
+from holdfast.gateway.service.choosing import pool_options
 from holdfast.gateway.service.preview import preview_vhost
 from holdfast.gateway.service.vhosts import get_vhost
 from holdfast.gateway.tables import RouteRow, VhostRow

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from holdfast.gateway.pages.edge import pool_options
+from holdfast.gateway.service.choosing import pool_options
 from holdfast.kernel.web.console.forms import Field
 
 MODES = (

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from fastapi import Request, Response
 
-from holdfast.gateway.service.routing import pool_names
+from holdfast.gateway.service.choosing import has_two_pools, pool_options
 from holdfast.kernel.errors import AppError
-from holdfast.kernel.web.console.forms import Field, Form
+from holdfast.kernel.web.console.forms import Field, Form, Kind
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.console.versions import version_of
 from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep, pause_reading
@@ -28,7 +28,7 @@ async def new_move(
 
     What was changed after the plan was drawn is planned again, and not begun.
     """
-    pools = await pool_names(session)
+    pools, may_move = await pool_options(session), await has_two_pools(session)
     query = request.query_params
     form = Form(_fields(pools), {name: query[name] for name in query if name in _FROM_ADDRESS})
     plan: planning.Plan | None = None
@@ -52,7 +52,7 @@ async def new_move(
         status=form.status,
         form=form,
         plan=plan,
-        pools=pools,
+        may_move=may_move,
         is_another=form.button == START,
     )
 
@@ -60,8 +60,8 @@ async def new_move(
 _FROM_ADDRESS = ("bucket", "src_pool_id", "dst_pool_id")
 
 
-def _fields(pools: dict[int, str]) -> Sequence[Field]:
-    named = sorted(((str(number), name) for number, name in pools.items()), key=lambda one: one[1])
+def _fields(pools: Sequence[tuple[str, str]]) -> Sequence[Field]:
+    kind: Kind = "select" if pools else "number"
     return (
         Field(
             name="bucket",
@@ -73,16 +73,16 @@ def _fields(pools: dict[int, str]) -> Sequence[Field]:
         Field(
             name="src_pool_id",
             label="From pool",
-            kind="select",
-            options=named,
+            kind=kind,
+            options=pools,
             required=True,
             option="from",
         ),
         Field(
             name="dst_pool_id",
             label="To pool",
-            kind="select",
-            options=named,
+            kind=kind,
+            options=pools,
             required=True,
             option="to",
         ),
