@@ -76,6 +76,7 @@ LISTS: dict[str, tuple[str, ...]] = {
         "/web/audit",
         "/web/audit?page=190",
         "/web/audit?q=name-77",
+        "/web/audit?sort=who",
     ),
     "everything": ("/", "/web/search?q=name-77"),
 }

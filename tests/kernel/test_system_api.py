@@ -116,6 +116,23 @@ async def test_the_audit_tells_the_newest_first_in_pages(
     }
 
 
+async def test_the_audit_is_sorted_by_what_is_asked_for(
+    services: Services, client: httpx.AsyncClient
+) -> None:
+    await changes(services, ("pool", 1), ("vhost", 2), ("bucket", 3))
+
+    async def numbers(sort: str) -> list[int]:
+        listed = await client.get("/api/audit", params={"sort": sort})
+        return [row["entity_id"] for row in listed.json()]
+
+    assert await numbers("created") == [1, 2, 3]
+    assert await numbers("kind") == [3, 1, 2]
+    assert await numbers("-kind") == [2, 1, 3]
+    for sort in ("who", "-what"):
+        assert await numbers(sort) == [3, 2, 1]  # alike: the newest first
+    assert (await client.get("/api/audit", params={"sort": "after_json"})).status_code == 422
+
+
 async def test_the_audit_is_filtered_by_thing_and_time(
     services: Services, client: httpx.AsyncClient
 ) -> None:

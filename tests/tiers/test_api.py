@@ -115,6 +115,11 @@ async def test_a_pull_answers_with_its_job_and_the_same_again_joins_it(
     run = (await api.get(f"/api/tiers/runs/{again['job_id']}")).json()
     assert (run["action"], run["state"], run["outcome"]) == ("pull", "waiting", {})
     assert (run["asked"]["paths"], run["asked"]["dry_run"]) == (["a"], True)
+    verified = (await api.post(f"/api/tiers/{made['id']}/verify")).json()
+    for sort, jobs in {"action": [again, verified], "-action": [verified, again]}.items():
+        runs = (await api.get("/api/tiers/runs", params={"sort": sort})).json()
+        assert [one["job_id"] for one in runs] == [job["job_id"] for job in jobs]
+    assert (await api.get("/api/tiers/runs?sort=outcome")).status_code == 422
     assert "example.org" not in json.dumps(run)
 
 

@@ -297,6 +297,12 @@ async def test_many_tiers_and_runs_are_listed_with_few_statements(scene: Scene, 
     found = column(await web.get("/web/tiers?q=0299&sort=-path"), 0)
     assert found[:2] == ["tier-02999 /srv/02999", "tier-02998 /srv/02998"]
     assert len(column(await web.get("/web/tiers/runs?tier=1"), 0)) == 20
+    await a_run(scene, 1, "early", Action.PULL)
+    await a_run(scene, 1, "late", Action.VERIFY, JobState.FAILED)
+    for sort, place, first in (("-action", 1, "verify"), ("state", 3, "done")):
+        shown = column(await web.get(f"/web/tiers/runs?tier=1&sort={sort}"), place)
+        assert shown[0] == first
+        assert shown == sorted(shown, reverse=sort.startswith("-"))
 
 
 @pytest.mark.real
@@ -328,6 +334,9 @@ async def test_a_folder_is_shown_with_what_is_where(scene: Scene, web: Web) -> N
         "same": "on both",
     }
     assert column(await web.get(f"/web/tiers/{tier.id}/browse?path=in"), 0) == ["a", "b"]
+    ordered = column(await web.get(f"/web/tiers/{tier.id}/browse?sort=-name"), 0)
+    assert ordered == sorted(ordered, reverse=True)
+    assert column(await web.get(f"/web/tiers/{tier.id}/browse?sort=-size"), 0)[0] == "other"
     assert column(await web.get(f"/web/tiers/{tier.id}/browse?show=frozen"), 0) == ["left"]
     assert (
         "<button"

@@ -177,7 +177,7 @@ async def test_a_deleted_tier_takes_its_schedule_and_records_along(scene: Scene)
     await scene.journal(row.id, b"a", FileState.FROZEN)
     await _deleted(scene, row)
     async with scene.services.database.read() as session:
-        assert await jobs.list_schedules(session) == []
+        assert await jobs.list_schedules(session) == ([], 0)
         assert await queries.files_by_state(session) == []
         assert await queries.all_tiers(session) == []
     with pytest.raises(NotFound):
@@ -192,15 +192,15 @@ async def _deleted(scene: Scene, row: TierRow) -> None:
 async def test_a_tier_that_freezes_by_itself_has_a_schedule(scene: Scene) -> None:
     row = await scene.a_tier(auto_freeze_cron="0 3 * * *", auto_freeze_timezone="Europe/Berlin")
     async with scene.services.database.read() as session:
-        (schedule,) = await jobs.list_schedules(session)
+        (schedule,), _ = await jobs.list_schedules(session)
     assert (schedule.kind, schedule.args) == ("tiers.freeze", {"tier_id": row.id})
     assert (schedule.locks, schedule.timezone) == ([f"tiers/{row.id}"], "Europe/Berlin")
     await scene.changed(row.id, auto_freeze_cron="30 4 * * *")
     async with scene.services.database.read() as session:
-        assert [one.cron for one in await jobs.list_schedules(session)] == ["30 4 * * *"]
+        assert [one.cron for one in (await jobs.list_schedules(session))[0]] == ["30 4 * * *"]
     await scene.changed(row.id, auto_freeze_cron="")
     async with scene.services.database.read() as session:
-        assert await jobs.list_schedules(session) == []
+        assert await jobs.list_schedules(session) == ([], 0)
 
 
 async def test_the_same_request_twice_is_one_job(scene: Scene) -> None:

@@ -57,7 +57,17 @@ JOBS = (
     ),
 )
 SCHEDULES = (
-    Verb(name="list", path="/api/schedules", columns=SCHEDULE_COLUMNS, help="List schedules."),
+    Verb(
+        name="list",
+        path="/api/schedules",
+        columns=SCHEDULE_COLUMNS,
+        fields=(
+            Field(name="search", query=True, help="Only those with this in name, title or kind."),
+            Field(name="sort", query=True, help="Like next, -last; by name."),
+            Field(name="limit", kind="number", query=True, help="At most so many."),
+        ),
+        help="List schedules.",
+    ),
     Verb(name="show", path=_SCHEDULE, help="Show a schedule."),
     Verb(
         name="create",
@@ -131,6 +141,7 @@ AUDIT = (
             Field(name="entity_id", query=True, help="Only this thing."),
             Field(name="from", query=True, help="Not before this moment."),
             Field(name="to", query=True, help="Not after this moment."),
+            Field(name="sort", query=True, help="Like who, -what; the newest first."),
         ),
         help="List who changed what, newest first.",
     ),

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from holdfast.kernel.db import Base
+from holdfast.kernel.sorting import Sorts, order_by
 
 
 class AuditRow(Base, kw_only=True):
@@ -28,7 +29,15 @@ class AuditRow(Base, kw_only=True):
     nginx_reload_output: Mapped[str | None] = mapped_column(default=None)
 
 
-async def audit_page(
+AUDIT_SORTS: Sorts = {
+    "created": AuditRow.id.expression,
+    "who": AuditRow.actor.expression,
+    "what": AuditRow.action.expression,
+    "kind": AuditRow.entity_type.expression,
+}
+
+
+async def audit_page(  # noqa: PLR0913 - the ways to narrow a list, by name
     session: AsyncSession,
     *,
     limit: int,
@@ -38,11 +47,13 @@ async def audit_page(
     start: datetime | None = None,
     end: datetime | None = None,
     words: str = "",
+    sort: str = "-created",
 ) -> tuple[Sequence[AuditRow], int]:
     """Changes, newest first, and how many in all.
 
     Of one kind of thing or one thing, made between two moments; ``words``: by this person, or an
-    action, or in what it was before or after.
+    action, or in what it was before or after. Raises ``Invalid`` for another ``sort`` than one of
+    `AUDIT_SORTS`, or one with a dash.
     """
     query = select(AuditRow)
     if entity_type:
@@ -57,7 +68,8 @@ async def audit_page(
         looked_in = (AuditRow.actor, AuditRow.action, AuditRow.before_json, AuditRow.after_json)
         query = query.where(or_(*(c.icontains(words, autoescape=True) for c in looked_in)))
     total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    page = query.order_by(AuditRow.id.desc()).limit(limit).offset(offset)
+    order = (order_by(AUDIT_SORTS, sort), AuditRow.id.desc())
+    page = query.order_by(*order).limit(limit).offset(offset)
     return (await session.scalars(page)).all(), total
 
 

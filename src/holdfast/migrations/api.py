@@ -8,7 +8,14 @@ from pydantic import BeforeValidator
 
 from holdfast.gateway.service.orphans import Confirmation
 from holdfast.kernel.clock import iso_time, row_time
-from holdfast.kernel.web.deps import ActorDep, PageDep, ReadDep, ServicesDep, WorkDep
+from holdfast.kernel.web.deps import (
+    ActorDep,
+    PageDep,
+    ReadDep,
+    ServicesDep,
+    WorkDep,
+    sort_query,
+)
 from holdfast.kernel.web.router import Router
 from holdfast.migrations import tables
 from holdfast.migrations.model import Options, Phase
@@ -117,9 +124,12 @@ async def list_migrations(
     page: PageDep,
     phase: InPhase = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    sort: Annotated[str, sort_query(tables.MIGRATION_SORTS)] = "-created",
 ) -> list[dict[str, Any]]:
     """Migrations, newest first."""
-    rows, total = await tables.migration_page(session, phase=phase, limit=limit, offset=page.offset)
+    rows, total = await tables.migration_page(
+        session, phase=phase, limit=limit, offset=page.offset, sort=sort
+    )
     page.total(total)
     return [migration_out(row) for row in rows]
 
@@ -133,11 +143,13 @@ async def source_buckets(
 
 
 @router.get("/orphaned")
-async def orphaned(session: ReadDep) -> list[dict[str, Any]]:
+async def orphaned(session: ReadDep, page: PageDep) -> list[dict[str, Any]]:
     """Copies that migrations left: on the source, or, of one that did not end well, where it went.
 
     None that a vhost serves, and each once.
     """
+    found = await reading.left_behind(session)
+    page.total(len(found))
     return [
         {
             "migration_id": row.id,
@@ -151,7 +163,7 @@ async def orphaned(session: ReadDep) -> list[dict[str, Any]]:
             "objects": row.objects_done,
             "bytes": row.bytes_done,
         }
-        for row in await reading.left_behind(session)
+        for row in found[page.offset : page.offset + page.limit]
     ]
 
 

@@ -27,6 +27,7 @@ MIGRATIONS = (
         columns=COLUMNS,
         fields=(
             Field(name="phase", query=True, help="Only migrations in this phase."),
+            Field(name="sort", query=True, help="Like bucket, -size; the newest first."),
             Field(name="limit", kind="number", query=True, help="At most so many."),
         ),
         help="List migrations, newest first.",

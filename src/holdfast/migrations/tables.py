@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from holdfast.kernel.db import Base
 from holdfast.kernel.events import EventRow
+from holdfast.kernel.sorting import Sorts, order_by
 from holdfast.migrations.model import ACTIVE_PHASES, Phase
 
 
@@ -65,6 +66,16 @@ class MigrationLogRow(Base, kw_only=True):
     created_at: Mapped[datetime]
 
 
+MIGRATION_SORTS: Sorts = {
+    "created": MigrationRow.id.expression,
+    "bucket": MigrationRow.bucket.expression,
+    "phase": MigrationRow.phase.expression,
+    "size": MigrationRow.bytes_total.expression,
+    "started": func.coalesce(MigrationRow.started_at, MigrationRow.created_at),
+    "finished": func.coalesce(MigrationRow.finished_at, MigrationRow.created_at),
+}
+
+
 async def highest_number(session: AsyncSession) -> int:
     """The newest migration's; 0: there is none."""
     return await session.scalar(select(func.max(MigrationRow.id))) or 0
@@ -79,16 +90,26 @@ async def advance_numbers(session: AsyncSession) -> None:
 
 
 async def migration_page(
-    session: AsyncSession, *, phase: str | None, limit: int, offset: int, words: str = ""
+    session: AsyncSession,
+    *,
+    phase: str | None,
+    limit: int,
+    offset: int,
+    words: str = "",
+    sort: str = "-created",
 ) -> tuple[Sequence[MigrationRow], int]:
-    """Migrations, newest first, and how many there are in all; ``words``: in the bucket's name."""
+    """Migrations, newest first, and how many there are in all; ``words``: in the bucket's name.
+
+    Raises ``Invalid`` for another ``sort`` than one of `MIGRATION_SORTS`, or one with a dash.
+    """
     query = select(MigrationRow)
     if words:
         query = query.where(MigrationRow.bucket.icontains(words, autoescape=True))
     if phase:
         query = query.where(MigrationRow.phase == phase)
     total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    page = query.order_by(MigrationRow.id.desc()).limit(limit).offset(offset)
+    order = (order_by(MIGRATION_SORTS, sort), MigrationRow.id.desc())
+    page = query.order_by(*order).limit(limit).offset(offset)
     return (await session.scalars(page)).all(), total
 
 

@@ -8,7 +8,7 @@ from fastapi import Path, Query, Response
 from holdfast.kernel.clock import iso_time
 from holdfast.kernel.notify.addresses import check_addresses
 from holdfast.kernel.services import Services
-from holdfast.kernel.web.deps import ADMIN, ActorDep, PageDep, ReadDep, ServicesDep
+from holdfast.kernel.web.deps import ADMIN, ActorDep, PageDep, ReadDep, ServicesDep, sort_query
 from holdfast.kernel.web.router import Router
 from holdfast.kernel.work import Actor
 from holdfast.tiers import queries
@@ -179,10 +179,11 @@ async def list_runs(
     tier: OfTier = None,
     action: Annotated[Action | None, Query(description="only those that did this")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    sort: Annotated[str, sort_query(queries.RUN_SORTS)] = queries.NEWEST_FIRST,
 ) -> list[dict[str, Any]]:
     """What was asked of tiers, newest first."""
     runs, total = await reading.list_runs(
-        session, limit=limit, offset=page.offset, tier_id=tier, action=action
+        session, limit=limit, offset=page.offset, tier_id=tier, action=action, sort=sort
     )
     page.total(total)
     return [run_out(run) for run in runs]

@@ -225,6 +225,7 @@ TIERS = (
         fields=(
             Field(name="tier", query=True, ref="tier", help="Only of this tier."),
             Field(name="action", query=True, help="Only pull, freeze, undo, verify or report."),
+            Field(name="sort", query=True, help="Like action, -ended; the newest first."),
             Field(name="limit", kind="number", query=True, help="At most so many."),
         ),
         help="List what was asked of tiers, newest first.",

@@ -14,7 +14,7 @@ from holdfast.kernel.jobs.tables import JobRow
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.web.console.listing import Listing, like
 from holdfast.tiers.model import Action
-from holdfast.tiers.queries import WAITING_FILES
+from holdfast.tiers.queries import NEWEST_FIRST, WAITING_FILES, run_order
 from holdfast.tiers.tables import TierFileRow, TierRow, TierRunRow
 
 SORTS = {
@@ -135,7 +135,8 @@ async def latest_runs(
     ids = {one for row in await session.execute(query.select_from(TierRow)) for one in row if one}
     ids |= set(await session.scalars(begun))
     found: dict[int, list[RunLine]] = {}
-    for line in await _lines(session, _runs().where(TierRunRow.job_id.in_(ids))):
+    told = _runs().where(TierRunRow.job_id.in_(ids)).order_by(*run_order(NEWEST_FIRST))
+    for line in await _lines(session, told):
         found.setdefault(line.tier_id, []).append(line)
     return found
 
@@ -156,7 +157,7 @@ def _newest(action: Action, *, dry_run: bool, is_told: bool) -> ScalarSelect[str
 async def run_lines(
     session: AsyncSession, asked: Listing, *, tier_id: int | None = None
 ) -> tuple[Sequence[RunLine], int]:
-    """A page of runs, newest first, and how many there are."""
+    """A page of runs, newest first, and how many there are; `RUN_SORTS` are what it sorts by."""
     query = _runs()
     if tier_id is not None:
         query = query.where(TierRunRow.tier_id == tier_id)
@@ -166,8 +167,9 @@ async def run_lines(
         query = query.where(JobRow.state == state)
     if asked.q:
         query = query.where(TierRunRow.asked.ilike(like(asked.q), escape="\\"))
-    counted = query.with_only_columns(TierRunRow.job_id).order_by(None).subquery()
+    counted = query.with_only_columns(TierRunRow.job_id).subquery()
     total = await session.scalar(select(func.count()).select_from(counted)) or 0
+    query = query.order_by(*run_order(asked.order))
     return await _lines(session, query.limit(asked.rows).offset(asked.offset)), total
 
 
@@ -223,23 +225,19 @@ def _runs() -> Select[*tuple[Any, ...]]:
     def head(column: ColumnElement[str]) -> ColumnElement[str]:
         return func.substr(column, 1, HEAD)
 
-    return (
-        select(
-            TierRunRow.job_id,
-            TierRunRow.tier_id,
-            TierRunRow.action,
-            TierRunRow.dry_run,
-            head(TierRunRow.asked.expression),
-            head(TierRunRow.outcome.expression),
-            TierRunRow.created_at,
-            TierRunRow.ended_at,
-            JobRow.state,
-            JobRow.error,
-            JobRow.created_by,
-        )
-        .outerjoin(JobRow, JobRow.id == TierRunRow.job_id)
-        .order_by(TierRunRow.created_at.desc(), TierRunRow.job_id)
-    )
+    return select(
+        TierRunRow.job_id,
+        TierRunRow.tier_id,
+        TierRunRow.action,
+        TierRunRow.dry_run,
+        head(TierRunRow.asked.expression),
+        head(TierRunRow.outcome.expression),
+        TierRunRow.created_at,
+        TierRunRow.ended_at,
+        JobRow.state,
+        JobRow.error,
+        JobRow.created_by,
+    ).outerjoin(JobRow, JobRow.id == TierRunRow.job_id)
 
 
 async def _lines(session: AsyncSession, query: Select[*tuple[Any, ...]]) -> Sequence[RunLine]:

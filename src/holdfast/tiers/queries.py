@@ -3,12 +3,14 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.jobs.model import UNFINISHED, JobState
 from holdfast.kernel.jobs.tables import JobRow
+from holdfast.kernel.sorting import Sorts, order_by
 from holdfast.tiers.model import EMPTY, Action, Asked, FileState, Standing
 from holdfast.tiers.tables import TierFileRow, TierRow, TierRunRow
 
@@ -68,6 +70,15 @@ async def unfinished_jobs(session: AsyncSession, tier_id: int) -> Sequence[str]:
     return (await session.scalars(query)).all()
 
 
+NEWEST_FIRST = "-created"
+RUN_SORTS: Sorts = {
+    "created": TierRunRow.created_at.expression,
+    "action": TierRunRow.action.expression,
+    "state": func.coalesce(JobRow.state, ""),
+    "ended": func.coalesce(TierRunRow.ended_at, TierRunRow.created_at),
+}
+
+
 async def run_page(
     session: AsyncSession,
     *,
@@ -75,17 +86,25 @@ async def run_page(
     offset: int,
     tier_id: int | None = None,
     action: str | None = None,
+    sort: str = "-created",
 ) -> tuple[Sequence[tuple[TierRunRow, JobRow | None]], int]:
-    """Runs and their jobs, newest first, and how many in all. An old job may be forgotten."""
+    """Runs and their jobs, newest first, and how many in all. An old job may be forgotten.
+
+    Raises ``Invalid`` for another ``sort`` than one of `RUN_SORTS`, or one with a dash.
+    """
     query = select(TierRunRow, JobRow).outerjoin(JobRow, JobRow.id == TierRunRow.job_id)
     if tier_id is not None:
         query = query.where(TierRunRow.tier_id == tier_id)
     if action:
         query = query.where(TierRunRow.action == action)
     total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    order = (TierRunRow.created_at.desc(), TierRunRow.job_id)
-    rows = await session.execute(query.order_by(*order).limit(limit).offset(offset))
+    rows = await session.execute(query.order_by(*run_order(sort)).limit(limit).offset(offset))
     return [(run, job) for run, job in rows], total
+
+
+def run_order(sort: str) -> Sequence[ColumnElement[Any]]:
+    """In which order runs are asked for. Raises ``Invalid``."""
+    return order_by(RUN_SORTS, sort), TierRunRow.created_at.desc(), TierRunRow.job_id.asc()
 
 
 async def run_of(session: AsyncSession, job_id: str) -> tuple[TierRunRow, JobRow | None] | None:

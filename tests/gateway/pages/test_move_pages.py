@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.gateway.service import choosing
 from holdfast.kernel.clock import now
 from holdfast.kernel.work import SYSTEM
 from holdfast.migrations.model import Options, Phase, Stage
 from holdfast.migrations.tables import MigrationLogRow, MigrationRow
 from tests.gateway.pages.console import Pages, pages_of, told, words
+from tests.gateway.pages.web import column
 from tests.gateway.room import Room
 from tests.gateway.scene import Scene, fill, keys, open_scene
 
@@ -129,3 +131,53 @@ async def test_a_move_is_ended_and_its_old_copy_deleted_by_its_name(
     shown = await pages.get(move)
     assert "It is being ended." in shown
     assert 'id="cancel"' not in shown
+
+
+async def test_moves_and_what_they_left_are_searched_sorted_and_in_pages(
+    quick_room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await quick_room.pool("old", "127.0.0.1:9001")
+    new = await quick_room.pool("new", "127.0.0.1:9002")
+    rows = [
+        MigrationRow(
+            vhost_id=None,
+            bucket=f"bucket-{number:02}",
+            src_pool_id=old,
+            dst_pool_id=new,
+            phase=Phase.DONE,
+            bytes_total=number * 7 % 60,
+            bytes_done=number * 7 % 60,
+            created_at=now(),
+            orphaned_source_pool_id=old,
+            orphaned_at=now(),
+        )
+        for number in range(60)
+    ]
+    async with quick_room.services.database.write(SYSTEM) as work:
+        work.session.add_all(rows)
+    names = [row.bucket for row in rows]
+    by_size = [row.bucket for row in sorted(rows, key=lambda row: row.bytes_total)]
+    async with pages_of(quick_room.services) as pages:
+        for path in ("/web/migrations", "/web/migrations/orphaned"):
+            wanted = {
+                "": names[:-51:-1],
+                "?page=2": names[9::-1],
+                "?sort=bucket": names[:50],
+                "?sort=-bucket&page=2": names[9::-1],
+                "?sort=size": by_size[:50],
+                "?q=ET-42": ["bucket-42"],
+            }
+            for query, buckets in wanted.items():
+                shown = await pages.get(path + query)
+                assert column(shown, 0) == buckets, path + query
+                assert set(column(shown, 1)) == {"old"}
+        api = "/api/migrations"
+        listed = (await pages.client.get(f"{api}?sort=-size&limit=2")).json()
+        assert [row["bucket"] for row in listed] == by_size[:-3:-1]
+        assert (await pages.client.get(f"{api}?sort=options")).status_code == 422
+        left = await pages.client.get(f"{api}/orphaned?limit=1&offset=1")
+        assert [row["bucket"] for row in left.json()] == ["bucket-58"]
+        assert left.headers["X-Total-Count"] == "60"
+        assert '<select id="f-src_pool_id"' in await pages.get(NEW)
+        monkeypatch.setattr(choosing, "POOLS_OFFERED", 1)
+        assert '<input type="number" id="f-dst_pool_id"' in await pages.get(NEW)

@@ -115,6 +115,17 @@ async def test_a_schedule_is_made_paused_triggered_and_deleted(api: httpx.AsyncC
     paused = await api.patch("/api/schedules/nightly", json={"enabled": False})
     triggered = await api.post("/api/schedules/nightly/trigger")
     jobs = await api.get("/api/jobs", params={"schedule": "nightly"})
+    await api.post("/api/schedules", json=SCHEDULE | {"name": "weekly"})
+    for query, names in {
+        "": ["nightly", "weekly"],
+        "?sort=-name": ["weekly", "nightly"],
+        "?limit=1&offset=1": ["weekly"],
+        "?search=NIGHT": ["nightly"],
+    }.items():
+        listed = await api.get(f"/api/schedules{query}")
+        assert [one["name"] for one in listed.json()] == names
+    assert (await api.get("/api/schedules?sort=args")).status_code == 422
+    await api.delete("/api/schedules/weekly")
     deleted = await api.delete("/api/schedules/nightly")
     left = await api.get("/api/schedules")
     assert (made.status_code, made.json()["next_run_at"][11:16]) == (201, "03:00")

@@ -16,6 +16,7 @@ from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
 from holdfast.kernel.jobs import pages, service
 from holdfast.kernel.jobs.model import JobState
+from holdfast.kernel.jobs.service import NewSchedule
 from holdfast.kernel.jobs.tables import JobRow, JobStepRow
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console import pages as console
@@ -146,6 +147,32 @@ async def test_a_schedule_is_tried_made_paused_run_and_deleted(
     assert "Nothing runs by itself yet" in await web.get("/web/schedules")
 
 
+async def test_schedules_are_searched_sorted_and_in_pages(services: Services, web: Web) -> None:
+    async with services.database.write(SYSTEM) as work:
+        for number in range(60):
+            await service.create_schedule(
+                work,
+                NewSchedule(
+                    name=f"s{number:02}",
+                    kind="sample.tick",
+                    cron=f"{59 - number} 3 * * *",
+                    args={"evidence": "none"},
+                ),
+            )
+    names = [f"s{number:02}" for number in range(60)]
+    wanted = {
+        "": names[:50],
+        "?page=2": names[50:],
+        "?sort=-name": names[:9:-1],
+        "?sort=next": names[:9:-1],
+        "?q=S42": ["s42"],
+        "?q=none+such": [],
+    }
+    for query, found in wanted.items():
+        shown = column(await web.get(f"/web/schedules{query}"), 0)
+        assert [one.split()[0] for one in shown] == found, query
+
+
 async def test_a_change_is_shown_with_what_was_before_and_after(
     services: Services, web: Web
 ) -> None:
@@ -154,6 +181,12 @@ async def test_a_change_is_shown_with_what_was_before_and_after(
         work.audit("update", "pool_member", 3, before=old, after=new)
     listed = await web.get("/web/audit?entity_type=pool_member")
     assert column(listed, 3) == ["weight"]
+    async with services.database.write(SYSTEM) as work:
+        work.audit("create", "pool", 1)
+    for sort in ("what", "-what"):
+        whats = [what.split()[0] for what in column(await web.get(f"/web/audit?sort={sort}"), 2)]
+        assert {"create", "update"} <= set(whats)
+        assert whats == sorted(whats, reverse=sort == "-what")
     found = re.search(r'href="(/web/audit/\d+)"', listed)
     assert found
     shown = await web.get(found[1], who="viewer")

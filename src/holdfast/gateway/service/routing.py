@@ -12,7 +12,7 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.publish import Waiting, mark_changed
 from holdfast.gateway.service import rows
 from holdfast.gateway.service.routes import delete_route
-from holdfast.gateway.tables import PublishedRow, RouteRow, VhostRow
+from holdfast.gateway.tables import PoolRow, PublishedRow, RouteRow, VhostRow
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import BadRequest, Conflict
 from holdfast.kernel.work import Work
@@ -39,9 +39,10 @@ async def pool_ids(session: AsyncSession) -> dict[str, int]:
     return {name: pool_id for pool_id, (name, _) in (await queries.pool_names(session)).items()}
 
 
-async def pool_names(session: AsyncSession) -> dict[int, str]:
-    """The name of each pool by its id."""
-    return {pool_id: name for pool_id, (name, _) in (await queries.pool_names(session)).items()}
+async def pool_names(session: AsyncSession, ids: Collection[int]) -> dict[int, str]:
+    """The name of each of these pools by its id; one that is gone is left out."""
+    query = select(PoolRow.id, PoolRow.name).where(PoolRow.id.in_(ids))
+    return {row.id: row.name for row in await session.execute(query)}
 
 
 async def entries(session: AsyncSession) -> dict[str, Entry]:

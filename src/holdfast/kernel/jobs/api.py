@@ -10,7 +10,16 @@ from holdfast.kernel.jobs.logfile import LogChunk
 from holdfast.kernel.jobs.model import DEFAULT_PRIORITY, JobState
 from holdfast.kernel.jobs.registry import registered_kinds
 from holdfast.kernel.jobs.service import JobView, NewSchedule, ScheduleView
-from holdfast.kernel.web.deps import ADMIN, OPERATOR, PageDep, ReadDep, ServicesDep, WorkDep
+from holdfast.kernel.jobs.tables import JOB_SORTS, SCHEDULE_SORTS
+from holdfast.kernel.web.deps import (
+    ADMIN,
+    OPERATOR,
+    PageDep,
+    ReadDep,
+    ServicesDep,
+    WorkDep,
+    sort_query,
+)
 from holdfast.kernel.web.router import Router
 
 router = Router(prefix="/api", tags=["jobs"])
@@ -66,14 +75,7 @@ async def list_jobs(
     kind: Annotated[str | None, Query(description="a kind, or its first part")] = None,
     schedule: Annotated[str | None, Query(description="only jobs of this schedule")] = None,
     lock: Annotated[str | None, Query(description="only jobs with a lock below this path")] = None,
-    sort: Annotated[
-        str,
-        Query(
-            description="submitted, title, state, by, started or finished; with a dash before it"
-            " the other way round",
-            max_length=LONGEST_TEXT,
-        ),
-    ] = "-submitted",
+    sort: Annotated[str, sort_query(JOB_SORTS)] = "-submitted",
 ) -> list[JobView]:
     """Jobs, newest first."""
     jobs, total = await service.list_jobs(
@@ -144,9 +146,18 @@ async def dismiss_jobs(work: WorkDep) -> Dismissed:
 
 
 @router.get("/schedules")
-async def list_schedules(session: ReadDep) -> list[ScheduleView]:
-    """All schedules, by name."""
-    return await service.list_schedules(session)
+async def list_schedules(
+    session: ReadDep,
+    page: PageDep,
+    search: Annotated[Words, Query(description="in name, title or kind")] = "",
+    sort: Annotated[str, sort_query(SCHEDULE_SORTS)] = "name",
+) -> list[ScheduleView]:
+    """Schedules, by name."""
+    found, total = await service.list_schedules(
+        session, limit=page.limit, offset=page.offset, words=search, sort=sort
+    )
+    page.total(total)
+    return found
 
 
 @router.post("/schedules", status_code=201, dependencies=[ADMIN])

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Request, Response
 from pydantic import BaseModel, Json
@@ -73,7 +74,7 @@ async def list_page(request: Request, session: ReadDep) -> Response:
         kind=shown.others.get("kind"),
         schedule=shown.others.get("schedule"),
         words=shown.q,
-        sort=("-" if shown.descending else "") + shown.sort,
+        sort=shown.order,
     )
     choices = [
         ("state", "State", [(one.value, one.value) for one in JobState]),
@@ -135,8 +136,12 @@ async def dismiss_all(services: ServicesDep, actor: ActorDep) -> Response:
 @router.get("/web/schedules")
 async def schedules_page(request: Request, session: ReadDep) -> Response:
     """All schedules in plain words."""
-    found = await service.list_schedules(session)
-    return await page(request, "jobs/schedules.html.j2", schedules=[_told(one) for one in found])
+    shown = listing(request, sorts=tables.SCHEDULE_SORTS)
+    found, total = await service.list_schedules(
+        session, limit=shown.rows, offset=shown.offset, words=shown.q, sort=shown.order
+    )
+    told = [_told(one) for one in found]
+    return await page(request, "jobs/schedules.html.j2", list=shown, schedules=told, total=total)
 
 
 @router.get("/web/schedules/new", dependencies=[ADMIN])
@@ -292,8 +297,13 @@ async def _find(_: Services, session: AsyncSession, words: str) -> Sequence[Hit]
         Hit(title=j.title or j.kind, href=f"/web/jobs/{j.id}", kind="job", detail=j.state)
         for j in jobs
     ]
-    for one in await service.list_schedules(session):
-        if words.lower() in f"{one.name} {one.title}".lower():
-            detail = cron_words(one.cron)
-            hits.append(Hit(title=one.name, href="/web/schedules", kind="schedule", detail=detail))
-    return hits
+    found, _total = await service.list_schedules(session, limit=FOUND, words=words)
+    return hits + [
+        Hit(
+            title=one.name,
+            href=f"/web/schedules?{urlencode({'q': one.name})}",
+            kind="schedule",
+            detail=cron_words(one.cron),
+        )
+        for one in found
+    ]

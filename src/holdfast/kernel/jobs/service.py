@@ -125,8 +125,6 @@ async def list_jobs(  # noqa: PLR0913 - the ways to narrow a list, by name
 
     Raises ``Invalid`` for another ``sort`` than one of `tables.JOB_SORTS`, or one with a dash.
     """
-    if sort.removeprefix("-") not in tables.JOB_SORTS:
-        raise Invalid(f"jobs are not sorted by {sort!r}", hint=f"by {', '.join(tables.JOB_SORTS)}")
     rows, total = await tables.job_page(
         session,
         limit=limit,
@@ -239,9 +237,17 @@ async def dismiss_all(work: Work) -> int:
     return len(settled)
 
 
-async def list_schedules(session: AsyncSession) -> list[ScheduleView]:
-    """All schedules, by name."""
-    return [_schedule_view(row) for row in await tables.schedules(session)]
+async def list_schedules(
+    session: AsyncSession, *, limit: int = 50, offset: int = 0, words: str = "", sort: str = "name"
+) -> tuple[list[ScheduleView], int]:
+    """Schedules, by name, and how many in all; ``words``: in name, title or kind.
+
+    Raises ``Invalid`` for another ``sort`` than one of `tables.SCHEDULE_SORTS`, or one with a dash.
+    """
+    rows, total = await tables.schedule_page(
+        session, limit=limit, offset=offset, words=words, sort=sort
+    )
+    return [_schedule_view(row) for row in rows], total
 
 
 async def show_schedule(session: AsyncSession, name: str) -> ScheduleView:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -13,6 +12,7 @@ from sqlalchemy import (
     Text,
     delete,
     func,
+    or_,
     select,
     update,
 )
@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from holdfast.kernel.db import Base
 from holdfast.kernel.jobs.model import ACTIVE, FINAL, UNFINISHED, Claim, JobState
+from holdfast.kernel.sorting import Sorts, order_by
 
 
 class JobRow(Base):
@@ -116,13 +117,19 @@ class ExecutorRow(Base):
     """Declared dead: nothing it writes counts any more."""
 
 
-JOB_SORTS: dict[str, ColumnElement[Any]] = {
+JOB_SORTS: Sorts = {
     "submitted": JobRow.seq.expression,
     "title": JobRow.title.expression,
     "state": JobRow.state.expression,
     "by": func.coalesce(JobRow.schedule, JobRow.created_by),
     "started": func.coalesce(JobRow.started_at, JobRow.created_at),
     "finished": func.coalesce(JobRow.finished_at, JobRow.created_at),
+}
+SCHEDULE_SORTS: Sorts = {
+    "name": ScheduleRow.name.expression,
+    "kind": ScheduleRow.kind.expression,
+    "next": func.coalesce(ScheduleRow.next_run_at, ScheduleRow.created_at),
+    "last": func.coalesce(ScheduleRow.last_run_at, ScheduleRow.created_at),
 }
 _OPEN_FAILURE = (JobRow.state == JobState.FAILED, JobRow.settled_at.is_(None))
 
@@ -163,8 +170,7 @@ async def job_page(  # noqa: PLR0913 - the ways to narrow a list, by name
     if words:
         query = query.where(JobRow.title.icontains(words, autoescape=True) | (JobRow.id == words))
     total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    by = JOB_SORTS[sort.removeprefix("-")]
-    order = (by.desc() if sort.startswith("-") else by.asc(), JobRow.seq.desc())
+    order = (order_by(JOB_SORTS, sort), JobRow.seq.desc())
     page = query.order_by(*order).limit(limit).offset(offset)
     return (await session.scalars(page)).all(), total
 
@@ -237,9 +243,21 @@ async def delete_jobs(session: AsyncSession, job_ids: Sequence[str]) -> None:
     await session.execute(delete(JobRow).where(JobRow.id.in_(job_ids), JobRow.state.in_(FINAL)))
 
 
-async def schedules(session: AsyncSession) -> Sequence[ScheduleRow]:
-    """All schedules, by name."""
-    return (await session.scalars(select(ScheduleRow).order_by(ScheduleRow.name))).all()
+async def schedule_page(
+    session: AsyncSession, *, limit: int, offset: int, words: str = "", sort: str = "name"
+) -> tuple[Sequence[ScheduleRow], int]:
+    """Schedules, by name, and how many there are in all; ``words``: in name, title or kind.
+
+    ``sort``: one of ``SCHEDULE_SORTS``, with a dash before it the other way round.
+    """
+    query = select(ScheduleRow)
+    if words:
+        looked_in = (ScheduleRow.name, ScheduleRow.title, ScheduleRow.kind)
+        query = query.where(or_(*(c.icontains(words, autoescape=True) for c in looked_in)))
+    total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    order = (order_by(SCHEDULE_SORTS, sort), ScheduleRow.name.asc())
+    page = query.order_by(*order).limit(limit).offset(offset)
+    return (await session.scalars(page)).all(), total
 
 
 async def due_schedules(session: AsyncSession, moment: datetime) -> Sequence[ScheduleRow]:

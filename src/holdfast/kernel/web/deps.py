@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Query, Request, Response
 from fastapi.dependencies.utils import get_flat_params
@@ -12,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from holdfast.kernel.errors import Forbidden, Invalid
 from holdfast.kernel.identity.caller import Caller
 from holdfast.kernel.services import Services
+from holdfast.kernel.sorting import Sorts
 from holdfast.kernel.work import Actor, Role, Work
 
 LARGEST_PAGE = 10_000
+LONGEST_SORT = 200
 OK, ACCEPTED = 200, 202
 _NO = {"false", "0", "no", "off", "f", "n"}
 
@@ -182,6 +184,13 @@ class Page:
     def total(self, count: int) -> None:
         """Tell the caller how many rows there are in all (``X-Total-Count``)."""
         self._response.headers["X-Total-Count"] = str(count)
+
+
+def sort_query(sorts: Sorts) -> Any:  # noqa: ANN401 - as the framework's own
+    """What a list can be sorted by, as a query of an address."""
+    *others, last = sorts
+    words = f"{', '.join(others)} or {last}; with a dash before it the other way round"
+    return Query(description=words, max_length=LONGEST_SORT)
 
 
 WorkDep = Annotated[Work, Depends(open_work, scope="function")]

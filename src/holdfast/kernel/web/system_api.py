@@ -12,14 +12,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast import __version__
-from holdfast.kernel.audit import AuditRow, audit_page
+from holdfast.kernel.audit import AUDIT_SORTS, AuditRow, audit_page
 from holdfast.kernel.clock import parse_time, row_time
 from holdfast.kernel.contributors import contributors
 from holdfast.kernel.db import Database, alembic_config
 from holdfast.kernel.errors import AppError, Invalid, Unavailable
 from holdfast.kernel.services import Services
 from holdfast.kernel.web import live, metrics
-from holdfast.kernel.web.deps import ReadDep, ServicesDep
+from holdfast.kernel.web.deps import ReadDep, ServicesDep, sort_query
 from holdfast.kernel.web.router import Router
 from holdfast.kernel.web.security import caller_of
 
@@ -91,7 +91,7 @@ async def ready(services: ServicesDep) -> Ready:
 
 
 @router.get("/api/audit")
-async def audit(
+async def audit(  # noqa: PLR0913 - the ways to narrow a list, by name
     session: ReadDep,
     response: Response,
     *,
@@ -101,6 +101,7 @@ async def audit(
     entity_id: str | None = None,
     from_: Annotated[str | None, Query(alias="from")] = None,
     to: str | None = None,
+    sort: Annotated[str, sort_query(AUDIT_SORTS)] = "-created",
 ) -> list[AuditOut]:
     """Changes, newest first."""
     rows, total = await audit_page(
@@ -111,6 +112,7 @@ async def audit(
         entity_id=entity_id,
         start=_moment(from_, "from"),
         end=_end_of(_moment(to, "to")),
+        sort=sort,
     )
     response.headers["X-Total-Count"] = str(total)
     return [audit_out(row) for row in rows]

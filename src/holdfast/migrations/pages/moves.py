@@ -1,17 +1,18 @@
 """The list of moves, one move, and the copies that moves left behind."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.gateway.service.routing import pool_names
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import Invalid
 from holdfast.kernel.web.console.forms import typed_name
-from holdfast.kernel.web.console.listing import listing
+from holdfast.kernel.web.console.listing import listing, page_of
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
 from holdfast.kernel.web.router import Router
@@ -23,6 +24,13 @@ from holdfast.migrations.tables import MigrationRow
 router = Router(include_in_schema=False, prefix="/web/migrations")
 MoveId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 LINES = 1000
+LEFT_SORTS: Mapping[str, Callable[[MigrationRow], Any]] = {
+    "-since": lambda row: row.orphaned_at or row.created_at,
+    "bucket": lambda row: row.bucket,
+    "objects": lambda row: row.objects_done,
+    "size": lambda row: row.bytes_done,
+}
+SORTS = ("-created", *tables.MIGRATION_SORTS)
 _STEPS = (
     (Phase.PENDING, "Waiting"),
     (Phase.COPYING, "Copying"),
@@ -36,13 +44,14 @@ Stage = tuple[str, str, datetime | None]
 @router.get("")
 async def list_page(request: Request, session: ReadDep) -> Response:
     """Moves, newest first."""
-    shown = listing(request, sorts=("",), filters=("phase",))
+    shown = listing(request, sorts=SORTS, filters=("phase",))
     rows, total = await tables.migration_page(
         session,
         phase=shown.others.get("phase"),
         limit=shown.rows,
         offset=shown.offset,
         words=shown.q,
+        sort=shown.order,
     )
     return await page(
         request,
@@ -50,7 +59,7 @@ async def list_page(request: Request, session: ReadDep) -> Response:
         list=shown,
         moves=rows,
         total=total,
-        pools=await pool_names(session),
+        pools=await _pools(session, rows),
         active=ACTIVE_PHASES,
         choices=[("phase", "Phase", [(phase.value, phase.value) for phase in Phase])],
     )
@@ -59,11 +68,16 @@ async def list_page(request: Request, session: ReadDep) -> Response:
 @router.get("/orphaned")
 async def orphaned(request: Request, session: ReadDep) -> Response:
     """Copies that moves left and that no client reaches."""
+    shown = listing(request, sorts=LEFT_SORTS)
+    found = await reading.left_behind(session)
+    rows, total = page_of(found, shown, LEFT_SORTS, lambda row: row.bucket)
     return await page(
         request,
         "migrations/orphaned.html.j2",
-        moves=await reading.left_behind(session),
-        pools=await pool_names(session),
+        list=shown,
+        moves=rows,
+        total=total,
+        pools=await _pools(session, rows),
     )
 
 
@@ -77,7 +91,7 @@ async def move_page(request: Request, session: ReadDep, move_id: MoveId) -> Resp
         request,
         "migrations/move.html.j2",
         move=row,
-        pools=await pool_names(session),
+        pools=await _pools(session, [row]),
         vhosts=[vhost["name"] for vhost in json.loads(row.vhosts)],
         stages=_stages(row, await tables.phase_times(session, move_id)),
         options=options,
@@ -115,6 +129,12 @@ async def purge(
         )
     told = f"{done.deleted} objects of {done.bucket} were deleted from its old pool."
     return see_other(f"/web/migrations/{move_id}", told=told)
+
+
+async def _pools(session: AsyncSession, rows: Iterable[MigrationRow]) -> dict[int, str]:
+    """The names of their pools, as far as there are such."""
+    ends = ((row.src_pool_id, row.dst_pool_id, row.orphaned_source_pool_id) for row in rows)
+    return await pool_names(session, {number for row in ends for number in row if number})
 
 
 def _stages(row: MigrationRow, began: dict[Phase, datetime]) -> Sequence[Stage]:

@@ -15,19 +15,20 @@ from holdfast.tiers import page_queries
 from holdfast.tiers.model import Action, Asked, FileState
 from holdfast.tiers.names import from_text, to_text
 from holdfast.tiers.pages import words
-from holdfast.tiers.queries import WAITING_FILES
+from holdfast.tiers.queries import NEWEST_FIRST, RUN_SORTS, WAITING_FILES
 from holdfast.tiers.service import keeping, reading
 from holdfast.tiers.service.reading import Run
 from holdfast.tiers.tables import TierRow
 
 router = Router(include_in_schema=False, prefix="/web/tiers/runs")
 LINES = 100
+SORTS = (NEWEST_FIRST, *RUN_SORTS)
 
 
 @router.get("")
 async def list_runs(request: Request, session: ReadDep) -> Response:
     """Runs of all tiers, or of one, newest first."""
-    asked = listing(request, sorts=("",), filters=("action", "state", "tier"))
+    asked = listing(request, sorts=SORTS, filters=("action", "state", "tier"))
     tier = asked.others.get("tier", "")
     number = int(tier) if tier.isascii() and tier.isdigit() and len(tier) < 10 else None  # noqa: PLR2004 - fits a row's id
     runs, total = await page_queries.run_lines(session, asked, tier_id=number)

@@ -14,6 +14,7 @@ from holdfast.tiers import page_queries
 from holdfast.tiers.names import to_text
 from holdfast.tiers.pages import words
 from holdfast.tiers.pages.state import standings
+from holdfast.tiers.queries import NEWEST_FIRST
 from holdfast.tiers.service import keeping
 from holdfast.tiers.service.rooms import used_percent
 
@@ -52,7 +53,7 @@ async def show_tier(
     row = await keeping.get_tier(session, tier_id)
     (standing,) = await standings(services, session, [row])
     wanted = [row.store_id, *([row.second_store_id] if row.second_store_id else [])]
-    shown = listing(request, sorts=("",), rows=RUNS_SHOWN)
+    shown = listing(request, sorts=(NEWEST_FIRST,), rows=RUNS_SHOWN)
     runs, total = await page_queries.run_lines(session, shown, tier_id=tier_id)
     return await page(
         request,

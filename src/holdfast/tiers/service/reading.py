@@ -36,10 +36,14 @@ async def list_runs(
     offset: int = 0,
     tier_id: int | None = None,
     action: str | None = None,
+    sort: str = queries.NEWEST_FIRST,
 ) -> tuple[list[Run], int]:
-    """Runs, newest first, and how many in all; without the states of their files."""
+    """Runs, newest first, and how many in all; without the states of their files.
+
+    Raises ``Invalid`` for another ``sort`` than one of `queries.RUN_SORTS`, or one with a dash.
+    """
     rows, total = await queries.run_page(
-        session, limit=limit, offset=offset, tier_id=tier_id, action=action
+        session, limit=limit, offset=offset, tier_id=tier_id, action=action, sort=sort
     )
     return [Run(row, job, {}) for row, job in rows], total
 

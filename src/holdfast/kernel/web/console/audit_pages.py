@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import Request, Response
 
-from holdfast.kernel.audit import AuditRow, audit_page, audited_kinds
+from holdfast.kernel.audit import AUDIT_SORTS, AuditRow, audit_page, audited_kinds
 from holdfast.kernel.errors import NotFound
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.listing import listing
@@ -16,6 +16,7 @@ from holdfast.kernel.web.deps import ReadDep
 from holdfast.kernel.web.router import Router
 
 router = Router(include_in_schema=False)
+SORTS = ("-created", *AUDIT_SORTS)
 LARGEST_ID = 2**31 - 1
 
 
@@ -39,7 +40,7 @@ def contribute(services: Services) -> None:
 @router.get("/web/audit")
 async def audit(request: Request, session: ReadDep) -> Response:
     """All changes, newest first."""
-    shown = listing(request, sorts=("",), filters=("entity_type", "entity_id"))
+    shown = listing(request, sorts=SORTS, filters=("entity_type", "entity_id"))
     rows, total = await audit_page(
         session,
         limit=shown.rows,
@@ -47,6 +48,7 @@ async def audit(request: Request, session: ReadDep) -> Response:
         entity_type=shown.others.get("entity_type"),
         entity_id=shown.others.get("entity_id"),
         words=shown.q,
+        sort=shown.order,
     )
     kinds = await audited_kinds(session)
     return await page(

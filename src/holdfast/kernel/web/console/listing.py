@@ -1,11 +1,13 @@
 """Search, sort and page of a list, kept in the address."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Request
 
+Row = TypeVar("Row")
 ROWS = 50
 _LONGEST_SEARCH = 200
 _MOST_PAGES = 100_000
@@ -25,6 +27,11 @@ class Listing:
     rows: int = ROWS
 
     @property
+    def order(self) -> str:
+        """The column, with a dash before it when it descends."""
+        return ("-" if self.descending else "") + self.sort
+
+    @property
     def offset(self) -> int:
         """Rows before this page."""
         return (self.page - 1) * self.rows
@@ -34,7 +41,7 @@ class Listing:
         now = {
             **self.others,
             "q": self.q,
-            "sort": ("-" if self.descending else "") + self.sort,
+            "sort": self.order,
             "page": "",
             **changes,
         }
@@ -73,6 +80,23 @@ def listing(
         others={name: query[name] for name in filters if query.get(name)},
         rows=rows,
     )
+
+
+def page_of(
+    rows: Iterable[Row],
+    asked: Listing,
+    sorts: Mapping[str, Callable[[Row], Any]],
+    words: Callable[[Row], str],
+) -> tuple[Sequence[Row], int]:
+    """Of rows that are at hand: the page that is asked for, and how many fit the search.
+
+    ``sorts``: what a column is sorted by, "" for the order as it is; ``words``: what is searched.
+    """
+    wanted = asked.q.lower()
+    found = [row for row in rows if wanted in words(row).lower()]
+    by = {name.removeprefix("-"): key for name, key in sorts.items()}[asked.sort]
+    found.sort(key=by, reverse=asked.descending)
+    return found[asked.offset : asked.offset + asked.rows], len(found)
 
 
 def like(text: str) -> str:
