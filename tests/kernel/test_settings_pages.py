@@ -60,6 +60,11 @@ async def test_a_setting_is_found_changed_and_told_with_the_restart_it_waits_for
     found = (await admin.get("/web/settings?q=jobs+once")).text
     assert "worker_concurrency" in found
     assert "backup_rotate" not in found
+    for sort, order in (("name", 1), ("-name", -1)):
+        shown = (await admin.get(f"/web/settings?q=backup&sort={sort}")).text
+        names = re.findall(r'<strong class="mono">([^<]+)', shown)
+        assert len(names) > 2
+        assert names == sorted(names)[::order]
     saved = await admin.post("/web/settings/worker_concurrency/edit", data={"value": "9"})
     assert saved.status_code == 303
     assert services.loaded.config_file.read_text() == "worker_concurrency = 9\n"
@@ -128,7 +133,17 @@ async def test_a_backup_is_written_checked_and_shows_how_to_restore_it(
     saved = await admin.post("/web/backups/new", data={"with_secrets": "true"})
     assert saved.status_code == 303
     [made] = list_backups(services.settings)
-    assert made.name in (await admin.get("/web/backups")).text
+    older = made.path.with_name("holdfast-20200101T000000.000000Z.tar.gz")
+    older.write_bytes(b"small")
+    for query, names in {
+        "": [made.name, older.name],
+        "?sort=size": [older.name, made.name],
+        "?sort=created": [older.name, made.name],
+        "?q=2020": [older.name],
+    }.items():
+        shown = (await admin.get(f"/web/backups{query}")).text
+        assert re.findall(r'<td class="mono"><a href="/web/backups/([^"]+)', shown) == names
+    older.unlink()
     shown = (await admin.get(f"/web/backups/{made.name}")).text
     assert f"holdfast backup restore {made.path}" in shown
     checked = await admin.post(f"/web/backups/{made.name}")

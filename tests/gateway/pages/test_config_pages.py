@@ -9,6 +9,7 @@ from holdfast.kernel.identity.service import create_token
 from holdfast.kernel.work import SYSTEM, Role
 from tests.gateway.older_tool import SECRET, install
 from tests.gateway.pages.console import Pages, pages_of, told, words
+from tests.gateway.pages.web import column
 from tests.gateway.room import Room, open_room
 
 pytestmark = pytest.mark.real
@@ -159,6 +160,10 @@ async def test_a_generation_shows_its_change_and_the_way_back_is_rehearsed_then_
     shown = words(await pages.get("/web/config/history"))
     assert f"{(number or 0) + 1} " in shown
     assert "update pool" in shown
+    numbers = [int(one) for one in column(await pages.get("/web/config/history?sort=number"), 0)]
+    assert numbers == sorted(numbers)
+    found = column(await pages.get("/web/config/history?q=UPDATE+pool"), 0)
+    assert found == [str((number or 0) + 1)]
     at = f"/web/config/generations/{number}"
     shown = await pages.get(f"{at}?to=live")
     assert '<span class="add">+    keepalive 32;\n</span>' in shown

@@ -130,7 +130,7 @@ async def test_a_disabled_user_is_out_until_enabled(services: Services) -> None:
 
 async def test_an_admin_ends_anybodys_session(services: Services) -> None:
     async with logged_in(services, "ann") as ann, client_of(services) as admin:
-        assert "ann" in (await admin.get("/web/sessions?q=AN", headers=PAGE)).text
+        assert "ann" in (await admin.get("/web/sessions?q=AN&sort=-name", headers=PAGE)).text
         assert (await admin.post("/web/sessions/1/end")).is_redirect
         assert await whoami(ann) == 401
 

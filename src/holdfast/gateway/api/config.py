@@ -17,7 +17,7 @@ from holdfast.kernel.config import shown_settings
 from holdfast.kernel.errors import AppError, Invalid, Unavailable
 from holdfast.kernel.restart import Restarter
 from holdfast.kernel.settings_change import change_setting, waiting_settings
-from holdfast.kernel.web.deps import ADMIN, ReadDep, ServicesDep, WorkDep
+from holdfast.kernel.web.deps import ADMIN, PageDep, ReadDep, ServicesDep, WorkDep
 from holdfast.kernel.web.router import Router
 
 router = Router(prefix="/api/config", tags=["config"], route_class=GatewayRoute)
@@ -209,9 +209,10 @@ def _preview(found: preview.Preview) -> dict[str, Any]:
 
 
 @router.get("/generations")
-async def generations(gateway: GatewayDep) -> list[dict[str, Any]]:
+async def generations(gateway: GatewayDep, page: PageDep) -> list[dict[str, Any]]:
     """The generations that are kept, newest first."""
-    live = gateway.generations.current()
+    live, kept = gateway.generations.current(), await config.history(gateway)
+    page.total(len(kept))
     return [
         {
             "number": item.number,
@@ -222,7 +223,7 @@ async def generations(gateway: GatewayDep) -> list[dict[str, Any]]:
             "files": len(item.files),
             "live": item.number == live,
         }
-        for item in await config.history(gateway)
+        for item in kept[page.offset : page.offset + page.limit]
     ]
 
 

@@ -1,8 +1,8 @@
 """Generations of files, what changed between them, and the way back: ``/web/config/history``."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
 
@@ -11,15 +11,22 @@ from holdfast.gateway.pages.edge import gateway_work
 from holdfast.gateway.publish import warning_of
 from holdfast.gateway.service import config, rollback
 from holdfast.kernel.errors import AppError, NotFound
-from holdfast.kernel.nginx.generations import MAIN
+from holdfast.kernel.nginx.generations import MAIN, Generation
 from holdfast.kernel.web.console.diffs import FileDiff, diff_files
 from holdfast.kernel.web.console.forms import check_typed, typed_name
+from holdfast.kernel.web.console.listing import listing, page_of
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ServicesDep
 from holdfast.kernel.web.router import Router
 
 router = Router(prefix="/web/config", include_in_schema=False)
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
+SORTS: Mapping[str, Callable[[Generation], Any]] = {
+    "-number": lambda one: one.number,
+    "by": lambda one: one.author,
+    "reason": lambda one: one.reason,
+    "files": lambda one: len(one.files),
+}
 FILES_SHOWN = 30
 LINES_SHOWN = 2000
 TOLD = 5
@@ -30,10 +37,16 @@ async def show_history(request: Request, services: ServicesDep) -> Response:
     """The generations that are kept, newest first."""
     gateway = services.get(Gateway)
     status = await gateway.nginx.status()
+    shown = listing(request, sorts=SORTS)
+    rows, total = page_of(
+        await config.history(gateway), shown, SORTS, lambda one: f"{one.author}\n{one.reason}"
+    )
     return await page(
         request,
         "gateway/config_history.html.j2",
-        generations=await config.history(gateway),
+        list=shown,
+        generations=rows,
+        total=total,
         live=gateway.generations.current(),
         loaded=status.loaded_generation,
         kept=gateway.generations.keep,

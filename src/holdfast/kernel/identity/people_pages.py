@@ -1,6 +1,7 @@
 """Users and everybody's logins: ``/web/users``, ``/web/sessions``; for admins."""
 
-from typing import Annotated
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
 from sqlalchemy import select
@@ -13,7 +14,7 @@ from holdfast.kernel.identity.session_api import SessionId
 from holdfast.kernel.identity.tables import InvitationRow, SessionRow, UserRow
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.forms import Field, Form, check_typed, typed_name
-from holdfast.kernel.web.console.listing import like, listing
+from holdfast.kernel.web.console.listing import like, listing, page_of
 from holdfast.kernel.web.console.registry import Hit, NavItem, console_parts
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import ADMIN, CallerDep, ReadDep, ServicesDep, WorkDep, actor_of
@@ -23,6 +24,12 @@ from holdfast.kernel.work import Role, Work
 router = Router(include_in_schema=False, dependencies=[ADMIN])
 BOTH = ["GET", "POST"]
 FOUND = 6
+SESSION_SORTS: Mapping[str, Callable[[SessionRow], Any]] = {
+    "-created": lambda row: row.created_at,
+    "name": lambda row: row.name,
+    "address": lambda row: row.address,
+    "seen": lambda row: row.last_seen_at,
+}
 UserId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 ROLES = (
     ("viewer", "viewer: sees everything, changes nothing"),
@@ -164,16 +171,15 @@ async def list_sessions(
     request: Request, session: ReadDep, services: ServicesDep, caller: CallerDep
 ) -> Response:
     """Everybody's console logins, newest first."""
-    asked = listing(request, sorts=("",))
-    words = asked.q.lower()
+    asked = listing(request, sorts=SESSION_SORTS)
     living = await sessions.living(session, services.settings)
-    found = [row for row in living if words in row.name.lower() or words in row.address]
+    rows, total = page_of(living, asked, SESSION_SORTS, lambda row: f"{row.name}\n{row.address}")
     return await page(
         request,
         "identity/sessions.html.j2",
         list=asked,
-        rows=_with_ends(found[asked.offset : asked.offset + asked.rows], services),
-        total=len(found),
+        rows=_with_ends(rows, services),
+        total=total,
         current_id=caller.session.id if caller.session else None,
     )
 
@@ -237,7 +243,7 @@ async def _user_page(
     )
 
 
-def _with_ends(rows: list[SessionRow], services: Services) -> list[tuple[SessionRow, object]]:
+def _with_ends(rows: Iterable[SessionRow], services: Services) -> list[tuple[SessionRow, object]]:
     return [(row, sessions.shown_end(row, services.settings)) for row in rows]
 
 

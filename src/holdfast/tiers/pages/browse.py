@@ -1,11 +1,13 @@
 """One folder of a tier at a time: what is here, on the store, frozen, differing, missing."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
 
 from holdfast.kernel.errors import BadRequest
-from holdfast.kernel.web.console.listing import listing
+from holdfast.kernel.web.console.listing import listing, page_of
 from holdfast.kernel.web.console.render import page
 from holdfast.kernel.web.deps import ReadDep, ServicesDep
 from holdfast.kernel.web.router import Router
@@ -17,6 +19,12 @@ from holdfast.tiers.service.folders import Entry, look_into
 
 router = Router(include_in_schema=False, prefix="/web/tiers")
 ROWS = 100
+SORTS: Mapping[str, Callable[[Entry], Any]] = {
+    "": lambda _: 0,
+    "name": lambda one: one.name,
+    "size": lambda one: (not one.is_folder, one.size_bytes),
+}
+"""First as they come: folders first."""
 SHOWN = (
     ("here", "here"),
     ("missing", "not here"),
@@ -35,9 +43,10 @@ async def browse(
     await session.close()
     below = _below(request.query_params.get("path", ""))
     found = await look_into(services, row, below)
-    asked = listing(request, sorts=("",), filters=("path", "show"), rows=ROWS)
-    words, show = asked.q.lower(), asked.others.get("show", "")
-    entries = [one for one in found.entries if words in one.name.lower() and _fits(one, show)]
+    asked = listing(request, sorts=SORTS, filters=("path", "show"), rows=ROWS)
+    show = asked.others.get("show", "")
+    fitting = (one for one in found.entries if _fits(one, show))
+    entries, total = page_of(fitting, asked, SORTS, lambda one: one.name)
     here = f"/web/tiers/{tier_id}"
     text = to_text(below)
     return await page(
@@ -49,8 +58,8 @@ async def browse(
         crumbs=_crumbs(here, text),
         problem=found.problem,
         unreadable=found.unreadable,
-        entries=entries[asked.offset : asked.offset + asked.rows],
-        total=len(entries),
+        entries=entries,
+        total=total,
         everything=len(found.entries),
         absolute=lambda path: to_text(row.root + (b"/" + from_text(path) if path else b"")),
         to=lambda path: f"{here}/browse?{urlencode({'path': path})}",

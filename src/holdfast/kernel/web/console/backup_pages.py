@@ -1,7 +1,9 @@
 """Backups: ``/web/backups``; making and checking one is for admins."""
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from fastapi import Request, Response
 from pydantic import BaseModel
@@ -17,6 +19,7 @@ from holdfast.kernel.identity.tables import UserRow
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.console.formats import duration
 from holdfast.kernel.web.console.forms import Field, Form
+from holdfast.kernel.web.console.listing import listing, page_of
 from holdfast.kernel.web.console.registry import Figure, Hit, NavItem, Need, console_parts
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import ADMIN, ServicesDep, actor_of
@@ -26,6 +29,10 @@ from holdfast.kernel.work import Role
 router = Router(include_in_schema=False)
 PATH = "/web/backups"
 STALE = timedelta(days=2)
+SORTS: Mapping[str, Callable[[Backup], Any]] = {
+    "-created": lambda one: one.created_at,
+    "size": lambda one: one.size_bytes,
+}
 ROUNDS = 3
 """So many missed, and the newest backup is too old whatever the interval."""
 
@@ -50,11 +57,14 @@ def contribute(services: Services) -> None:
 @router.get(PATH)
 async def list_page(request: Request, services: ServicesDep) -> Response:
     """The backups of this machine, newest first, and when the next is written."""
-    settings = services.settings
+    settings, shown = services.settings, listing(request, sorts=SORTS)
+    rows, total = page_of(list_backups(settings), shown, SORTS, lambda one: one.name)
     return await page(
         request,
         "console/backups.html.j2",
-        backups=[(one, (now() - one.created_at).total_seconds()) for one in list_backups(settings)],
+        list=shown,
+        backups=[(one, (now() - one.created_at).total_seconds()) for one in rows],
+        total=total,
         schedule=schedule_words(settings),
         directory=settings.backup_root,
         same_disk=_same_disk(settings),

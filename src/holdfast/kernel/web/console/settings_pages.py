@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal, get_args, get_origin
 
 from fastapi import BackgroundTasks, Request, Response
@@ -26,6 +27,8 @@ from holdfast.kernel.work import Role, Work
 router = Router(include_in_schema=False, dependencies=[ADMIN])
 PATH = "/web/settings"
 FOUND = 6
+SORTS = ("", "name", "value", "origin", "default")
+"""Fields of a `SettingLine`; first the order in which they are declared."""
 DANGERS = {
     "secret": "What was sealed with the present secret cannot be read with another: "
     "every pool's S3 keys must then be stored anew.",
@@ -80,7 +83,7 @@ async def list_settings(request: Request, services: ServicesDep) -> Response:
     restarter = services.find(Restarter)
     if request.query_params.get("after") and restarter and restarter.asked:
         return Response(status_code=204)
-    asked = listing(request, sorts=("",), filters=("origin",))
+    asked = listing(request, sorts=SORTS, filters=("origin",))
     problem, lines = _lines(services.loaded)
     words = asked.q.lower().split()
     shown = [
@@ -89,6 +92,8 @@ async def list_settings(request: Request, services: ServicesDep) -> Response:
         if all(word in f"{line.name} {line.meaning}".lower() for word in words)
         and _fits(line, asked.others.get("origin"))
     ]
+    if asked.sort:
+        shown.sort(key=attrgetter(asked.sort), reverse=asked.descending)
     return await page(
         request,
         "console/settings.html.j2",
