@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
-WORKERS ?= 3
+WORKERS ?= 4
 BOOTSTRAP := deploy/bootstrap.sh
 MODEL_TESTS := $(sort $(wildcard tests/*/test_model.py tests/*/*/test_model.py))
 BROWSER := chromium-headless-shell libatomic1

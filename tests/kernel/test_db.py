@@ -7,9 +7,10 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, select, text
 
-from holdfast.kernel.db import Database, alembic_config
+from holdfast.kernel.db import Database, alembic_config, newest_revision
 from holdfast.kernel.errors import Unavailable
 from holdfast.schema import metadata
 from holdfast.tiers.model import FileState
@@ -65,6 +66,11 @@ async def test_an_upgrade_of_an_upgraded_database_changes_nothing(database: Data
         after = await connection.run_sync(lambda c: set(inspect(c).get_table_names()))
     assert before == after
     assert {"pool", "migration", "job", "audit"} <= after
+
+
+def test_the_newest_revision_is_told_by_its_files_name() -> None:
+    script = ScriptDirectory.from_config(alembic_config("sqlite://"))
+    assert newest_revision() == script.get_current_head()
 
 
 async def test_a_database_of_a_newer_version_is_told_as_that(empty_database_url: str) -> None:

@@ -25,8 +25,9 @@ FAST_NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off
 SMALL = ("shared_buffers=32MB", "max_connections=200", "unix_socket_directories=")
 
 END_OTHERS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
-RELATIONS = """
-    SELECT relnamespace, relname, relkind FROM pg_class WHERE oid >= 16384 ORDER BY 1, 2
+SHAPE = """
+    SELECT relnamespace::text, relname, relkind FROM pg_class WHERE oid >= 16384
+    UNION SELECT 'revision', version_num, '' FROM alembic_version ORDER BY 1, 2
 """
 EMPTY = """
     DO $$
@@ -51,7 +52,7 @@ class Cluster:
         self.process = process
         self._made = 0
         self._returned: list[str] = []
-        self._relations: list[tuple[object, ...]] = []
+        self._shape: list[tuple[object, ...]] = []
 
     def url(self, database: str) -> str:
         """The SQLAlchemy URL of ``database``."""
@@ -69,11 +70,11 @@ class Cluster:
     def lent(self) -> Iterator[str]:
         """A database like `TEMPLATE`, emptied afterwards for the next: a new one costs more."""
         name = self._returned.pop() if self._returned else self._name(self.create(TEMPLATE))
-        self._relations = self._relations or self._relations_of(name)
+        self._shape = self._shape or self._shape_of(name)
         yield self.url(name)
         with self.admin() as connection:
             connection.execute(END_OTHERS, [name])
-        if self._relations_of(name) == self._relations:
+        if self._shape_of(name) == self._shape:
             with self._to(name) as connection:
                 connection.execute(EMPTY)
             self._returned.append(name)
@@ -94,9 +95,9 @@ class Cluster:
             host="127.0.0.1", port=self.port, user="holdfast", dbname=name, autocommit=True
         )
 
-    def _relations_of(self, name: str) -> list[tuple[object, ...]]:
+    def _shape_of(self, name: str) -> list[tuple[object, ...]]:
         with self._to(name) as connection:
-            return connection.execute(RELATIONS).fetchall()
+            return connection.execute(SHAPE).fetchall()
 
     @staticmethod
     def _name(url: str) -> str:

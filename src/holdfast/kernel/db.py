@@ -5,12 +5,9 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import DateTime, Dialect, MetaData, event
+from sqlalchemy import DateTime, Dialect, MetaData, event, inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.engine.url import make_url
@@ -20,6 +17,9 @@ from sqlalchemy.types import TypeDecorator
 
 from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.work import Actor, Work
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 BUSY_TIMEOUT_MS = 30_000
 LONGEST_SILENCE_MS = 60_000
@@ -113,15 +113,30 @@ class Database:
         await self.engine.dispose()
 
 
-def alembic_config(url: str) -> Config:
+def alembic_config(url: str) -> "Config":
     """Alembic's settings for this database."""
+    from alembic.config import Config  # noqa: PLC0415 - slow, and seldom needed
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS_DIR))
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     return config
 
 
+def newest_revision() -> str:
+    """The newest revision of the schema that this program knows, by the names of their files."""
+    files = (MIGRATIONS_DIR / "versions").glob("[0-9]*_*.py")
+    return max(file.name.partition("_")[0] for file in files)
+
+
 def _upgrade(connection: Connection, url: str) -> None:
+    if inspect(connection).has_table("alembic_version"):
+        found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        if found == newest_revision():
+            return
+    from alembic import command  # noqa: PLC0415 - slow, and seldom needed
+    from alembic.util import CommandError  # noqa: PLC0415
+
     config = alembic_config(url)
     config.attributes["connection"] = connection
     try:

@@ -64,7 +64,7 @@ async def test_a_reaction_that_fails_does_not_hold_the_lock(
 ) -> None:
     @on_job_end("sample.tick")
     async def fails(work: Work, ended: EndedJob) -> None:
-        if ended.args["evidence"] == str(evidence.path):
+        if ended.args.get("evidence") == str(evidence.path):
             work.audit("lost", "sample", ended.id)
             raise RuntimeError("a bad reaction")
 

@@ -5,7 +5,6 @@ import tempfile
 from datetime import datetime
 from typing import Annotated, Any
 
-from alembic.script import ScriptDirectory
 from fastapi import Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import text
@@ -15,7 +14,7 @@ from holdfast import __version__
 from holdfast.kernel.audit import AUDIT_SORTS, AuditRow, audit_page
 from holdfast.kernel.clock import parse_time, row_time
 from holdfast.kernel.contributors import contributors
-from holdfast.kernel.db import Database, alembic_config
+from holdfast.kernel.db import Database, newest_revision
 from holdfast.kernel.errors import AppError, Invalid, Unavailable
 from holdfast.kernel.services import Services
 from holdfast.kernel.web import live, metrics
@@ -170,7 +169,7 @@ async def readiness(services: Services) -> dict[str, str | None]:
 
 async def schema_problem(database: Database) -> str | None:
     """Why the schema is not the one that this version needs; ``None`` when it is."""
-    newest = ScriptDirectory.from_config(alembic_config(database.url)).get_current_head()
+    newest = newest_revision()
     try:
         async with database.read() as session:
             found = await session.scalar(text("SELECT version_num FROM alembic_version"))
