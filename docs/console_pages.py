@@ -3,6 +3,9 @@
 ``{words}`` in a path are the names that `docs.console_site.furnish` gives.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 PAGES = {
     "api": "/api/docs",
     "overview": "/",
@@ -101,8 +104,34 @@ PAGES = {
 }
 """Name of the picture, and path. To add a page, add a line."""
 
-PRESSED = {"migration-new": ("Show the plan", "#plan")}
-"""A button that is pressed before anybody looks, and what is there then."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Press:
+    """What is done on a page before anybody looks at it."""
+
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    typed: Mapping[str, str] = field(default_factory=dict)
+    """By the fields' labels; of what is chosen, the value."""
+    button: str = ""
+    """None: the page has it by itself."""
+    shown: str
+    """What is there then: a selector."""
+
+
+PRESSED = {
+    "migration-new": Press(button="Show the plan", shown="#plan"),
+    "bucket-orphans": Press(shown="#rows"),
+    "bucket-promote": Press(button="Route it", shown="#conflict"),
+    "generation": Press(button="Rehearse the way back", shown="main [role=alert]"),
+    "vhost-clone": Press(
+        chosen={"Default pool": ""},
+        typed={"Extra directives": "client_max_body_size as-much-as-there-is;"},
+        button="Preview and test",
+        shown="#trial [role=alert]",
+    ),
+}
+"""A move is planned; something was left behind; a bucket's objects would be hidden; no way leads
+back while a bucket is moved; nginx refuses what was typed."""
 
 TESTED_ONLY = frozenset(
     {

@@ -22,6 +22,8 @@ from playwright.async_api import (
     expect,
 )
 
+from docs.console_pages import Press
+
 HEIGHT = 800
 PATIENCE_MS = 30_000
 """A machine that does much else is slow; a test that passes waits no longer than it must."""
@@ -126,11 +128,16 @@ class Console:
         assert answer is not None
         assert answer.status == status, f"{path} answered {answer.status}"
 
-    async def press(self, button: str, shown: str) -> None:
-        """Press a button of the page, unless it is ``""``, and wait for what it shows."""
-        if button:
-            await self.page.locator("main").get_by_role("button", name=button, exact=True).click()
-            await expect(self.page.locator(shown)).to_be_visible()
+    async def press(self, press: Press) -> None:
+        """Fill in the page's form, press its button, and wait for what it shows."""
+        main = self.page.locator("main")
+        for label, value in press.chosen.items():
+            await main.get_by_label(label).select_option(value)
+        for label, text in press.typed.items():
+            await main.get_by_label(label).fill(text)
+        if press.button:
+            await main.get_by_role("button", name=press.button, exact=True).click()
+        await expect(self.page.locator(press.shown)).to_be_visible()
 
     async def look_like(self, look: Look) -> None:
         """Look at the same page otherwise."""

@@ -15,7 +15,7 @@ from holdfast.demo.fleet import BUCKET, NEW, OLD, VHOST, Fleet, running_programs
 from holdfast.demo.traffic import Traffic
 from holdfast.demo.wire import Wire
 from holdfast.kernel.stores.s3.client import S3Client
-from tests.console.browser import Console
+from tests.console.browser import Console, Look
 from tests.console.conftest import OpenConsole
 from tests.journeys.stage import LIGHT
 
@@ -171,12 +171,17 @@ async def drift_and_back(page: Page, fleet: Fleet) -> None:
     assert "max_fails=7" in path.read_text()
 
 
-async def roll_back(page: Page, fleet: Fleet) -> None:
+async def roll_back(console: Console, fleet: Fleet) -> None:
+    page = console.page
     await page.get_by_role("link", name="Configuration", exact=True).first.click()
     await follow(page, "History")
     await heading(page, "History")
     before = (fleet.directory / "nginx/live").readlink().name
     await follow(page, "Go back to it")
+    await press(page, "Rehearse the way back")
+    await expect(page.locator("main [role=status]")).to_contain_text("The way back works")
+    await console.check_in_every_look()
+    await console.look_like(Look())
     await press(page, "Go back to it")
     typed = page.get_by_label("to confirm")
     await typed.fill(await typed.get_attribute("data-must-be") or "")
@@ -231,7 +236,7 @@ async def viewer_is_offered_nothing(viewer: Console, offered: set[str]) -> None:
     assert set(answers.values()) == {403}, answers
     for path in ("/web/pools/new", "/web/users", "/web/tokens/new"):
         await viewer.go(path, status=403)
-    await viewer.check()
+    await viewer.check_in_every_look()
 
 
 @asynccontextmanager
@@ -286,7 +291,7 @@ async def test_the_first_hour(open_console: OpenConsole, tmp_path: Path) -> None
         await set_password(viewer, invitation)
         await viewer_is_offered_nothing(viewer, offered)
         await restore(page)
-        await roll_back(page, fleet)
+        await roll_back(console, fleet)
         await page.locator("details.user summary").click()
         await press(page, "Log out")
         await heading(page, "Log in")

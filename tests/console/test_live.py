@@ -1,5 +1,6 @@
 """Pages that hear of what happens: soon, after a crash of the server, and from another server."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,10 +10,12 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from holdfast.demo.fleet import Fleet
-from tests.console.browser import Console
+from tests.console.browser import Console, Look
 from tests.console.conftest import OpenConsole
 from tests.servers import postgres
 from tests.servers.holdfast import API_KEY, Machine
+
+AFTER_RESTART = re.compile("after=restart")
 
 
 async def make_pool(url: str, token: str, name: str) -> None:
@@ -37,6 +40,21 @@ async def is_shown(page: Page, name: str) -> None:
     """In the list, without the page being loaded again (how soon: benchmarks/live.py)."""
     await expect(page.locator("#rows").get_by_role("link", name=name, exact=True)).to_be_visible()
     assert await page.evaluate("() => window.testNotReloaded")
+
+
+async def restart_and_come_back(console: Console) -> None:
+    """By its button; for as long as the page that waits is looked at, it hears of no server."""
+    page = console.page
+    await page.route(AFTER_RESTART, lambda route: route.abort())
+    await console.go("/web/settings")
+    await page.get_by_role("button", name="Restart", exact=True).click()
+    await page.get_by_role("button", name="Restart now").click()
+    await expect(page.get_by_role("heading", level=1, name="Restarting")).to_be_visible()
+    await console.check_in_every_look()
+    await expect(page.locator("#flash")).to_be_empty()
+    await page.unroute(AFTER_RESTART)
+    await expect(page.get_by_role("heading", level=1, name="Settings")).to_be_visible()
+    await expect(page.locator("#live")).to_have_text("live")
 
 
 async def test_a_change_is_on_an_open_page(console: Console, fleet: Fleet) -> None:
@@ -66,7 +84,8 @@ async def test_a_killed_server_takes_nothing_from_a_form_that_is_half_typed(
         await page.get_by_role("button", name="Create pool").click()
         await expect(page.locator("#flash")).to_contain_text("What you typed is still here")
         await expect(page.get_by_label("Comment")).to_have_value("half of a senten")
-        await console.check()
+        await console.check_in_every_look()
+        await console.look_like(Look())
     with machine.serving("--no-worker"):
         await expect(badge).to_have_text("live", timeout=20_000)
         await expect(page.get_by_label("Name", exact=True)).to_have_value("survivor")
@@ -78,6 +97,7 @@ async def test_a_killed_server_takes_nothing_from_a_form_that_is_half_typed(
         await expect(page.locator("#rows")).to_contain_text("survivor")
         await make_pool(machine.url, API_KEY, "after-the-crash")
         await expect(page.locator("#rows")).to_contain_text("after-the-crash")
+        await restart_and_come_back(console)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -112,3 +132,16 @@ async def test_two_servers_are_one_to_the_browser(
     await other.evaluate("() => { window.testNotReloaded = true; }")
     await make_pool(first.url, API_KEY, "from-the-first")
     await is_shown(other, "from-the-first")
+    await one.page.evaluate("() => { window.testNotReloaded = true; }")
+    await other.get_by_role("link", name="New pool").click()
+    name, comment = other.get_by_label("Name", exact=True), other.get_by_label("Comment")
+    await name.fill("half-typed")
+    await comment.fill("half of a senten")
+    await make_pool(first.url, API_KEY, "while-somebody-types")
+    await expect(other.locator("#news")).to_contain_text("while-somebody-types")
+    await expect(name).to_have_value("half-typed")
+    await comment.press_sequentially("ce")
+    await expect(comment).to_have_value("half of a sentence")
+    await other.get_by_role("button", name="Create pool").click()
+    await is_shown(one.page, "half-typed")
+    assert await other.evaluate("() => window.testNotReloaded")

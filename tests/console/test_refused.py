@@ -4,7 +4,7 @@ import httpx
 from playwright.async_api import expect
 
 from holdfast.demo.fleet import Fleet
-from tests.console.browser import Console
+from tests.console.browser import Console, Look
 
 
 async def a_pool(fleet: Fleet, name: str, *addresses: str) -> int:
@@ -30,7 +30,8 @@ async def test_a_refused_button_says_why_and_leaves_a_page(console: Console, fle
     await page.locator("#members-chosen").get_by_role("button", name="Disable").click()
     await expect(page.locator("#main")).to_contain_text("No enabled member would be left")
     await expect(page).to_have_url(f"{console.url}/web/pools/{number}")
-    await console.check()
+    await console.check_in_every_look()
+    await console.look_like(Look())
     await page.get_by_role("link", name="Back to where you were").click()
     await expect(page.locator("#member-rows")).to_contain_text("127.0.0.1:9012")
     await page.get_by_role("navigation", name="Main").get_by_role("link", name="Jobs").click()
