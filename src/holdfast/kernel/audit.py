@@ -69,7 +69,9 @@ async def audit_page(  # noqa: PLR0913 - the ways to narrow a list, by name
         query = query.where(or_(*(c.icontains(words, autoescape=True) for c in looked_in)))
     total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
     order = (order_by(AUDIT_SORTS, sort), AuditRow.id.desc())
-    page = query.order_by(*order).limit(limit).offset(offset)
+    # What was before and after is long: it is read of the rows that are shown, not sorted along.
+    shown = query.with_only_columns(AuditRow.id).order_by(*order).limit(limit).offset(offset)
+    page = select(AuditRow).where(AuditRow.id.in_(shown)).order_by(*order)
     return (await session.scalars(page)).all(), total
 
 
