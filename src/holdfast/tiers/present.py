@@ -16,7 +16,7 @@ LINK_SUFFIX = b".rclonelink"
 """What rclone puts behind the name of a symlink on a store; the content is where it leads to."""
 SCAN_SECONDS = 86_400.0
 READ_BYTES = 1024 * 1024
-SORT_MEMORY = "64M"
+SORT_MEMORY = "24M"
 _FIELDS = "%s//:%y/%D/%i/%n/%T@/%C@/%A@/%U\\0"
 _NANO = 1_000_000_000
 

@@ -31,7 +31,7 @@ from holdfast.tiers.model import OWN, Skip, is_own
 from holdfast.tiers.names import to_text
 
 SCAN_SECONDS = 24 * 3600.0
-SORT_MEMORY = "24M"
+SORT_MEMORY = "12M"
 BY_BYTES = {"LC_ALL": "C"}
 MOST_COMPLAINTS = 100
 READ_BYTES = 128 * 1024
