@@ -121,7 +121,7 @@ class Press:
 PRESSED = {
     "migration-new": Press(button="Show the plan", shown="#plan"),
     "bucket-orphans": Press(shown="#rows"),
-    "bucket-promote": Press(button="Route it", shown="#conflict"),
+    "bucket-promote": Press(chosen={"Pool": "new-disks"}, button="Route it", shown="#conflict"),
     "generation": Press(button="Rehearse the way back", shown="main [role=alert]"),
     "vhost-clone": Press(
         chosen={"Default pool": ""},

@@ -15,7 +15,7 @@ from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, nanio_server
 pytestmark = pytest.mark.real
 
 PROGRAM = Path(sys.executable).parent / "schemathesis"
-BUDGET_SECONDS = 45
+BUDGET_SECONDS = 30
 LIMIT_SECONDS = 240
 LEFT_OUT = (
     "^/api/events$",  # a stream without an end

@@ -17,8 +17,6 @@ from holdfast.kernel.nginx.reload_mark import loaded_mark, renew_mark
 
 _IDLE, _BUSY = 200, 503
 _SERVING = "nginx: worker process"
-_JUST_FORKED = "nginx: master process"
-"""A worker's title until it runs."""
 LOADED_SECONDS = 60.0
 """How long nginx may take to load its files."""
 WORKERS_GONE_SECONDS = 600.0
@@ -80,11 +78,7 @@ class NginxWatch:
             found = await asyncio.to_thread(_children, master)
             if mark == await loaded_mark(self._port):
                 break
-        serving = frozenset(
-            pid
-            for pid, title in found.items()
-            if title == _SERVING or title.startswith(_JUST_FORKED)
-        )
+        serving = frozenset(pid for pid, title in found.items() if title == _SERVING)
         return Workers(answer[0], mark, master, serving, frozenset(found))
 
     async def lost_a_worker(self) -> bool:
