@@ -13,7 +13,7 @@ from holdfast.kernel.errors import Invalid
 from holdfast.kernel.process import stream
 from holdfast.kernel.stores.rclone_daemon import RcloneDaemon, find_rclone
 from holdfast.kernel.stores.rclone_words import RcloneFailed
-from holdfast.tiers.filters import Filters, first_match, literal, matches
+from holdfast.tiers.filters import Filters, first_match, literal
 from holdfast.tiers.names import as_filtered
 
 PATHS = [
@@ -48,6 +48,10 @@ PIECES = [
 ODD_LINES = ["!", "# c", "; c", "", "+a", "*", "  - a  ", "-  a", "+ ", "- ", "-", "- #a", "\t- b"]
 ROUNDS = 700
 SEEDS = (1, 2)
+
+
+def matches(pattern: str, path: bytes) -> bool:
+    return first_match([pattern])(as_filtered(path)) is not None
 
 
 def takes(*rules: str) -> set[bytes]:

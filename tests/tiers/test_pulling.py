@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from holdfast.tiers.pulling import pull
 from holdfast.tiers.tables import TierPulledRow, TierRunRow
 from holdfast.tiers.verifying import verify
 from tests.servers.disks import small_disk
-from tests.tiers.trees import Tree, a_database, a_local_place, a_tree, at, put, told
+from tests.tiers.trees import Tree, a_local_place, a_tree, at, put, told
 
 pytestmark = pytest.mark.real
 
@@ -42,22 +42,6 @@ ODD_NAMES = [
     b"lit\xe2\x90\x8ax",
     b"$(id);`id`",
 ]
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> Path:
-    folder = tmp_path / "store"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-async def tree(store: Path, sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Tree]:
-    async with (
-        a_database(sqlite_template, tmp_path) as database,
-        a_tree(database, tmp_path, a_local_place(store)) as made,
-    ):
-        yield made
 
 
 def partial_files(tree: Tree) -> list[bytes]:

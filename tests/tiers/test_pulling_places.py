@@ -4,7 +4,7 @@ import errno
 import filecmp
 import os
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,27 +21,11 @@ from holdfast.tiers.listing import ListingTotals
 from holdfast.tiers.merge import rests_of
 from holdfast.tiers.model import STAGING, Skip
 from tests.servers.disks import small_disk
-from tests.tiers.trees import Tree, a_database, a_local_place, a_tree, put
+from tests.tiers.trees import Tree, put
 
 pytestmark = pytest.mark.real
 
 MEANWHILE = f"{Skip.EXISTS}: something came there meanwhile"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    folder = tmp_path / "store"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-async def tree(store: Path, sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Tree]:
-    async with (
-        a_database(sqlite_template, tmp_path) as database,
-        a_tree(database, tmp_path, a_local_place(store)) as made,
-    ):
-        yield made
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ from urllib.parse import quote
 
 from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.nginx import control_port, control_status, loaded_generation
-from holdfast.kernel.nginx.master import master_of, signal_reload
+from holdfast.kernel.nginx.master import WORKER, children, master_of, signal_reload
 from holdfast.kernel.nginx.reload_mark import loaded_mark, renew_mark
 
 _IDLE, _BUSY = 200, 503
-_SERVING = "nginx: worker process"
 LOADED_SECONDS = 60.0
 """How long nginx may take to load its files."""
 WORKERS_GONE_SECONDS = 600.0
@@ -75,10 +74,10 @@ class NginxWatch:
                 raise Unavailable(
                     "nginx does not answer on its control port", hint="is it running?"
                 )
-            found = await asyncio.to_thread(_children, master)
+            found = await asyncio.to_thread(children, master)
             if mark == await loaded_mark(self._port):
                 break
-        serving = frozenset(pid for pid, title in found.items() if title == _SERVING)
+        serving = frozenset(pid for pid, title in found.items() if title == WORKER)
         return Workers(answer[0], mark, master, serving, frozenset(found))
 
     async def lost_a_worker(self) -> bool:
@@ -147,20 +146,3 @@ class NginxWatch:
 def _has_loaded(before: Workers, now: Workers) -> bool:
     """By its mark; files of an older version have none, and new workers tell."""
     return now.mark != before.mark or (not now.mark and bool(now.serving - before.all))
-
-
-def _children(master: int) -> dict[int, str]:
-    found = {}
-    try:
-        pids = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    except OSError:
-        return {}
-    for pid in pids:
-        try:
-            raw = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-        title = raw.replace(b"\0", b" ").decode(errors="replace").strip()
-        if title:  # none: it has died, and its parent does not know yet
-            found[int(pid)] = title
-    return found

@@ -28,6 +28,7 @@ _ANYWHERE = r"(?s:.*?)"
 _IN_ANY_NAME = r"(?s:(?:.*?/)??)"
 _IN_LAST_NAME = r"(?>(?s:.*/)?)"
 Decide = Callable[[str], bool]
+First = Callable[[str], int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,34 +104,19 @@ class Filters:
             self._folders.append(rule)
 
 
-def first_match(patterns: Sequence[str]) -> Callable[[str], int | None]:
+def first_match(patterns: Sequence[str]) -> First:
     """The number of the first of rclone's patterns that matches a path as filters see it.
 
     ``folder/`` is all below it. Raises ``Invalid`` for a pattern that rclone would refuse.
     """
-    if not patterns:
-        return lambda _: None
-    match = _python("|".join(f"(?:{_of_pattern(pattern)})()" for pattern in patterns)).match
-
-    def number(name: str) -> int | None:
-        found = match(name)
-        return None if found is None else (found.lastindex or 1) - 1
-
-    return number
-
-
-def matches(pattern: str, path: bytes) -> bool:
-    """Whether rclone's pattern of a rule matches a path."""
-    return first_match([pattern])(as_filtered(path)) is not None
+    return _first_of(
+        [_expression(f"{each}**" if each.endswith("/") else each) for each in patterns]
+    )
 
 
 def literal(path: str) -> str:
     """The pattern that matches this text and nothing else."""
     return _SPECIAL.sub(r"\\\g<0>", path)
-
-
-def _of_pattern(pattern: str) -> str:
-    return _expression(pattern + "**" if pattern.endswith("/") else pattern)
 
 
 def _line(rule: str) -> str:
@@ -142,23 +128,33 @@ def _line(rule: str) -> str:
 
 
 def _decider(rules: Iterable[_Rule]) -> Decide:
-    """One expression for all rules: the first that matches decides, and tells by its group."""
+    """The first rule that matches decides."""
     groups: list[tuple[bool, list[str]]] = []
     for rule in rules:
         if not groups or groups[-1][0] is not rule.takes:
             groups.append((rule.takes, []))
         groups[-1][1].append(rule.expression)
-    if not groups:
-        return lambda _: True
-    whole = "|".join(f"(?:{'|'.join(expressions)})()" for _, expressions in groups)
-    match = _python(whole).match
-    decisions = [True, *(takes for takes, _ in groups)]
+    first = _first_of(["|".join(expressions) for _, expressions in groups])
+    decisions = [takes for takes, _ in groups]
 
     def decide(path: str) -> bool:
-        found = match(path)
-        return found is None or decisions[found.lastindex or 0]
+        number = first(path)
+        return number is None or decisions[number]
 
     return decide
+
+
+def _first_of(expressions: Sequence[str]) -> First:
+    """One expression for all: the first that matches tells itself by its group."""
+    if not expressions:
+        return lambda _: None
+    match = _python("|".join(f"(?:{each})()" for each in expressions)).match
+
+    def number(path: str) -> int | None:
+        found = match(path)
+        return None if found is None else (found.lastindex or 1) - 1
+
+    return number
 
 
 def _python(expression: str) -> re.Pattern[str]:

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from holdfast.kernel.backup import create_backup
 from holdfast.kernel.backup_restore import restore_backup
 from holdfast.kernel.clock import now
 from holdfast.kernel.contributors import Verdict, contributors
-from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Conflict, Invalid, NotFound
 from holdfast.kernel.secrets import CannotUnseal, Sealer
 from holdfast.kernel.services import Services
@@ -35,23 +33,10 @@ from tests.kernel.stores.stores_kit import (
     audited_actions,
     calls,
     told_events,
-    with_hub,
 )
 
 pytestmark = pytest.mark.real
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture
-async def services(database: Database, tmp_path: Path) -> AsyncIterator[Services]:
-    async with with_hub(database, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def admin(services: Services) -> AsyncIterator[httpx.AsyncClient]:
-    async with calls(services) as client:
-        yield client
 
 
 async def opened(services: Services, store_id: int, prefix: str = "") -> Any:

@@ -1,13 +1,11 @@
 """Checking stores against real servers, and the keys of SFTP hosts."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from holdfast.kernel.db import Database
 from holdfast.kernel.ports import free_port
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.host_keys import HostKeyUnknown, keys_in
@@ -23,9 +21,7 @@ from tests.kernel.stores.stores_kit import (
     all_that_is_told,
     an_s3_store,
     audited_actions,
-    calls,
     told_events,
-    with_hub,
 )
 from tests.servers.s3 import nanio_server
 from tests.servers.sftp import SftpServer, sftp_server
@@ -40,18 +36,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     path = tmp_path / "holdfast.db"
     path.write_bytes(template.read_bytes())
     return f"sqlite+aiosqlite:///{path}"
-
-
-@pytest.fixture
-async def services(database: Database, tmp_path: Path) -> AsyncIterator[Services]:
-    async with with_hub(database, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def admin(services: Services) -> AsyncIterator[httpx.AsyncClient]:
-    async with calls(services) as client:
-        yield client
 
 
 def an_sftp_store(server: SftpServer, **options: Any) -> dict[str, Any]:

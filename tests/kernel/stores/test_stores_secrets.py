@@ -2,13 +2,11 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from holdfast.kernel.db import Database
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.kinds import secret_names
 from holdfast.kernel.stores.place import Place, open_place
@@ -19,8 +17,6 @@ from tests.kernel.stores.stores_kit import (
     PASSWORD,
     all_that_is_told,
     an_s3_store,
-    calls,
-    with_hub,
 )
 
 pytestmark = pytest.mark.real
@@ -89,18 +85,6 @@ async def test_whatever_may_be_a_secret_of_any_kind_is_sealed(tmp_path: Path) ->
         }
     for plain in ("https://c.example.org/files/me@example.org/", "http://h:80/", "me@example.org"):
         assert not secret_names({"port": plain}, known)
-
-
-@pytest.fixture
-async def services(database: Database, tmp_path: Path) -> AsyncIterator[Services]:
-    async with with_hub(database, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def admin(services: Services) -> AsyncIterator[httpx.AsyncClient]:
-    async with calls(services) as client:
-        yield client
 
 
 async def opened(services: Services, store_id: int) -> Place:

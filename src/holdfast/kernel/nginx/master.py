@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 _MASTER = "nginx: master process"
-_WORKER = "nginx: worker process"
+WORKER = "nginx: worker process"
+"""The title of a worker that takes requests; one that is shutting down has another."""
 _ANSWER_SECONDS = 2.0
 _POLL_SECONDS = 0.002
 _NAMED_SECONDS = 1.0
@@ -36,17 +37,26 @@ def master_of(worker: int) -> int | None:
     return None
 
 
+def children(master: int) -> dict[int, str]:
+    """Process id and title of each child, but for those that have died."""
+    try:
+        pids = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    except OSError:
+        return {}
+    titles = {int(pid): _title(int(pid)) for pid in pids}
+    return {pid: title for pid, title in titles.items() if title}
+
+
 def serving_workers(master: int) -> frozenset[int]:
     """Workers that still take new requests: not those that are shutting down."""
-    return frozenset(pid for pid, title in _children(master).items() if title == _WORKER)
+    return frozenset(pid for pid, title in children(master).items() if title == WORKER)
 
 
 async def workers_before_a_reload(master: int) -> frozenset[int]:
     """All workers that a reload has to replace, those that were just forked among them."""
     ends = time.monotonic() + _NAMED_SECONDS
     while time.monotonic() < ends:
-        children = _children(master)
-        if not any(title.startswith(_MASTER) for title in children.values()):
+        if not any(title.startswith(_MASTER) for title in children(master).values()):
             break
         await asyncio.sleep(_POLL_SECONDS)
     return serving_workers(master)
@@ -115,15 +125,6 @@ async def control_status(port: int, path: str) -> tuple[int, str]:
             head, _, body = answer.partition("\r\n\r\n")
             return int(head.split()[1]), body
     return 0, ""
-
-
-def _children(master: int) -> dict[int, str]:
-    """Title of each child."""
-    try:
-        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    except OSError:
-        return {}
-    return {int(pid): _title(int(pid)) for pid in children}
 
 
 def _title(pid: int) -> str:
