@@ -2,7 +2,6 @@
 
 import os
 import tracemalloc
-from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -13,10 +12,8 @@ from hypothesis import strategies as st
 from holdfast.tiers import merge
 from holdfast.tiers.merge import (
     Count,
-    Listed,
     join,
     lists,
-    outer_join,
     read_candidates,
     read_listing,
     read_matched,
@@ -25,7 +22,7 @@ from holdfast.tiers.merge import (
     split_records,
     write_list,
 )
-from holdfast.tiers.model import Candidate, Skip
+from holdfast.tiers.model import Skip
 
 a_name = st.binary(min_size=1, max_size=3).map(
     lambda name: bytes(byte for byte in name if byte not in b"\0/:") or b"x"
@@ -113,29 +110,6 @@ def test_what_two_stores_have_is_joined_one_after_the_other(
     }
     for path, (one, two) in found.items():
         assert (one.version, two.version) == (f"vfirst{local[path]}", f"vsecond{local[path]}")
-
-
-def a_candidate(path: bytes) -> Candidate:
-    numbers = ("size_bytes", "device", "inode", "links", "mtime_ns", "ctime_ns", "atime_ns")
-    return Candidate(path=path, **dict.fromkeys(numbers, 0))
-
-
-def a_listed(path: bytes) -> Listed:
-    return Listed(path=path, size_bytes=0, digest="", version="", stored_as=path)
-
-
-def in_order(paths: Iterable[bytes]) -> list[bytes]:
-    return sorted(paths, key=lambda path: path + b"//")
-
-
-@given(st.sets(a_path), st.sets(a_path))
-def test_an_outer_join_shows_every_path_once(local: set[bytes], remote: set[bytes]) -> None:
-    ours, theirs = map(a_candidate, in_order(local)), map(a_listed, in_order(remote))
-    pairs = list(outer_join(ours, theirs))
-    shown = [(one or two).path for one, two in pairs if one or two]  # type: ignore[union-attr]
-    assert shown == in_order(local | remote)
-    assert {one.path for one, _ in pairs if one} == local
-    assert {two.path for _, two in pairs if two} == remote
 
 
 def test_a_file_of_which_a_pull_would_make_a_symlink_stays(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from holdfast.tiers.model import (
     QUARANTINE,
     Action,
     Asked,
-    FileState,
     PathRule,
     Policy,
     Proof,
@@ -19,7 +18,6 @@ from holdfast.tiers.model import (
     bytes_over,
     covers,
     inside,
-    is_final,
     is_own,
     job_to_join,
     locks_of,
@@ -68,11 +66,6 @@ def test_a_run_that_would_remove_too_much_is_told_so() -> None:
     assert "6 of 10 files" in str(over_limit(options, files=6, of_files=10, size=0, of_size=10))
     assert "2 of 10 bytes" in str(over_limit(options, files=1, of_files=10, size=2, of_size=10))
     assert over_limit(options, files=0, of_files=0, size=0, of_size=0) is None
-
-
-def test_three_states_are_final() -> None:
-    final = [state for state in FileState if is_final(state)]
-    assert final == [FileState.FROZEN, FileState.RESTORED, FileState.STAYED]
 
 
 def test_ages_that_decide_are_told_shortest_first() -> None:

@@ -9,7 +9,7 @@ only what differs.
 import os
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -178,20 +178,6 @@ def read_skipped(path: Path) -> Iterator[tuple[bytes, int, Skip]]:
             yield path_of(key), size_of(key), Skip[reason.decode()]
 
 
-def outer_join(
-    local: Iterable[Candidate], listed: Iterable[Listed]
-) -> Iterator[tuple[Candidate | None, Listed | None]]:
-    """All files of both sides in their order; the same path comes as one pair."""
-    ours, theirs = iter(local), iter(listed)
-    one, two = next(ours, None), next(theirs, None)
-    while one is not None or two is not None:
-        mine = one is not None and (two is None or _order(one) <= _order(two))
-        other = two is not None and (one is None or _order(two) <= _order(one))
-        yield (one if mine else None), (two if other else None)
-        one = next(ours, None) if mine else one
-        two = next(theirs, None) if other else two
-
-
 def path_of(key: bytes) -> bytes:
     """The path in a key."""
     return key.rpartition(SIZE_MARK)[0]
@@ -270,10 +256,6 @@ def _skip(reason: Skip, keys: list[bytes], totals: JoinTotals, left: IO[bytes]) 
         totals.skipped[reason] = totals.skipped.get(reason, Count()) + count
         end = REST_MARK + reason.name.encode()
         write_list(left, [key + end for key in keys])
-
-
-def _order(item: Candidate | Listed) -> bytes:
-    return item.path + SIZE_MARK
 
 
 def rest_of(info: os.stat_result) -> bytes:

@@ -205,17 +205,6 @@ def over_limit(
     return None
 
 
-def is_final(state: FileState) -> bool:
-    """Whether nothing more happens to a file of this state."""
-    match state:
-        case FileState.INTENT | FileState.QUARANTINED | FileState.LEAVING:
-            return False
-        case FileState.FROZEN | FileState.RESTORED | FileState.STAYED:
-            return True
-        case _:
-            assert_never(state)
-
-
 def longest_age(options: TierOptions) -> Sequence[int]:
     """All ages in days that decide in this tier, shortest first."""
     return sorted(
