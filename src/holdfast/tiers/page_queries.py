@@ -14,7 +14,7 @@ from holdfast.kernel.jobs.tables import JobRow
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.web.console.listing import Listing, like
 from holdfast.tiers.model import Action
-from holdfast.tiers.queries import NEWEST_FIRST, WAITING_FILES, run_order
+from holdfast.tiers.queries import NEWEST_FIRST, WAITING_FILES, chosen_runs, run_order
 from holdfast.tiers.tables import TierFileRow, TierRow, TierRunRow
 
 SORTS = {
@@ -158,19 +158,26 @@ async def run_lines(
     session: AsyncSession, asked: Listing, *, tier_id: int | None = None
 ) -> tuple[Sequence[RunLine], int]:
     """A page of runs, newest first, and how many there are; `RUN_SORTS` are what it sorts by."""
-    query = _runs()
+    wanted: list[ColumnElement[bool]] = []
     if tier_id is not None:
-        query = query.where(TierRunRow.tier_id == tier_id)
+        wanted.append(TierRunRow.tier_id == tier_id)
     if action := asked.others.get("action"):
-        query = query.where(TierRunRow.action == action)
-    if state := asked.others.get("state"):
-        query = query.where(JobRow.state == state)
+        wanted.append(TierRunRow.action == action)
+    state = asked.others.get("state")
+    if state:
+        wanted.append(JobRow.state == state)
     if asked.q:
-        query = query.where(TierRunRow.asked.ilike(like(asked.q), escape="\\"))
-    counted = query.with_only_columns(TierRunRow.job_id).subquery()
-    total = await session.scalar(select(func.count()).select_from(counted)) or 0
-    query = query.order_by(*run_order(asked.order))
-    return await _lines(session, query.limit(asked.rows).offset(asked.offset)), total
+        wanted.append(TierRunRow.asked.ilike(like(asked.q), escape="\\"))
+    ids, total = await chosen_runs(
+        session,
+        wanted,
+        sort=asked.order,
+        limit=asked.rows,
+        offset=asked.offset,
+        of_jobs=bool(state),
+    )
+    shown = _runs().where(TierRunRow.job_id.in_(ids)).order_by(*run_order(asked.order))
+    return await _lines(session, shown), total
 
 
 async def names_of_tiers(session: AsyncSession) -> dict[int, str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.jobs.model import UNFINISHED, JobState
@@ -92,14 +92,39 @@ async def run_page(
 
     Raises ``Invalid`` for another ``sort`` than one of `RUN_SORTS`, or one with a dash.
     """
-    query = select(TierRunRow, JobRow).outerjoin(JobRow, JobRow.id == TierRunRow.job_id)
+    wanted: list[ColumnElement[bool]] = []
     if tier_id is not None:
-        query = query.where(TierRunRow.tier_id == tier_id)
+        wanted.append(TierRunRow.tier_id == tier_id)
     if action:
-        query = query.where(TierRunRow.action == action)
-    total = await session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    rows = await session.execute(query.order_by(*run_order(sort)).limit(limit).offset(offset))
+        wanted.append(TierRunRow.action == action)
+    ids, total = await chosen_runs(session, wanted, sort=sort, limit=limit, offset=offset)
+    query = select(TierRunRow, JobRow).outerjoin(JobRow, JobRow.id == TierRunRow.job_id)
+    rows = await session.execute(query.where(TierRunRow.job_id.in_(ids)).order_by(*run_order(sort)))
     return [(run, job) for run, job in rows], total
+
+
+async def chosen_runs(
+    session: AsyncSession,
+    wanted: Sequence[ColumnElement[bool]],
+    *,
+    sort: str,
+    limit: int,
+    offset: int,
+    of_jobs: bool = False,
+) -> tuple[Select[str], int]:
+    """The ids of a page of runs, and how many there are in all: by an index, where there is one.
+
+    ``of_jobs``: whether ``wanted`` asks something of their jobs, too. Raises ``Invalid``.
+    """
+    ids = select(TierRunRow.job_id).where(*wanted)
+    counted = select(func.count()).select_from(TierRunRow).where(*wanted)
+    is_job = JobRow.id == TierRunRow.job_id
+    if of_jobs:
+        ids, counted = ids.join(JobRow, is_job), counted.join(JobRow, is_job)
+    elif sort.removeprefix("-") == "state":
+        ids = ids.outerjoin(JobRow, is_job)
+    total = await session.scalar(counted) or 0
+    return ids.order_by(*run_order(sort)).limit(limit).offset(offset), total
 
 
 def run_order(sort: str) -> Sequence[ColumnElement[Any]]:
