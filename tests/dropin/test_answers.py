@@ -13,7 +13,8 @@ from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
 from holdfast.kernel.jobs.model import JobState
 from holdfast.kernel.notify.outbox import unseal_addresses
-from holdfast.tiers.model import Action
+from holdfast.kernel.stores.hub import build_hub
+from holdfast.tiers.model import Action, FileState
 from holdfast.tiers.tables import TierRunRow
 from tests.dropin.test_login import calling
 from tests.kernel.api import API_KEY
@@ -92,6 +93,29 @@ async def test_a_neighbour_whose_name_begins_alike_is_not_in_the_tier(
 ) -> None:
     status, told = await asked(client, "pull", path=str(scene.folder("photos2")))
     assert (status, "Could not find" in told["error"]) == (400, True)
+
+
+@pytest.mark.real
+async def test_what_was_frozen_and_the_store_has_lost_is_missing(
+    scene: Scene, client: httpx.AsyncClient
+) -> None:
+    root, store = str(scene.folder("photos")), scene.place.parent / "archive"
+    (store / "sub").mkdir(parents=True)
+    (store / "sub" / "kept").write_text("kept")
+    for path in (b"sub/kept", b"sub/lost"):
+        await scene.journal(1, path, FileState.FROZEN, mtime_ns=86_400 * 10**9)
+    await scene.journal(1, b"sub/waits", FileState.QUARANTINED)
+    hub = build_hub(scene.services)
+    try:
+        _, drawn = await asked(client, "tree", path=root, max_depth=0)
+        names = ["sub/kept", "sub/lost"]
+        assert drawn == [{"Path": path, "missing": True} for path in names]
+        _, listed = await asked(client, "list", path=f"{root}/sub", missing=True, full=True)
+        assert [one["Path"] for one in listed] == ["kept", "lost"]
+        assert (listed[1]["Size"], listed[1]["ModTime"][:10]) == (10, "1970-01-02")
+        assert await asked(client, "list", path=f"{root}/sub") == (200, [{"Path": "kept"}])
+    finally:
+        await hub.stop()
 
 
 async def test_a_pull_is_a_task_and_the_same_again_is_the_same_task(

@@ -62,11 +62,12 @@ def test_the_defaults_of_the_api_are_those_of_the_model() -> None:
 
 def a_file(name: str, **flags: bool) -> dict[str, Any]:
     told = {"local": True, "remote": True, "frozen": False, "differing": False, "missing": False}
+    told["lost"] = False
     return {"name": name, "bytes": 2048, **told, **flags}
 
 
 def a_folder(name: str, *entries: dict[str, Any], **folders: dict[str, Any]) -> dict[str, Any]:
-    counts = {"files": 2, "bytes": 4096, "frozen": 1, "missing": 1, "differing": 0}
+    counts = {"files": 2, "bytes": 4096, "frozen": 1, "missing": 1, "differing": 0, "lost": 0}
     return {"name": name, **counts, "folders": folders, "entries": list(entries)}
 
 

@@ -13,6 +13,7 @@ from holdfast.kernel.errors import Conflict
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import forgetting, queries, timers
 from holdfast.tiers.arrivals import stamp_pulled
+from holdfast.tiers.left import left_in
 from holdfast.tiers.model import Action, FileState
 from holdfast.tiers.service import keeping
 from holdfast.tiers.tables import TierFileRow, TierPulledRow, TierRunRow
@@ -109,6 +110,6 @@ async def test_of_a_forgotten_run_only_the_latest_that_left_stays_in_the_journal
             ("a-job", b"a"),
         ]
         assert set(await session.scalars(select(TierPulledRow.path))) == {b"kept"}
-        assert await queries.left_below(session, row.id, [b"a", b"d", b"z"]) == {b"a"}
+        assert set((await left_in(session, row.id, b"", depth=1)).files) == {b"a", b"b", b"c", b"f"}
         assert await totals(session, [row.id, other.id]) == before
     assert before[row.id][FileState.FROZEN] == (9, 90)

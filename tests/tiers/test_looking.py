@@ -44,7 +44,7 @@ class View:
         place = self.row.root + b"/" + path if path else self.row.root
         found, total = await looking.list_files(self.scene.services, place, depth=depth, limit=99)
         assert total == len(found)
-        names = ("local", "remote", "frozen", "differing", "missing")
+        names = ("local", "remote", "frozen", "differing", "missing", "lost")
         return {one.path: " ".join(name for name in names if getattr(one, name)) for one in found}
 
 
@@ -96,11 +96,63 @@ async def test_a_folder_is_looked_at_as_deep_as_asked(view: View) -> None:
     (view.store / "folders" / "only").mkdir(parents=True)
     assert await view.shown(b"folders", depth=1) == {}
     await view.scene.journal(view.row.id, b"lost", FileState.FROZEN)
-    assert await view.shown(b"lost") == {b"lost": "frozen"}
+    assert await view.shown(b"lost") == {b"lost": "frozen lost"}
     with pytest.raises(NotFound, match="neither here nor on the store"):
         await view.shown(b"absent")
     with pytest.raises(NotFound):
         await looking.tree(view.scene.services, view.row.root + b"/absent", depth=0)
+
+
+async def test_what_was_frozen_and_no_store_has_any_more_is_told_in_its_folder(
+    view: View,
+) -> None:
+    for path in (b"lost", b"deep/lost", b"nowhere/any/more", b"both", b"deep/er/gone"):
+        await view.scene.journal(view.row.id, path, FileState.FROZEN)
+    await view.scene.journal(view.row.id, b"waits", FileState.QUARANTINED)
+    other = await view.scene.a_tier("films")
+    await view.scene.journal(other.id, b"another's", FileState.FROZEN)
+    shown = await view.shown(depth=0)
+    assert {path for path, told in shown.items() if told == "frozen lost"} == {
+        b"lost",
+        b"deep/lost",
+        b"nowhere/any/more",
+    }
+    assert (shown[b"waits"], shown[b"both"], b"another's" in shown) == (
+        "frozen",
+        "local remote",
+        False,
+    )
+    assert (await view.shown(depth=1)).keys() == {b"both", b"differs", b"only", b"lost", b"waits"}
+    assert (await view.shown(b"deep", depth=1))[b"deep/lost"] == "frozen lost"
+    assert await view.shown(b"nowhere") == {b"nowhere/any/more": "frozen lost"}
+    top = await looking.tree(view.scene.services, view.row.root, depth=0)
+    assert (top["lost"], top["folders"]["deep"]["lost"], top["missing"]) == (3, 1, 3)
+    found = await folders.look_into(view.scene.services, view.row, b"")
+    lost = {one.path: (one.is_folder, one.size_bytes) for one in found.entries if one.lost}
+    assert lost == {"lost": (False, 10), "nowhere": (True, 0)}
+    assert [one.path for one in found.entries if one.frozen] == ["nowhere", "lost", "waits"]
+
+    has = view.scene.folder("second")
+    _put(has, {b"lost": b"still", b"nowhere/any/more": b"still"})
+    async with view.scene.services.database.write(SYSTEM) as work:
+        store = await work.session.get(StoreRow, view.scene.store_id)
+        assert store is not None
+        moment = store.created_at
+        second = StoreRow(
+            name="second", kind="local", root=str(has), created_at=moment, updated_at=moment
+        )
+        work.session.add(second)
+        await work.session.flush()
+        row = await work.session.get(TierRow, view.row.id)
+        assert row is not None
+        row.second_store_id = second.id
+    assert {p for p, told in (await view.shown()).items() if "lost" in told} == {b"deep/lost"}
+    found = await folders.look_into(view.scene.services, row, b"")
+    assert not [one for one in found.entries if one.lost]
+    has.rename(has.with_name("away"))
+    found = await folders.look_into(view.scene.services, row, b"")
+    assert found.problem is not None
+    assert not [one for one in found.entries if one.lost]
 
 
 async def test_one_file_is_looked_at_like_a_folder(view: View) -> None:

@@ -80,6 +80,8 @@ class File:
     differing: bool
     missing: bool
     """On the store and not here: a pull brings it."""
+    lost: bool
+    """It was frozen, and is neither here nor on any store of its tier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +188,7 @@ def _counted(told: Mapping[str, int]) -> Counted:
 
 
 def _file(row: Mapping[str, Any]) -> File:
-    flags = ("local", "remote", "frozen", "differing", "missing")
+    flags = ("local", "remote", "frozen", "differing", "missing", "lost")
     named = {name: row[name] for name in flags}
     return File(path=row["path"], size_bytes=row["bytes"], **named)
 

@@ -154,7 +154,7 @@ async def list_files(
     depth: Annotated[int, Query(ge=0, le=1000, description="folders deep; 0: all")] = 1,
     limit: Limit = 1000,
 ) -> list[dict[str, Any]]:
-    """Files below a folder: which are here, on the store, frozen, differing, missing."""
+    """Files below a folder: which are here, on the store, frozen, differing, missing, lost."""
     found, total = await looking.list_files(
         services, absolute_path(path), depth=depth, limit=limit, offset=page.offset
     )

@@ -87,10 +87,10 @@ WHOLE_PAGES = 10_000
 LS = Verb(
     name="ls",
     path="/api/tiers/list",
-    columns=("path", "bytes", "local", "remote", "frozen", "differing", "missing"),
+    columns=("path", "bytes", "local", "remote", "frozen", "differing", "missing", "lost"),
     fields=(PATH, DEPTH, LIMIT),
     page_size=WHOLE_PAGES,
-    help="List a folder: what is here, on the store, frozen, differing, missing.",
+    help="List a folder: what is here, on the store, frozen, differing, missing, lost.",
 )
 TIERS = (
     Verb(
@@ -188,7 +188,7 @@ TIERS = (
         path="/api/tiers/tree",
         fields=(PATH, DEPTH),
         draw=tree_text,
-        help="Show folders with how many of their files are here, frozen, missing.",
+        help="Show folders with how many of their files are here, frozen, missing, lost.",
     ),
     Verb(
         name="verify",

@@ -5,7 +5,7 @@ from typing import Any
 
 from holdfast.kernel.web.console.formats import duration, size
 
-_FLAGS = ("frozen", "missing", "differing")
+_FLAGS = ("frozen", "missing", "differing", "lost")
 
 
 def tree_text(folder: dict[str, Any]) -> str:

@@ -90,14 +90,10 @@ async def _files_of(
 async def _forget_files(database: Database, block: Sequence[TierFileRow]) -> None:
     """Of a forgotten run: what stayed or came back, and what left by the same name before."""
     ids = [row.id for row in block if row.state != FileState.FROZEN]
-    latest = {(row.tier_id, row.path): row.id for row in block if row.state == FileState.FROZEN}
+    latest = {row.path: row.id for row in block if row.state == FileState.FROZEN}
     async with database.read() as session:
-        rows = await queries.named(session, [path for _, path in latest])
-    ids += [
-        row.id
-        for row in rows
-        if row.state == FileState.FROZEN and row.id < latest.get((row.tier_id, row.path), 0)
-    ]
+        rows = await queries.named(session, block[0].tier_id, [*latest])  # a run is of one tier
+    ids += [row.id for row in rows if row.state == FileState.FROZEN and row.id < latest[row.path]]
     for start in range(0, len(ids), BLOCK_ROWS):
         some = TierFileRow.id.in_(ids[start : start + BLOCK_ROWS])
         async with database.write(SYSTEM) as work:

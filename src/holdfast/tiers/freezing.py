@@ -73,7 +73,7 @@ def _batches(files: Iterator[Planned]) -> Iterator[list[Planned]]:
 async def _not_yet(run: Run, batch: list[Planned]) -> list[Planned]:
     """Without what this job has moved before it was begun again."""
     async with run.ctx.read() as session:
-        rows = await queries.named(session, [file.path for file, _ in batch])
+        rows = await queries.named(session, run.tier.id, [file.path for file, _ in batch])
     mine = (row for row in rows if row.job_id == run.ctx.job_id)
     moved = {row.path for row in mine if row.state != FileState.STAYED}
     return [(file, proven) for file, proven in batch if file.path not in moved]

@@ -30,6 +30,8 @@ class Here(Generic[T]):
     files: dict[bytes, T] = field(default_factory=dict)
     unreadable: dict[bytes, str] = field(default_factory=dict)
     """Folders (and files) that could not be looked at, and why."""
+    too_deep: set[bytes] = field(default_factory=set)
+    """Folders that were not looked into, because less was asked for."""
 
     def knows(self, path: bytes) -> bool:
         """Whether it can be said that something is there, or is not."""
@@ -102,6 +104,8 @@ def _walked(top: int, below: bytes, depth: int, here: Here[Seen]) -> Iterator[tu
                 yield inner, seen
             elif not depth or level < depth:
                 folders.append((inner, level + 1))
+            else:
+                here.too_deep.add(inner)
 
 
 def _entries(top: int, path: bytes, here: Here[T]) -> Iterator[tuple[bytes, Seen | None]]:

@@ -5,18 +5,37 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Row,
+    Select,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.jobs.model import UNFINISHED, JobState
 from holdfast.kernel.jobs.tables import JobRow
 from holdfast.kernel.sorting import Sorts, order_by
 from holdfast.tiers.model import EMPTY, Action, Asked, FileState, Standing
-from holdfast.tiers.tables import TierFileRow, TierRow, TierRunRow
+from holdfast.tiers.tables import KEY_BYTES, TierFileRow, TierRow, TierRunRow
 
 JOINABLE = (JobState.WAITING, JobState.RUNNING)
 LEFT = frozenset({FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN})
+path_key = func.substr(
+    TierFileRow.path, literal_column("1"), literal_column(str(KEY_BYTES)), type_=LargeBinary
+)
+"""The beginning of a path, as PostgreSQL has it in an index; SQLite has all of it in one."""
 WAITING_FILES = tuple(FileState(state) for state in ("intent", "quarantined", "leaving"))
+
+
+def is_sqlite(session: AsyncSession) -> bool:
+    """Which of both databases it is."""
+    return session.get_bind().dialect.name == "sqlite"
 
 
 async def tier_page(
@@ -227,32 +246,16 @@ async def coming_bytes(session: AsyncSession, tier_id: int, moment: datetime) ->
     return int(await session.scalar(leaving) or 0) + sum(r.asked.until_bytes or 0 for r in runs)
 
 
-async def left_below(
-    session: AsyncSession, tier_id: int, paths: Sequence[bytes], *, block: int = 500
-) -> set[bytes]:
-    """Which of these paths a freeze took away."""
-    found: set[bytes] = set()
-    for start in range(0, len(paths), block):
-        rows = await named(session, paths[start : start + block])
-        found |= {row.path for row in rows if row.tier_id == tier_id and row.state in LEFT}
-    return found
-
-
 async def named(
-    session: AsyncSession, paths: Sequence[bytes]
-) -> Sequence[Row[int, bytes, int, str, str]]:
-    """The journal's rows of these paths, in any tier.
-
-    Asked for by path alone, or SQLite looks through all rows of the tier or job for them.
-    """
-    query = select(
-        TierFileRow.id,
-        TierFileRow.path,
-        TierFileRow.tier_id,
-        TierFileRow.job_id,
-        TierFileRow.state,
+    session: AsyncSession, tier_id: int, paths: Sequence[bytes]
+) -> Sequence[Row[int, bytes, str, str]]:
+    """The journal's rows of these paths of a tier."""
+    query = select(TierFileRow.id, TierFileRow.path, TierFileRow.job_id, TierFileRow.state).where(
+        TierFileRow.tier_id == tier_id, TierFileRow.path.in_(paths)
     )
-    return (await session.execute(query.where(TierFileRow.path.in_(paths)))).all()
+    if not is_sqlite(session):
+        query = query.where(path_key.in_({path[:KEY_BYTES] for path in paths}))
+    return (await session.execute(query)).all()
 
 
 async def is_emptied(session: AsyncSession, tier_id: int, failed_after: datetime) -> bool:

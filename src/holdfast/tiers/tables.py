@@ -9,7 +9,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from holdfast.kernel.db import Base
 from holdfast.tiers.model import Tier, TierOptions
 
+KEY_BYTES = 512
+"""PostgreSQL indexes no long path (2,704 bytes), but its beginning."""
 _OPEN = text("ended_at IS NULL")
+_KEY = text(f"substr(path, 1, {KEY_BYTES})")
 _COUNTED = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts nothing else by itself
 
 
@@ -86,7 +89,8 @@ class TierFileRow(Base, kw_only=True):
         _open_index("due_at"),
         _open_index("inode"),
         Index("ix_tier_file_job_id_state_id", "job_id", "state", "id"),
-        Index("ix_tier_file_path", "path", postgresql_using="hash"),  # paths outgrow a tree's page
+        Index("ix_tier_file_tier_id_path", "tier_id", "path").ddl_if("sqlite"),
+        Index("ix_tier_file_key", "tier_id", _KEY).ddl_if("postgresql"),
     )
 
     id: Mapped[int] = mapped_column(_COUNTED, primary_key=True, init=False)

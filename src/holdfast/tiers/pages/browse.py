@@ -1,4 +1,4 @@
-"""One folder of a tier at a time: what is here, on the store, frozen, differing, missing."""
+"""One folder of a tier at a time: what is here, on the store, frozen, differing, missing, lost."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,6 +30,7 @@ SHOWN = (
     ("missing", "not here"),
     ("frozen", "frozen"),
     ("differing", "differing"),
+    ("lost", "lost"),
     ("only-here", "only here"),
 )
 
@@ -90,6 +91,8 @@ def _fits(one: Entry, show: str) -> bool:
             return one.frozen
         case "differing":
             return one.differing
+        case "lost":
+            return one.lost
         case "only-here":
             return bool(one.here) and one.stored is False
         case _:

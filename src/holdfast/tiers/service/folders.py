@@ -1,17 +1,19 @@
 """One folder of a tier: what lies right in it, here and on its store."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.place import open_place
-from holdfast.tiers import queries
 from holdfast.tiers.browsing import Seen, stored_entries
 from holdfast.tiers.here import Here, local_entries
+from holdfast.tiers.left import Left, left_in
 from holdfast.tiers.names import to_text
+from holdfast.tiers.service.lost import lost_of
 from holdfast.tiers.service.rooms import check_there
 from holdfast.tiers.tables import TierRow
 
@@ -31,6 +33,8 @@ class Entry:
     frozen: bool = False
     """It left with a freeze, and is not here."""
     differing: bool = False
+    lost: bool = False
+    """It was frozen, and no store of the tier has it any more."""
 
     @property
     def missing(self) -> bool:
@@ -63,33 +67,53 @@ async def look_into(services: Services, row: TierRow, below: bytes) -> Folder:
         there = await stored_entries(services.get(RcloneHub), place, below)
     except AppError as error:
         problem = error
-    gone = [path for path, seen in (there or {}).items() if seen and path not in here.files]
+    folders = {path for path, seen in {**here.files, **(there or {})}.items() if seen is None}
     async with services.database.read() as session:
-        frozen = await queries.left_below(session, row.id, gone)
-    found = [_entry(path, here, there, frozen) for path in {**here.files, **(there or {})}]
+        found = await left_in(session, row.id, below, depth=1, known=folders)
+    left = {path: one for path, one in {**found.files, **found.folders}.items() if path != below}
+    lost: set[bytes] = set()
+    if there is not None:
+        asking = partial(stored_entries, services.get(RcloneHub), below=below)
+        try:
+            lost = await lost_of(services, row, left, here, there, asking)
+        except AppError as error:
+            problem = error
+    look = _Look(here, there, left, found.folders, lost)
+    entries = [look.entry(path) for path in {**here.files, **(there or {}), **left}]
     unreadable = next((f"{to_text(p)}: {why}" for p, why in here.unreadable.items()), "")
-    ordered = sorted(found, key=lambda one: (not one.is_folder, one.name))
+    ordered = sorted(entries, key=lambda one: (not one.is_folder, one.name))
     return Folder(ordered, problem, unreadable)
 
 
-def _entry(
-    path: bytes,
-    here: Here[Seen | None],
-    there: dict[bytes, Seen | None] | None,
-    frozen: set[bytes],
-) -> Entry:
-    mine, its = here.files.get(path), (there or {}).get(path)
-    shown, is_here = mine or its, path in here.files
-    return Entry(
-        name=to_text(path).rpartition("/")[2],
-        path=to_text(path),
-        is_folder=(here.files if is_here else there or {}).get(path) is None,
-        size_bytes=shown.size_bytes if shown else 0,
-        here=True if is_here else False if here.knows(path) else None,
-        stored=None if there is None else path in there,
-        frozen=path in frozen,
-        differing=_differ(mine, its) if there and is_here and path in there else False,
-    )
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """All that was found in a folder."""
+
+    here: Here[Seen | None]
+    there: dict[bytes, Seen | None] | None
+    left: Mapping[bytes, Left]
+    left_folders: Container[bytes]
+    lost: Container[bytes]
+
+    def entry(self, path: bytes) -> Entry:
+        """What is told of one thing."""
+        here, there = self.here, self.there
+        mine, its = here.files.get(path), (there or {}).get(path)
+        is_here, is_there = path in here.files, path in (there or {})
+        on_a_side = (here.files if is_here else there or {}).get(path) is None
+        shown = mine or its or self.left.get(path)
+        is_folder = on_a_side if is_here or is_there else path in self.left_folders
+        return Entry(
+            name=to_text(path).rpartition("/")[2],
+            path=to_text(path),
+            is_folder=is_folder,
+            size_bytes=shown.size_bytes if shown and not is_folder else 0,
+            here=True if is_here else False if here.knows(path) else None,
+            stored=None if there is None else is_there,
+            frozen=path in self.left and not is_here,
+            differing=is_here and is_there and _differ(mine, its),
+            lost=path in self.lost,
+        )
 
 
 def _differ(mine: Seen | None, its: Seen | None) -> bool:

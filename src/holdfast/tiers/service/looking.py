@@ -1,8 +1,10 @@
-"""A folder of a tier as it is now: what is here, on the store, frozen, differing, missing."""
+"""A folder of a tier as it is now: what is here, on the store, frozen, differing, missing, lost."""
 
 import asyncio
 import os
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from holdfast.kernel.errors import NotFound
@@ -12,14 +14,16 @@ from holdfast.kernel.stores.place import Place, open_place
 from holdfast.tiers import queries
 from holdfast.tiers.browsing import Seen, stored_entries, stored_files
 from holdfast.tiers.here import Here, local_files
+from holdfast.tiers.left import Left, left_in
 from holdfast.tiers.names import to_text
 from holdfast.tiers.present import absolute
+from holdfast.tiers.service.lost import lost_of
 from holdfast.tiers.service.rooms import check_there, locate
 from holdfast.tiers.tables import TierRow
 
 MOST_UNREADABLE = 100
 """Of the folders that cannot be read, the first of them are named."""
-COUNTED = ("files", "bytes", "local", "remote", "frozen", "differing", "missing")
+COUNTED = ("files", "bytes", "local", "remote", "frozen", "differing", "missing", "lost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,8 @@ class Listed:
     """It left with a freeze, and is not here."""
     differing: bool
     """It is on both sides with another size."""
+    lost: bool
+    """It was frozen and is gone from here, and no store of the tier has it any more."""
 
     @property
     def missing(self) -> bool:
@@ -52,6 +58,7 @@ class Listed:
             "frozen": self.frozen,
             "differing": self.differing,
             "missing": self.missing,
+            "lost": self.lost,
         }
 
 
@@ -92,12 +99,19 @@ class Stored:
     """In the order of their paths, which are relative to the tier's root."""
     here: frozenset[bytes]
     """Those of them that are local too, or in a folder that cannot be read."""
+    lost: dict[bytes, Left]
+    """What it had when it was frozen, and has no more; only where it was asked for."""
     is_known: bool
     """False when nothing of that name is there, on the store or here, as far as can be told."""
 
 
 async def list_stored(
-    services: Services, path: bytes, *, depth: int, with_times: bool = False
+    services: Services,
+    path: bytes,
+    *,
+    depth: int,
+    with_times: bool = False,
+    with_lost: bool = False,
 ) -> Stored:
     """What the store has below a folder, or the one file. Raises as `list_files` does."""
     row, below = await _place_of(services, path)
@@ -107,13 +121,19 @@ async def list_stored(
         asyncio.to_thread(local_files, row.root, below, depth=depth),
         stored_files(services.get(RcloneHub), place, below, depth=depth, with_times=with_times),
     )
+    lost: dict[bytes, Left] = {}
+    if with_lost:
+        left = await _left(services, row, below, depth, here)
+        gone = await _lost(services, row, below, depth, here, there, left)
+        lost = {name: left[name] for name in sorted(gone)}
     # on S3 a folder is no thing: nobody can tell an empty one from one that is not there
-    is_known = bool(there) or place.s3 is not None
+    is_known = bool(there or lost) or place.s3 is not None
     is_known = is_known or await _is_somewhere(services, row, place, below)
     return Stored(
         below=below,
         files=dict(sorted(there.items())),
         here=frozenset(name for name in there if name in here.files or not here.knows(name)),
+        lost=lost,
         is_known=is_known,
     )
 
@@ -171,30 +191,52 @@ async def _look(services: Services, path: bytes, depth: int) -> _Found:
         asyncio.to_thread(local_files, row.root, below, depth=depth),
         stored_files(services.get(RcloneHub), place, below, depth=depth),
     )
-    names = sorted({*here.files, *there}) or [below]
-    gone = [name for name in names if name not in here.files]
-    async with services.database.read() as session:
-        frozen = await queries.left_below(session, row.id, gone)
-    if not (here.files or there or frozen):
-        if not await _is_somewhere(services, row, place, below):
-            told = f"{to_text(path)} is neither here nor on the store"
-            raise NotFound(told, hint="is it spelt right?")
-        names = []
-    listed = [_listed(name, here, there.get(name), frozen=name in frozen) for name in names]
+    left = await _left(services, row, below, depth, here)
+    names = sorted({*here.files, *there, *left})
+    if not names and not await _is_somewhere(services, row, place, below):
+        told = f"{to_text(path)} is neither here nor on the store"
+        raise NotFound(told, hint="is it spelt right?")
+    lost = await _lost(services, row, below, depth, here, there, left)
+    listed = [_listed(name, here, there.get(name), left.get(name), lost) for name in names]
     return _Found(listed, here.unreadable)
 
 
-def _listed(path: bytes, here: Here[Seen], its: Seen | None, *, frozen: bool) -> Listed:
+async def _left(
+    services: Services, row: TierRow, below: bytes, depth: int, here: Here[Seen]
+) -> dict[bytes, Left]:
+    async with services.database.read() as session:
+        found = await left_in(session, row.id, below, depth=depth, known=here.too_deep)
+    return {path: left for path, left in found.files.items() if path not in here.files}
+
+
+async def _lost(
+    services: Services,
+    row: TierRow,
+    below: bytes,
+    depth: int,
+    here: Here[Seen],
+    there: Container[bytes],
+    left: Mapping[bytes, Left],
+) -> set[bytes]:
+    hub = services.get(RcloneHub)
+    asking = partial(stored_files, hub, below=below, depth=depth)
+    return await lost_of(services, row, left, here, there, asking)
+
+
+def _listed(
+    path: bytes, here: Here[Seen], its: Seen | None, left: Left | None, lost: Container[bytes]
+) -> Listed:
     mine, differing = here.files.get(path), False
     if mine is not None and its is not None:
         sizes_differ = mine.size_bytes != its.size_bytes and not mine.is_link
         differing = sizes_differ or mine.is_link != its.is_link
-    shown = mine or its
+    shown = mine or its or left
     return Listed(
         path=path,
         size_bytes=shown.size_bytes if shown else 0,
         local=True if mine is not None else False if here.knows(path) else None,
         remote=its is not None,
-        frozen=frozen,
+        frozen=left is not None,
         differing=differing,
+        lost=path in lost,
     )

@@ -1,0 +1,80 @@
+"""What left a folder, as the journal tells it."""
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.kernel.db import Database
+from holdfast.kernel.errors import Conflict
+from holdfast.tiers import browsing, left
+from holdfast.tiers.left import left_in
+from holdfast.tiers.model import FileState
+from tests.tiers.scene import Scene, a_scene
+
+LONG = b"/".join([b"x" * 200] * 18)
+"""Nearly as long as a path may be, and longer than an index of PostgreSQL takes."""
+PATHS = (
+    b"a",
+    b"a-b/x",
+    b"a/b",
+    b"a/b0",
+    b"a/c/d",
+    b"a/c/e/f",
+    b"a0",
+    b"\xff/y",
+    LONG,
+    LONG + b"y",
+)
+
+
+@pytest.fixture
+async def scene(database: Database, tmp_path: Path) -> Scene:
+    return await a_scene(database, tmp_path)
+
+
+async def test_what_left_is_found_by_its_folder_however_few_rows_are_read_at_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, other = await scene.a_tier(), await scene.a_tier("films")
+    for path in PATHS:
+        await scene.journal(row.id, path, FileState.FROZEN)
+        await scene.journal(row.id, path + b".back", FileState.RESTORED)
+        await scene.journal(other.id, path + b".other", FileState.FROZEN)
+    await scene.journal(row.id, b"a/b", FileState.QUARANTINED, size_bytes=77)
+    await scene.journal(row.id, b"a/b", FileState.FROZEN, size_bytes=78)
+    for rows, ranges in ((4, 1), (5, 2), (1000, 50)):
+        monkeypatch.setattr(left, "BLOCK_ROWS", rows)
+        monkeypatch.setattr(left, "RANGES_AT_ONCE", ranges)
+        async with scene.services.database.read() as session:
+
+            async def found(
+                below: bytes, depth: int, *known: bytes
+            ) -> tuple[set[bytes], set[bytes]]:
+                told = await left_in(session, row.id, below, depth=depth, known=known)
+                return set(told.files), set(told.folders)
+
+            assert await found(b"", 0) == (set(PATHS), set())
+            deeper = {b"a", b"a-b", b"\xff", b"x" * 200}
+            assert await found(b"", 1) == ({b"a", b"a0"}, deeper)
+            assert await found(b"", 1, *deeper, b"empty") == ({b"a", b"a0"}, set())
+            assert await found(b"a", 1) == ({b"a", b"a/b", b"a/b0"}, {b"a/c"})
+            assert await found(b"a", 2, b"a/c/e", b"a/z/z") == (
+                {b"a", b"a/b", b"a/b0", b"a/c/d"},
+                set(),
+            )
+            assert await found(LONG, 0) == ({LONG}, set())
+            assert await found(b"absent", 0) == (set(), set())
+            told = (await left_in(session, row.id, b"a/b", depth=0)).files[b"a/b"]
+            assert (told.waits, told.size_bytes) == (True, 77)
+
+
+async def test_more_than_a_look_can_hold_is_refused(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = await scene.a_tier()
+    for path in PATHS:
+        await scene.journal(row.id, path, FileState.FROZEN)
+    monkeypatch.setattr(browsing, "MOST_ENTRIES", 3)
+    async with scene.services.database.read() as session:
+        with pytest.raises(Conflict, match="more than 3 files"):
+            await left_in(session, row.id, b"", depth=0)
