@@ -185,6 +185,11 @@ async def test_each_state_of_a_job_is_one_of_a_task(
         assert task["status"] == expected
     shown = (await client.get(f"tasks/status/{answer.job_id}")).json()
     assert shown["error"] == "cancelled"
+    for begun, expected in ((None, "started"), (now(), "pulling")):
+        await scene.set_state(answer.job_id, JobState.RUNNING, launched=True, started_at=begun)
+        (task,) = (await client.get("tasks")).json()
+        assert (task["status"], bool(task["started"])) == (expected, bool(begun))
+    await scene.set_state(answer.job_id, JobState.DONE)
     no_log = await client.get(f"tasks/log/{answer.job_id}")
     words = "Task log not found, maybe it is too old."
     assert (no_log.status_code, no_log.json()) == (404, {"error": words})

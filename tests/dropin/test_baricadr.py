@@ -131,7 +131,6 @@ def _furnish(site: Site) -> None:
     store = {"name": "archive", "kind": "sftp", "root": "files", "options": options}
     tier = {"name": "data", "path": str(site.root), "store_id": 1, "freezable": True}
     tier |= {"age_days": 30, "grace_hours": 0, "bandwidth": "2M"}
-    tier |= {"max_files_percent": 100, "max_bytes_percent": 100}
     user = {"name": USER, "role": "operator", "password": PASSWORD}
     with httpx.Client(base_url=site.machine.url, headers=key, timeout=LIMIT_SECONDS) as client:
         for path, body in (("stores", store), ("tiers", tier), ("users", user)):
@@ -212,6 +211,8 @@ async def _freeze(site: Site) -> None:
     assert (await site.ended(dry))["status"] == "finished"
     logs = (await site.json("task", "log", dry))["logs"]
     assert "would be frozen: 'run1/deep/two words (1).fq'" in logs
+    too_much = await site.ended(await site.told("file", "freeze", root))
+    assert (too_much["status"], "confirm it: --force" in too_much["error"]) == ("failed", True)
     task_id = await site.told("file", "freeze", root, "--force")
     assert (await site.ended(task_id))["status"] == "finished"
     assert site.here() == {"run1/one.fq"}

@@ -150,7 +150,7 @@ async def test_from_a_listed_network_nobody_need_log_in(database: Database, tmp_
         async with calling(services, address) as client:
             assert await status(client) == 200
             assert await status(client, headers={"Authorization": "Bearer x"}) == 401
-            for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP"):
+            for name in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP", "Via"):
                 assert await status(client, headers={name: "10.1.2.3"}) == 401
             assert await status(client, headers={"User-Agent": "Mozilla/5.0 (X11)"}) == 401
             assert await status(client, headers={"Origin": "http://holdfast"}) == 401
@@ -167,3 +167,10 @@ def test_networks_are_given_with_commas_and_must_be_some() -> None:
     for wrong in ({"dropin": "other"}, {"dropin_allow": "10.1.0.5/16"}, {"dropin_allow": "all"}):
         with pytest.raises(Invalid, match="dropin"):
             validate_settings(wrong)
+
+
+def test_the_other_port_is_another_one() -> None:
+    assert validate_settings({"dropin_port": 9100}).dropin_port == 9100
+    for same in ({"dropin_port": 8080}, {"port": "81", "dropin_port": "81"}):
+        with pytest.raises(Invalid, match=r"'dropin_port'.*: it is the port of Holdfast itself"):
+            validate_settings(same)

@@ -80,10 +80,11 @@ class Scene:
         async with self.services.database.read() as session:
             return (await show_job(session, answer.job_id)).locks
 
-    async def set_state(self, job_id: str, state: JobState) -> None:
+    async def set_state(self, job_id: str, state: JobState, **more: Any) -> None:
         """Let a job be in a state."""
+        values = {"state": state, **more}
         async with self.services.database.write(SYSTEM) as work:
-            assert await job_tables.set_job(work.session, job_id, among=list(JobState), state=state)
+            assert await job_tables.set_job(work.session, job_id, among=list(JobState), **values)
 
     async def journal(
         self, tier_id: int, path: bytes, state: FileState, job_id: str = "a-job", **fields: Any

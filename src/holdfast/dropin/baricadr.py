@@ -18,7 +18,7 @@ from holdfast.dropin import files
 from holdfast.dropin.asked import Refused, asked_of
 from holdfast.dropin.login import actor_of
 from holdfast.dropin.tables import RemovedTaskRow
-from holdfast.dropin.tasks import Task, task_with_id, tasks
+from holdfast.dropin.tasks import Task, for_its_client, task_with_id, tasks
 from holdfast.kernel.clock import now
 from holdfast.kernel.errors import AppError, Forbidden, TooMany, Unauthenticated
 from holdfast.kernel.jobs import service as jobs
@@ -177,7 +177,7 @@ async def _task_log(services: Services, _: Actor, request: Request) -> dict[str,
         while not ended:
             chunk = await jobs.job_log(session, data_dir, job.id, offset=offset)
             ended, offset = chunk.next_offset == offset, chunk.next_offset
-            parts.append(chunk.text)
+            parts.append(for_its_client(chunk.text))
         lines, total = await reading.details(session, data_dir, job.id, limit=MOST_DETAILS)
     parts += [_detail(line) for line in lines]
     if total > len(lines):

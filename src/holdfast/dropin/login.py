@@ -16,8 +16,14 @@ from holdfast.kernel.web.doors import connection_address
 from holdfast.kernel.web.security import check_origin, token_of, visit_of
 from holdfast.kernel.work import Actor, Role
 
-_OF_OTHERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via", "origin", "sec-fetch-site")
+_OF_OTHERS = frozenset(
+    {
+        *("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"),
+        *("origin", "sec-fetch-site"),
+    }
+)
 """What a proxy or a browser sends: either asks for somebody else."""
+_OF_PROXIES = "x-forwarded-"
 _OF_BROWSERS = "Mozilla/"
 AREA = "dropin"
 """What the scope of a token must name if it has one."""
@@ -78,7 +84,7 @@ def _guest(request: Request, services: Services, tool: str) -> Actor:
     Not a proxy, which speaks for people elsewhere, nor a browser, which any page may make ask.
     """
     address = connection_address(request.scope)
-    by_others = any(name in request.headers for name in _OF_OTHERS)
+    by_others = any(name in _OF_OTHERS or name.startswith(_OF_PROXIES) for name in request.headers)
     by_browser = request.headers.get("user-agent", "").startswith(_OF_BROWSERS)
     if by_others or by_browser or not _is_in(address, services.settings.dropin_allow):
         raise Unauthenticated("Log in with the name and password of a user of Holdfast.")

@@ -21,6 +21,7 @@ MOST_TASKS = 1000
 """The newest are listed."""
 WORKING = {Action.PULL: "pulling", Action.FREEZE: "freezing"}
 """What a task that runs is said to do; other runs are no tasks."""
+_CONFIRM = ("confirm it: --confirm", "confirm it: --force")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,13 @@ class Task:
         job = self.run.job
         if job is None:
             return None
-        return job.error or ("cancelled" if job.state == JobState.CANCELLED else None)
+        cancelled = "cancelled" if job.state == JobState.CANCELLED else None
+        return for_its_client(job.error) if job.error else cancelled
+
+
+def for_its_client(text: str) -> str:
+    """What a job said, with the option that baricadr's client has for what it advises."""
+    return text.replace(*_CONFIRM)
 
 
 def status_of(job: JobRow, action: Action, *, held_up: bool) -> str:
@@ -70,7 +77,7 @@ def status_of(job: JobRow, action: Action, *, held_up: bool) -> str:
         case JobState.WAITING:
             return "waiting" if held_up else "new"
         case JobState.RUNNING:
-            return WORKING[action] if job.launched else "started"
+            return WORKING[action] if job.launched and job.started_at else "started"
         case JobState.CANCELLING:
             return WORKING[action]
         case JobState.DONE:

@@ -13,7 +13,14 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from holdfast.kernel.config_older import OLD_PREFIX, OLDER_ENVIRONMENT, from_older_environment
@@ -206,6 +213,13 @@ class Settings(BaseSettings):
     def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(ip_network(network)) for network in value)
 
+    @field_validator("dropin_port")
+    @classmethod
+    def _check_other_port(cls, value: int, known: ValidationInfo) -> int:
+        if value and value == known.data.get("port"):
+            raise ValueError("it is the port of Holdfast itself, which would answer nothing else")
+        return value
+
     @field_validator("mail_admin")
     @classmethod
     def _check_admin(cls, value: str) -> str:
@@ -311,7 +325,8 @@ def validate_settings(
         if origin == OLDER_ENVIRONMENT:
             variable = f"the variable of {OLD_PREFIX}* for it"
         hint = f"see: holdfast config show, or unset {variable}"
-        raise Invalid(f"setting {name!r} (from {origin}): {first['msg']}", hint=hint) from None
+        wrong = first["msg"].removeprefix("Value error, ")
+        raise Invalid(f"setting {name!r} (from {origin}): {wrong}", hint=hint) from None
 
 
 def shown_settings(loaded: LoadedSettings) -> dict[str, Any]:

@@ -142,7 +142,9 @@ async def _is_somewhere(services: Services, row: TierRow, place: Place, below: b
     """Whether a folder without files is one, here or on the store, as far as can be told."""
     if not below or await asyncio.to_thread(os.path.lexists, absolute(row.root, below)):
         return True
-    return bool(await stored_entries(services.get(RcloneHub), place, below))
+    # an empty folder shows in the one it lies in; asked for by itself it looks like none
+    around = below.rpartition(b"/")[0]
+    return below in await stored_entries(services.get(RcloneHub), place, around)
 
 
 def _put(top: dict[str, Any], each: Listed, below: bytes) -> None:
