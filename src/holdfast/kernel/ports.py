@@ -1,8 +1,9 @@
 """Loopback ports for programs that start later than their port is chosen."""
 
-import random
+import secrets
 import socket
 from contextlib import suppress
+from itertools import chain
 
 from holdfast.kernel.errors import Unavailable
 
@@ -13,7 +14,8 @@ those can take a port between our looking and the program's binding."""
 
 def free_port() -> int:
     """A loopback TCP port that nobody listens on now. Raises ``Unavailable`` when there is none."""
-    for port in random.SystemRandom().sample(RANGE, len(RANGE)):
+    begin = secrets.randbelow(len(RANGE))  # to shuffle them all takes 11 ms
+    for port in chain(RANGE[begin:], RANGE[:begin]):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
