@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.assembly import assemble, routers, running
 from holdfast.dropin.baricadr import PREFIX
+from holdfast.kernel import collector
 from holdfast.kernel.config import LoadedSettings, Settings
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.identity import invitations
@@ -83,6 +84,7 @@ def serve(loaded: LoadedSettings, *, with_worker: bool = True) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # The server hands a signal on once it has ended in order: that is no failure.
         signal.signal(number, lambda *_: None)
+    collector.keep_what_is_built()
     try:
         server.run(_listening(config, settings))
     except SystemExit:  # the server's own way to say that it did not start

@@ -22,6 +22,7 @@ import holdfast.tiers.cli
 from holdfast import __version__
 from holdfast.commands.output import complain, say
 from holdfast.commands.verbs import command
+from holdfast.kernel import collector
 from holdfast.kernel.errors import AppError
 
 app = typer.Typer(
@@ -97,4 +98,9 @@ def run(arguments: list[str]) -> int:
 
 def main() -> None:
     """The entry of the ``holdfast`` program."""
-    sys.exit(run(sys.argv[1:]))
+    collector.begin()
+    try:
+        status = run(sys.argv[1:])
+    finally:
+        collector.end()
+    sys.exit(status)

@@ -4,13 +4,16 @@ import asyncio
 import signal
 
 from holdfast.assembly import assemble, running
+from holdfast.kernel import collector
 from holdfast.kernel.config import LoadedSettings
 from holdfast.kernel.services import Services
 
 
 def work(loaded: LoadedSettings) -> None:
     """Run jobs until SIGTERM or SIGINT."""
-    asyncio.run(_work(assemble(loaded)))
+    services = assemble(loaded)
+    collector.keep_what_is_built()
+    asyncio.run(_work(services))
 
 
 async def _work(services: Services) -> None:
