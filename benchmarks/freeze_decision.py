@@ -1,8 +1,9 @@
 """What a freeze costs to decide, beside ``find -atime``, and how much memory it takes.
 
-Decided is which files may leave, and why the others stay, as a run decides it: scan, join with the
-store's list, a look at each file chosen, filters, rules, and what was pulled of late. Listing the
-store is apart, and so is proving. Told besides is what the scan and the join alone cost.
+Decided is which files are candidates, and why the others stay, as a run decides it: scan, join with
+the store's list, filters and rules. Listing the store is apart, and so is what a run does before it
+reads a candidate: one more look at it, and at its grace. Told besides are the scan and the join
+alone, and all of it with that look. Memory is measured with it.
 """
 
 import asyncio
@@ -11,7 +12,8 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from itertools import repeat
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.stores.model import HashKind
 from holdfast.kernel.stores.place import Place
 from holdfast.kernel.stores.rclone_remote import Remote
-from holdfast.tiers import planning
+from holdfast.tiers import deciding, planning
 from holdfast.tiers.listing import ListingTotals
 from holdfast.tiers.merge import Count, join, rests_of, split_records
 from holdfast.tiers.model import PathRule, Policy, Tier, TierOptions
@@ -78,28 +80,68 @@ async def run(directory: Path) -> list[Result]:
 
 
 async def _compared(root: Path, work: Path) -> list[Result]:
-    bare, ours, joined = [], [], []
+    bare: list[float] = []
+    ours: dict[str, list[float]] = {"decided": [], "joined": [], "looked at": []}
     _bare(root)  # from here on the tree is in memory
-    for _ in range(ROUNDS):
-        bare.append(_bare(root))
-        before = _cpu_seconds()
-        chosen = await _joined(root, work)
-        between = _cpu_seconds()
-        files = await _decided(root, work)
-        joined.append(between - before)
-        ours.append(_cpu_seconds() - between)
-        if chosen.files != FILES // 2 or files != FILES // 2:
-            raise RuntimeError(f"{chosen.files} and {files} files were chosen")
+    async with _a_run(root, work) as run:
+        ways = dict(zip(ours, (_decided(run), _joined(run), _looked_at(run)), strict=True))
+        for _ in range(ROUNDS):
+            bare.append(_bare(root))
+            for name, way in ways.items():
+                before = _cpu_seconds()
+                files = await way()
+                ours[name].append(_cpu_seconds() - before)
+                if files != FILES // 2:
+                    raise RuntimeError(f"{files} files were {name}")
     what = f"freeze decided over {FILES} files, half cold: CPU beside find -atime"
-    less = "of that its scan and join alone"
+    less, more = "of that its scan and join alone", "the same with a look at each candidate"
     return [
-        compared(what, ours, bare, reach=REACH_CPU, unit="s"),
-        compared(less, joined, bare, reach=None, unit="s"),
+        compared(what, ours["decided"], bare, reach=REACH_CPU, unit="s"),
+        compared(less, ours["joined"], bare, reach=None, unit="s"),
+        compared(more, ours["looked at"], bare, reach=None, unit="s"),
     ]
 
 
-async def _decided(root: Path, work: Path) -> int:
-    """As the plan of a run does it, its listing made before."""
+Way = Callable[[], Awaitable[int]]
+
+
+def _decided(run: Run) -> Way:
+    async def decide() -> int:
+        rules = deciding.Rules(OPTIONS, time.time_ns())
+        with tallying(run.report) as tally:
+            chosen = await deciding.choose(run, rules, b"", tally, number=0, by_name=False)
+        return chosen.files.files
+
+    return decide
+
+
+def _looked_at(run: Run) -> Way:
+    async def look() -> int:
+        planner = planning._Planner(run, None, by_name=False)  # noqa: SLF001 - its first part
+        with tallying(run.report) as tally:
+            return sum([len(block) async for block in planner.blocks([b""], tally)])
+
+    return look
+
+
+def _joined(run: Run) -> Way:
+    async def joined() -> int:
+        limit = time.time_ns() - AGE_DAYS * DAY_SECONDS * 1_000_000_000
+        to, left = run.work / "cold", run.work / "left"
+        left.unlink(missing_ok=True)
+        found = await scan(run.tier.root, b"", limit, min_size=0, to=to)
+        listing, both = run.work / "listing", run.work / "both"
+        totals = await asyncio.to_thread(
+            lambda: join(to, listing, of=found.candidates, matched=both, skipped=left)
+        )
+        return totals.matched.files
+
+    return joined
+
+
+@asynccontextmanager
+async def _a_run(root: Path, work: Path) -> AsyncIterator[Run]:
+    """A run whose store was listed before."""
 
     async def listed(_: Services, __: Place, ___: bytes, to: Path) -> ListingTotals:
         for ours in (Path, rests_of):
@@ -108,17 +150,19 @@ async def _decided(root: Path, work: Path) -> int:
         return ListingTotals(listed=Count(FILES, 0), hash_kind=HashKind.MD5)
 
     database = Database(f"sqlite+aiosqlite:///{work / 'holdfast.db'}")
-    asked = vars(planning)["list_place"]
-    vars(planning)["list_place"] = listed
+    asked = vars(deciding)["list_place"]
+    vars(deciding)["list_place"] = listed
     try:
         loaded = LoadedSettings(Settings(data_dir=work), {}, work / "config.toml")
-        run = _run(root, work, Services(loaded, database, Sealer("of a benchmark")))
-        planner = planning._Planner(run, None, by_name=False)  # noqa: SLF001 - its first part alone
-        with tallying(run.report) as tally:
-            return sum([len(block) async for block in planner.decided([b""], tally)])
+        yield _run(root, work, Services(loaded, database, Sealer("of a benchmark")))
     finally:
-        vars(planning)["list_place"] = asked
+        vars(deciding)["list_place"] = asked
         await database.close()
+
+
+async def _once(root: Path, work: Path) -> None:
+    async with _a_run(root, work) as run:
+        await _looked_at(run)()
 
 
 def _run(root: Path, work: Path, services: Services) -> Run:
@@ -138,17 +182,6 @@ def _run(root: Path, work: Path, services: Services) -> Run:
         work=work,
         report=work / "report",
     )
-
-
-async def _joined(root: Path, work: Path) -> Count:
-    limit = time.time_ns() - AGE_DAYS * DAY_SECONDS * 1_000_000_000
-    to, left = work / "cold", work / "left"
-    left.unlink(missing_ok=True)
-    found = await scan(os.fsencode(root), b"", limit, min_size=0, to=to)
-    totals = await asyncio.to_thread(
-        lambda: join(to, work / "listing", of=found.candidates, matched=work / "both", skipped=left)
-    )
-    return totals.matched
 
 
 async def _highest(root: Path, work: Path) -> float:
@@ -221,4 +254,4 @@ def _records(count: int) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    asyncio.run(_decided(Path(sys.argv[1]), Path(sys.argv[2])))
+    asyncio.run(_once(Path(sys.argv[1]), Path(sys.argv[2])))

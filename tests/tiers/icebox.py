@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ class Icebox:
         answers = {path: tell_of(self.stored[path]) for path in paths if path in self.stored}
         if not self.mark:
             return answers
-        return {path: replace(said, mark=self.mark) for path, said in answers.items()}
+        return {path: said._replace(mark=self.mark) for path, said in answers.items()}
 
     def put(self, *names: bytes, content: bytes = b"") -> None:
         """Write files, and store them."""

@@ -13,7 +13,7 @@ from holdfast.kernel.errors import Invalid
 from holdfast.kernel.process import stream
 from holdfast.kernel.stores.rclone_daemon import RcloneDaemon, find_rclone
 from holdfast.kernel.stores.rclone_words import RcloneFailed
-from holdfast.tiers.filters import Filters, first_match, literal
+from holdfast.tiers.filters import Filters, first_match, literal, needle
 from holdfast.tiers.names import as_filtered
 
 PATHS = [
@@ -110,6 +110,33 @@ def test_a_literal_pattern_matches_its_own_text_alone(name: str) -> None:
     assert matches(pattern, name.encode())
     assert not matches(pattern, name.encode() + b"a")
     assert not matches(pattern, b"a" + name.encode())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        *(("*.tmp", b".tmp"), ("/scratch/**", b"scratch/"), ("a*bcd?e", b"bcd"), ("*", b"")),
+        *(("x\\*", b"x"), ("dir/{a,b}", b"dir/"), ("x{{a)|(b}}", b""), ("\u00e9t*", b"")),
+    ],
+)
+def test_a_needle_is_the_longest_that_must_be_there(pattern: str, found: bytes) -> None:
+    assert needle(pattern) == found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_has_no_needle_of_a_rule_is_not_left_out_by_it(seed: int) -> None:
+    random = Random(seed)
+    left_out = 0
+    for _ in range(ROUNDS // 4):
+        try:
+            filters = Filters(some_rules(random))
+        except Invalid:
+            continue
+        for path in FILES:
+            if not filters.takes(path):
+                left_out += any(filters.needles)
+                assert any(each in path for each in filters.needles), filters.rclone_lines()
+    assert left_out
 
 
 def a_rule(random: Random) -> str:

@@ -212,9 +212,7 @@ async def prove_and_freeze(box: Icebox, files: list[Candidate]) -> None:
 
 
 def _listed(file: Candidate) -> Listed:
-    return Listed(
-        path=file.path, size_bytes=file.size_bytes, digest="", version="", stored_as=file.path
-    )
+    return Listed(path=file.path, size_bytes=file.size_bytes, digest="", version="", odd_name=b"")
 
 
 async def race(

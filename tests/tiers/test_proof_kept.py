@@ -46,7 +46,7 @@ def pairs(box: Icebox, *, mark: str = MARK) -> list[Pair]:
                     size_bytes=file.size_bytes,
                     digest="",
                     version=mark,
-                    stored_as=file.path,
+                    odd_name=b"",
                 ),
             ),
         )
@@ -91,7 +91,7 @@ async def test_content_is_read_when_a_change_would_have_another_mark(
         read_at.append(time.monotonic())
 
     async def hashless(*given: Any) -> dict[bytes, asking.Told]:
-        return {path: replace(said, digest="") for path, said in (await box.ask(*given)).items()}
+        return {path: said._replace(digest="") for path, said in (await box.ask(*given)).items()}
 
     monkeypatch.setattr(asking, "content_hash", content_hash)
     monkeypatch.setattr(proof, "MARKS_APART_SECONDS", 0.05)

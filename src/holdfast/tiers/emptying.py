@@ -141,7 +141,7 @@ async def _ask_place(
 async def _read(run: Run, place: Place, path: bytes, told: Told) -> Told:
     read = await asking.content_hash(run.ctx.services, place, path)
     size, digest = read or (told.size_bytes, "")
-    return replace(told, size_bytes=size, kind=HashKind.SHA256, digest=digest)
+    return told._replace(size_bytes=size, kind=HashKind.SHA256, digest=digest)
 
 
 def _sort_out(

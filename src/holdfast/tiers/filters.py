@@ -24,6 +24,9 @@ _COMMENTS = ("#", ";")
 _SPECIAL = re.compile(r"[\\*?\[\]{}]")
 _TOO_HARD = re.compile(r"({[^{}]*(\*\*|/)[^{}]*})|\{\{|\}\}|\{[^{}]*\{")
 _ONE_NAME = re.compile(r"(?:\*(?!\*)|[^*/\\\[\]{}])*")
+_BRACKET = re.compile(r"[\\\[\]{}]")
+_WILD = re.compile(r"[*?]+")
+_ASCII = re.compile(r"[ -~]+")
 _ANYWHERE = r"(?s:.*?)"
 _IN_ANY_NAME = r"(?s:(?:.*?/)??)"
 _IN_LAST_NAME = r"(?>(?s:.*/)?)"
@@ -55,6 +58,8 @@ class Filters:
         leaves_out = any(not rule.takes for rule in self._folders)
         self._takes_folder = _decider(self._folders) if leaves_out else None
         self._known = lru_cache(KEPT_FOLDERS)(self._takes_way)
+        self.needles = tuple(needle(line[2:]) for line in self._lines if line.startswith("- "))
+        """Of the rules that leave out: see `needle`."""
 
     def takes(self, path: bytes) -> bool:
         """Whether a file of this path, relative to the tier's root, is meant."""
@@ -112,6 +117,19 @@ def first_match(patterns: Sequence[str]) -> First:
     return _first_of(
         [_expression(f"{each}**" if each.endswith("/") else each) for each in patterns]
     )
+
+
+def needle(pattern: str) -> bytes:
+    """ASCII that stands in each path that one of rclone's patterns matches; empty: none is known.
+
+    What `as_filtered` changes of a path is no ASCII, nor becomes any. Looking for it in many paths
+    at once costs a hundredth of matching each.
+    """
+    if "{{" in pattern:
+        return b""
+    plain = _BRACKET.split(pattern.removeprefix("/"), maxsplit=1)[0]
+    runs = [run for run in _WILD.split(plain) if _ASCII.fullmatch(run)]
+    return max(runs, key=len, default="").encode()
 
 
 def literal(path: str) -> str:

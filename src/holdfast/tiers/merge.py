@@ -9,11 +9,11 @@ only what differs.
 import os
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from holdfast.tiers.model import Candidate, Skip
 from holdfast.tiers.names import remote_name
@@ -22,9 +22,11 @@ SIZE_MARK = b"//"
 REST_MARK = b"//:"
 """Between a key and the rest, while both are in one file to be sorted."""
 BLOCK_BYTES = 128 * 1024
+Staying = Callable[[list[bytes], bytes], Mapping[Skip, set[bytes]]]
+"""Which of these keys stay by their paths, and why; given too: the keys with a NUL between them."""
 _LINK_END = b".rclonelink" + SIZE_MARK
 """What a pull would make a symlink of does not leave."""
-_GONE = b"0 0 0 0 0 0"
+_GONE = (0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,7 @@ class Count:
         return Count(self.files + other.files, self.size_bytes + other.size_bytes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class Listed(NamedTuple):
     """A file as the listing of its store shows it. ``path``: as it would be called here."""
 
     path: bytes
@@ -48,8 +49,13 @@ class Listed:
     """In hex, of the listing's kind of hash; empty: not known."""
     version: str
     """Changes with the content, as far as the store tells: its ETag, or its modification time."""
-    stored_as: bytes
-    """How the store's rclone calls it; differs from `names.remote_name` for odd names only."""
+    odd_name: bytes
+    """How the store's rclone calls it, where that is not its `names.remote_name`."""
+
+    @property
+    def stored_as(self) -> bytes:
+        """How the store's rclone calls it."""
+        return self.odd_name or remote_name(self.path) or self.path
 
 
 @dataclass(slots=True)
@@ -108,8 +114,16 @@ def write_list(file: IO[bytes], items: Sequence[bytes]) -> None:
         file.write(b"\0".join(items) + b"\0")
 
 
-def join(candidates: Path, listing: Path, *, of: Count, matched: Path, skipped: Path) -> JoinTotals:
-    """Find the candidates that are in a listing with the same size.
+def join(
+    candidates: Path,
+    listing: Path,
+    *,
+    of: Count,
+    matched: Path,
+    skipped: Path,
+    stays: Staying | None = None,
+) -> JoinTotals:
+    """Find the candidates that are in a listing with the same size, and do not stay by their names.
 
     ``of``: how many candidates there are. The found ones are written to ``matched``, a file of keys
     that can be joined with a second listing; the others are added to ``skipped``: `read_skipped`.
@@ -125,10 +139,14 @@ def join(candidates: Path, listing: Path, *, of: Count, matched: Path, skipped: 
             if len(both) < len(keys):
                 _leave([key for key in keys if key not in both], known, totals, left)
                 keys = [key for key in keys if key in both]
-            if _LINK_END in b"\0".join(keys):
+            text = b"\0".join(keys)
+            if _LINK_END in text:
                 links = [key for key in keys if _LINK_END in key]
                 _skip(Skip.NOT_PROVABLE, links, totals, left)
                 keys = [key for key in keys if _LINK_END not in key]
+            for reason, named in (stays(keys, text) if stays else {}).items():
+                _skip(reason, named, totals, left)
+                keys = [key for key in keys if key not in named]
             write_list(found, keys)
             files += len(keys)
     left_bytes = sum(count.size_bytes for count in totals.skipped.values())
@@ -144,7 +162,11 @@ def read_candidates(path: Path, root: bytes) -> Iterator[Candidate]:
     rests = _Rests(path) if rests_of(path).exists() else None
     for keys in lists(path):
         told = rests.take(len(keys)) if rests else []
-        found = map(_candidate, keys, told) if rests else map(partial(_look, root), keys)
+        found = (
+            map(_candidate, keys, told)
+            if rests
+            else map(partial(_look, root.rstrip(b"/") + b"/"), keys)
+        )
         yield from found
 
 
@@ -152,7 +174,7 @@ def read_listing(path: Path) -> Iterator[Listed]:
     """The files of a listing."""
     rests = _Rests(path)
     for keys in lists(path):
-        yield from map(_listed, keys, rests.take(len(keys)))
+        yield from map(_listed, map(path_of, keys), map(size_of, keys), rests.take(len(keys)))
 
 
 def read_matched(
@@ -163,11 +185,12 @@ def read_matched(
     A file that went away meanwhile has inode 0; its size is always the one that was compared.
     """
     sides = [_Side(listing, rests=True) for listing in listings]
+    start = root.rstrip(b"/") + b"/"
     for keys in lists(path):
         told = [side.look_up(keys) for side in sides]
-        for number, key in enumerate(keys):
-            listed = tuple(_listed(key, rests[number]) for rests in told)
-            yield _look(root, key), listed
+        for key, *rests in zip(keys, *told, strict=True):
+            file = _look(start, key)
+            yield file, tuple([_listed(file.path, file.size_bytes, rest) for rest in rests])
 
 
 def read_skipped(path: Path) -> Iterator[tuple[bytes, int, Skip]]:
@@ -250,7 +273,7 @@ def _leave(missing: list[bytes], known: list[bytes], totals: JoinTotals, left: I
     )
 
 
-def _skip(reason: Skip, keys: list[bytes], totals: JoinTotals, left: IO[bytes]) -> None:
+def _skip(reason: Skip, keys: Collection[bytes], totals: JoinTotals, left: IO[bytes]) -> None:
     if keys:
         count = Count(len(keys), sum(map(size_of, keys)))
         totals.skipped[reason] = totals.skipped.get(reason, Count()) + count
@@ -268,18 +291,18 @@ def rest_of(info: os.stat_result) -> bytes:
 def _look(root: bytes, key: bytes) -> Candidate:
     path, _, size = key.rpartition(SIZE_MARK)
     try:
-        info = os.lstat(root.rstrip(b"/") + b"/" + path)
+        info = os.lstat(root + path)
     except OSError:
-        return _candidate(key, _GONE)
+        return Candidate(path, int(size), *_GONE)
     return Candidate(
-        path=path,
-        size_bytes=int(size),
-        device=info.st_dev,
-        inode=info.st_ino,
-        links=info.st_nlink,
-        mtime_ns=info.st_mtime_ns,
-        ctime_ns=info.st_ctime_ns,
-        atime_ns=info.st_atime_ns,
+        path,
+        int(size),
+        info.st_dev,
+        info.st_ino,
+        info.st_nlink,
+        info.st_mtime_ns,
+        info.st_ctime_ns,
+        info.st_atime_ns,
     )
 
 
@@ -287,14 +310,14 @@ def _candidate(key: bytes, rest: bytes) -> Candidate:
     path, _, size = key.rpartition(SIZE_MARK)
     device, inode, links, modified, changed, read = rest.split(b" ")
     return Candidate(
-        path=path,
-        size_bytes=int(size),
-        device=int(device),
-        inode=int(inode),
-        links=int(links),
-        mtime_ns=_nanoseconds(modified),
-        ctime_ns=_nanoseconds(changed),
-        atime_ns=_nanoseconds(read),
+        path,
+        int(size),
+        int(device),
+        int(inode),
+        int(links),
+        _nanoseconds(modified),
+        _nanoseconds(changed),
+        _nanoseconds(read),
     )
 
 
@@ -304,13 +327,7 @@ def _nanoseconds(seconds: bytes) -> int:
     return int(whole) * 1_000_000_000 + int(fraction[:9] or b"0")
 
 
-def _listed(key: bytes, rest: bytes) -> Listed:
-    path, _, size = key.rpartition(SIZE_MARK)
-    digest, version, stored_as = rest.split(b" ", 2)
-    return Listed(
-        path=path,
-        size_bytes=int(size),
-        digest=digest.decode(),
-        version=version.decode() or digest.decode(),
-        stored_as=stored_as or remote_name(path) or path,
-    )
+def _listed(path: bytes, size_bytes: int, rest: bytes) -> Listed:
+    digest, version, odd_name = rest.split(b" ", 2)
+    told = digest.decode()
+    return Listed(path, size_bytes, told, version.decode() or told, odd_name)

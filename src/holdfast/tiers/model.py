@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Self, assert_never
+from typing import Any, NamedTuple, Self, assert_never
 
 DAY_SECONDS = 86_400
 QUARANTINE = ".holdfast-quarantine"
@@ -95,8 +95,7 @@ class PathRule:
     """For `Policy.FREEZE_AFTER`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A cold local file, as the scan saw it. ``path``: relative to the tier's root."""
 
     path: bytes

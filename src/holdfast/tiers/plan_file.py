@@ -24,28 +24,19 @@ class FreezePlan:
 
 
 def write_plan(to: TextIO, files: Iterable[tuple[Candidate, Proven]]) -> None:
-    """Add files; all names of one file one after another."""
-    for file, proven in files:
-        kept = [file.path.decode("latin-1"), file.size_bytes, file.device, file.inode, file.links]
-        kept += [file.mtime_ns, file.ctime_ns, file.atime_ns, proven.to_json()]
+    """Add files; all names of one file one after another, in one call."""
+    kept = [(_text(file.path), *file[1:], proven.to_kept()) for file, proven in files]
+    if kept:
         to.write(json.dumps(kept) + "\n")
 
 
 def read_plan(path: Path) -> Iterator[tuple[Candidate, Proven]]:
     """What `write_plan` wrote."""
-    with path.open(encoding="ascii") as file:
-        for line in file:
-            name, size, device, inode, links, modified, changed, read, proven = json.loads(line)
-            yield (
-                Candidate(
-                    path=name.encode("latin-1"),
-                    size_bytes=size,
-                    device=device,
-                    inode=inode,
-                    links=links,
-                    mtime_ns=modified,
-                    ctime_ns=changed,
-                    atime_ns=read,
-                ),
-                Proven.from_json(proven),
-            )
+    with path.open(encoding="ascii") as lines:
+        for line in lines:
+            for name, *numbers, proven in json.loads(line):
+                yield Candidate(name.encode("latin-1"), *numbers), Proven.from_kept(proven)
+
+
+def _text(path: bytes) -> str:
+    return path.decode("latin-1")

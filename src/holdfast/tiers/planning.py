@@ -8,9 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import asdict
 from datetime import timedelta
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TextIO, TypeVar
@@ -20,32 +18,19 @@ from sqlalchemy import Select, func, select
 from holdfast.kernel.errors import Conflict
 from holdfast.kernel.web.console import formats
 from holdfast.tiers import journal, proof
-from holdfast.tiers.filters import Filters, first_match
+from holdfast.tiers.deciding import SECOND_NS, Rules, choose
 from holdfast.tiers.holding import Stays
-from holdfast.tiers.listing import ListingTotals, list_place
-from holdfast.tiers.merge import Count, Listed, join, lists, read_matched, read_skipped
-from holdfast.tiers.model import (
-    DAY_SECONDS,
-    Candidate,
-    FileState,
-    PathRule,
-    Policy,
-    Skip,
-    TierOptions,
-    inside,
-    longest_age,
-    over_limit,
-)
-from holdfast.tiers.names import as_filtered, to_text
+from holdfast.tiers.merge import Count, Listed, lists, read_matched
+from holdfast.tiers.model import Candidate, FileState, Skip, inside, over_limit
+from holdfast.tiers.names import to_text
 from holdfast.tiers.plan_file import FreezePlan, write_plan
-from holdfast.tiers.proof import Pair, Proven
+from holdfast.tiers.proof import Listings, Pair, Proven
 from holdfast.tiers.running import Run, Tally, block_of, in_threads, tallying
-from holdfast.tiers.scan import keeps_no_atime, read_told, scan, sort
+from holdfast.tiers.scan import keeps_no_atime, scan, sort
 from holdfast.tiers.tables import TierFileRow, TierPulledRow, key_of
 
 T = TypeVar("T")
 BLOCK_FILES = 1000
-SECOND_NS = 1_000_000_000
 MOVED = (FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)
 
 
@@ -67,7 +52,7 @@ async def plan_freeze(
     planner = _Planner(run, until_bytes, by_name=by_name)
     to = run.work / "plan"
     with tallying(run.report) as tally, to.open("w") as out:
-        async with aclosing(planner.decided(wanted, tally)) as blocks:
+        async with aclosing(planner.blocks(wanted, tally)) as blocks:
             async for block in blocks:
                 await planner.prove(block, tally, out)
                 if planner.has_enough:
@@ -127,7 +112,7 @@ class _Planner:
         self._by_name = by_name
         self._until_bytes = until_bytes
         self._rules = Rules(run.tier.options, int(run.ctx.now().timestamp() * SECOND_NS))
-        self._listings: tuple[ListingTotals, ...] = ()
+        self._listings: Listings = ()
         self._seen = Count()
         self._looked_at = Count()
         self._has_pulled = True
@@ -138,10 +123,10 @@ class _Planner:
         """Whether as many bytes are taken as were asked for."""
         return self._until_bytes is not None and self.taken.size_bytes >= self._until_bytes
 
-    async def decided(
+    async def blocks(
         self, paths: Sequence[bytes], tally: Tally
     ) -> AsyncGenerator[list[Pair], None]:
-        """Blocks of files that the rules let go; all names of a file stand together."""
+        """Files that may leave and still look so; all names of a file stand together."""
         self._has_pulled = await self._looked_for_pulled()
         given, ordered = self._run.work / "later", self._run.work / "ordered"
         with given.open("wb") as later:
@@ -169,9 +154,11 @@ class _Planner:
         text = f"proving, {formats.size(self._looked_at.size_bytes)}"
         self._run.ctx.progress(self._looked_at.files, unit="files", text=text)
         pairs = [(file, result) for (file, _), result in zip(block, results, strict=True)]
+        taken: list[tuple[Candidate, Proven]] = []
         for _, names in groupby(pairs, key=lambda pair: pair[0].inode):
             if not self.has_enough:
-                self._take(list(names), tally, out)
+                taken += self._taken(list(names), tally)
+        write_plan(out, taken)
 
     async def whole(self, paths: Sequence[bytes]) -> Count:
         """What the limits are a share of: the tier, when these paths alone would be too little."""
@@ -187,67 +174,36 @@ class _Planner:
         found = await scan(self._run.tier.root, b"", 0, min_size=0, to=self._run.work / "whole")
         return found.seen
 
-    def _take(
-        self, names: Sequence[tuple[Candidate, Proven | Stays]], tally: Tally, out: TextIO
-    ) -> None:
+    def _taken(
+        self, names: Sequence[tuple[Candidate, Proven | Stays]], tally: Tally
+    ) -> list[tuple[Candidate, Proven]]:
+        """All names of a file, or none."""
         proven = [(file, result) for file, result in names if isinstance(result, Proven)]
         if len(proven) == len(names) == names[0][0].links:
-            write_plan(out, proven)
             self.taken += Count(len(names), names[0][0].size_bytes)
-            return
+            return proven
         for file, result in names:
             stays = Stays(Skip.LINKED) if isinstance(result, Proven) else result
             tally.stays(file.path, file.size_bytes, stays.reason, stays.detail)
+        return []
 
     def _comes_later(self, file: Candidate) -> bool:
         return self._until_bytes is not None or file.links > 1
 
     async def _pairs(self, number: int, path: bytes, tally: Tally) -> Iterator[Pair]:
-        """The cold files below a path that each place has with the same size."""
-        run, to = self._run, self._run.work / f"cold-{number}"
-        told = run.work / f"stays-{number}" if self._by_name else None
-        found = await scan(
-            run.tier.root,
-            path,
-            self._rules.cold_before_ns,
-            min_size=run.tier.options.min_size_bytes,
-            to=to,
-            tell=told,
+        """What is chosen of a path, each file looked at now."""
+        chosen = await choose(
+            self._run, self._rules, path, tally, number=number, by_name=self._by_name
         )
-        if told is not None:
-            await asyncio.to_thread(_tell_each, told, tally)
-        self._seen += found.seen
-        for reason, count in found.skipped.items():
-            tally.count(reason, count.files, count.size_bytes)
-        tally.count(Skip.NOT_PERMITTED, found.unreadable, 0)
-        for complaint in found.complaints:
-            run.ctx.log(complaint)
-        listings, totals, count = [], [], found.candidates
-        for side, place in enumerate(run.places):
-            listing, matched = (
-                run.work / f"listed-{number}-{side}",
-                run.work / f"both-{number}-{side}",
-            )
-            listed = await list_place(run.ctx.services, place, path, listing)
-            skipped = run.work / f"only-here-{number}-{side}"
-            joining = partial(join, to, listing, of=count, matched=matched, skipped=skipped)
-            count = (await asyncio.to_thread(joining)).matched
-            await asyncio.to_thread(self._tell_skipped, skipped, tally)
-            listings.append(listing)
-            totals.append(listed)
-            to = matched
-        self._listings = tuple(totals)
-        return read_matched(to, run.tier.root, listings)
-
-    def _tell_skipped(self, skipped: Path, tally: Tally) -> None:
-        for path, size, reason in read_skipped(skipped):
-            tally.stays(path, size, self._rules.of_name(path) or reason)
+        self._seen += chosen.seen
+        self._listings = chosen.totals
+        return read_matched(chosen.keys, self._run.tier.root, chosen.listings)
 
     async def _allowed(self, block: Sequence[Pair], tally: Tally) -> list[Pair]:
         pulled = await self._pulled([file.path for file, _ in block])
         kept = []
         for file, listed in block:
-            reason = self._rules.of(file)
+            reason = self._rules.of_times(file)
             if reason is None and file.path in pulled:
                 reason = Skip.PULLED_RECENTLY
             if reason is None:
@@ -279,57 +235,6 @@ class _Planner:
         return select(TierPulledRow.path).where(of_tier, TierPulledRow.pulled_at > since)
 
 
-def _tell_each(told: Path, tally: Tally) -> None:
-    for path, size, reason in read_told(told):
-        tally.tell(path, size, "stays", str(reason))
-    told.unlink(missing_ok=True)
-
-
-class Rules:
-    """What a tier's options say of a file by its name and times."""
-
-    def __init__(self, options: TierOptions, now_ns: int) -> None:
-        self._options = options
-        self._now_ns = now_ns
-        self._filters = Filters(options.filters)
-        self._first = first_match([rule.pattern for rule in options.rules])
-        self._has_names = bool(options.filters or options.rules)
-        self._read_before = self._before(options.age_days)
-        self.cold_before_ns = self._before(longest_age(options)[0])
-        """What was read since is hot by every rule."""
-
-    def of(self, file: Candidate) -> Skip | None:
-        """Why a file stays; None: it may leave."""
-        if not file.inode:
-            return Skip.GONE
-        read_before = self._read_before
-        if self._has_names:
-            by_name, rule = self._named(file.path)
-            if by_name is not None:
-                return by_name
-            if rule is not None and rule.age_days is not None:
-                read_before = self._before(rule.age_days)
-        if file.atime_ns >= read_before or file.mtime_ns >= read_before:
-            return Skip.READ_RECENTLY
-        return Skip.TOO_SMALL if file.size_bytes < self._options.min_size_bytes else None
-
-    def of_name(self, path: bytes) -> Skip | None:
-        """The same as far as the path alone tells."""
-        return self._named(path)[0] if self._has_names else None
-
-    def _named(self, path: bytes) -> tuple[Skip | None, PathRule | None]:
-        name = as_filtered(path)
-        if not self._filters.takes_name(name):
-            return Skip.EXCLUDED, None
-        first = self._first(name)
-        rule = None if first is None else self._options.rules[first]
-        pinned = rule is not None and rule.policy is Policy.PIN
-        return (Skip.PINNED if pinned else None), rule
-
-    def _before(self, days: int) -> int:
-        return self._now_ns - days * DAY_SECONDS * SECOND_NS
-
-
 async def _next(items: Iterator[T], size: int = BLOCK_FILES) -> list[T]:
     """The next items, found in a thread."""
     (block,) = await in_threads([lambda _: block_of(items, size)])
@@ -340,28 +245,23 @@ def _spooled(pair: Pair, *, by_age: bool) -> bytes:
     """A record that sorts by the file, the ones not read for longest first if asked so."""
     file, listed = pair
     age = f"{max(file.atime_ns, file.mtime_ns):020d} " if by_age else ""
-    told = {**asdict(file), "path": _text(file.path)}
-    sides = [[one.size_bytes, one.digest, one.version, _text(one.stored_as)] for one in listed]
-    record = f"{age}{file.inode:020d} {json.dumps([told, sides])}"
+    sides = [(*one[1:-1], _text(one.odd_name)) for one in listed]
+    record = f"{age}{file.inode:020d} {json.dumps([_text(file.path), file[1:], sides])}"
     return record.encode() + b"\0"
 
 
 def _unspooled(path: Path) -> Iterator[Pair]:
     for block in lists(path):
         for record in block:
-            told, sides = json.loads(record[record.index(b"[") :])
-            file = Candidate(**{**told, "path": _bytes(told["path"])})
-            listed = tuple(
-                Listed(
-                    path=file.path,
-                    size_bytes=size,
-                    digest=digest,
-                    version=version,
-                    stored_as=_bytes(stored_as),
-                )
-                for size, digest, version, stored_as in sides
+            name, numbers, sides = json.loads(record[record.index(b"[") :])
+            file = Candidate(_bytes(name), *numbers)
+            yield (
+                file,
+                tuple(
+                    Listed(file.path, size, digest, version, _bytes(odd_name))
+                    for size, digest, version, odd_name in sides
+                ),
             )
-            yield file, listed
 
 
 def _whole_files(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:

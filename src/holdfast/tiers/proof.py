@@ -8,9 +8,9 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Self, cast
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, cast
 
 from sqlalchemy import Insert, Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -33,6 +33,8 @@ MARKS_APART_SECONDS = 2.0
 _ROWS_AT_ONCE = 500
 
 Pair = tuple[Candidate, tuple[Listed, ...]]
+Listings = Sequence[ListingTotals]
+"""Of each place, in their order."""
 Inode = tuple[int, int]
 Known = dict[tuple[int, int, str], str]
 """Digests of the cache by device, inode and kind."""
@@ -51,21 +53,26 @@ class Proven:
 
     def to_json(self) -> str:
         """As kept in the journal."""
-        stores = {
-            name: [told.size_bytes, told.mark, told.kind, told.digest]
-            for name, told in self.stores.items()
-        }
-        kept = {"kind": self.kind, "digest": self.digest, "links": self.links, "stores": stores}
-        return json.dumps(kept)
+        return json.dumps(self.to_kept())
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """What `to_json` wrote."""
-        kept = json.loads(text)
+        return cls.from_kept(json.loads(text))
+
+    def to_kept(self) -> dict[str, Any]:
+        """As a plan keeps it."""
         stores = {
-            name: Told(
-                size_bytes=size, mark=mark, kind=HashKind(kind) if kind else None, digest=digest
-            )
+            name: [told.size_bytes, told.mark, told.kind, told.digest]
+            for name, told in self.stores.items()
+        }
+        return {"kind": self.kind, "digest": self.digest, "links": self.links, "stores": stores}
+
+    @classmethod
+    def from_kept(cls, kept: Mapping[str, Any]) -> Self:
+        """What `to_kept` gave."""
+        stores = {
+            name: Told(size, mark, HashKind(kind) if kind else None, digest)
             for name, (size, mark, kind, digest) in kept["stores"].items()
         }
         kind = HashKind(kept["kind"])
@@ -84,7 +91,7 @@ class Proven:
 
 
 async def prove(
-    run: Run, block: Sequence[Pair], listings: Sequence[ListingTotals], *, again: bool = False
+    run: Run, block: Sequence[Pair], listings: Listings, *, again: bool = False
 ) -> list[Proven | Stays]:
     """For each file of a block: what proves it, or why it stays.
 
@@ -188,7 +195,7 @@ async def _stored(
             if not isinstance(answer, Told):
                 continue
             if answer.mark != listed.version:
-                found[file.path] = replace(answer, mark="")
+                found[file.path] = answer._replace(mark="")
             elif answer.kind and answer.digest and answer.mark:
                 fresh[_told_key(file, name)] = f"{answer.mark} {answer.kind} {answer.digest}"
     return [found[file.path] for file, _ in block]
@@ -197,7 +204,7 @@ async def _stored(
 def _as_listed(listed: Listed, kind: HashKind | None) -> Told | None:
     if kind is None or not listed.digest:
         return None
-    return Told(size_bytes=listed.size_bytes, mark=listed.version, kind=kind, digest=listed.digest)
+    return Told(listed.size_bytes, listed.version, kind, listed.digest)
 
 
 def _as_known(listed: Listed, known: str | None) -> Told | None:

@@ -13,9 +13,9 @@ from typing import Any
 
 from holdfast.kernel.clock import iso_time
 from holdfast.kernel.web.console.formats import size
+from holdfast.tiers.deciding import Rules
 from holdfast.tiers.model import DAY_SECONDS, Skip, Tier
 from holdfast.tiers.names import to_text
-from holdfast.tiers.planning import Rules
 from holdfast.tiers.present import Present, list_present, parsed, read_records
 from holdfast.tiers.running import Run, Stop, in_threads
 from holdfast.tiers.scan import sort

@@ -5,6 +5,7 @@ are mounted in it are not entered. What is hot, small, linked elsewhere or no fi
 """
 
 import asyncio
+import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -329,9 +330,11 @@ def _sum(path: Path) -> Count:
     with path.open("rb", buffering=0) as file:
         while read := file.read(READ_BYTES):
             whole, _, rest = (rest + read).rpartition(b"\n")
-            sizes = whole.split(b"\n")
+            sizes = json.loads(
+                b"[%s]" % whole.replace(b"\n", b",")
+            )  # a third less than int of each
             files += len(sizes)
-            total += sum(map(int, sizes))
+            total += sum(sizes)
     return Count(files, total)
 
 
