@@ -82,6 +82,7 @@ async def test_a_folder_that_cannot_be_a_root_is_refused_with_the_reason(scene: 
         (Path("relative"), "no absolute path"),
         (Path("/" + "deep/" * 300), "at most 1024 bytes"),
         (scene.place / "absent", "No such file"),
+        (Path("/home/nobody-of-this-name"), "ProtectHome=no"),
         (a_file, "is no folder"),
         (Path("/"), "the whole machine"),
         (data, "own data"),
@@ -89,7 +90,7 @@ async def test_a_folder_that_cannot_be_a_root_is_refused_with_the_reason(scene: 
     ):
         with pytest.raises(Invalid) as refused:
             await scene.made(scene.draft("photos", path))
-        assert words in refused.value.message
+        assert words in f"{refused.value.message}; {refused.value.hint}"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from holdfast.tiers.names import to_text
 
 LONGEST_ROOT_BYTES = 1024
 """Far below what a database can index, and it leaves room for the paths in it."""
+_HIDDEN_BY_SYSTEMD = (b"/home/", b"/root/", b"/run/user/")
+"""What ``ProtectHome=yes`` hides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,10 @@ def _check_folder(root: bytes) -> None:
     try:
         found = os.lstat(root)
     except OSError as error:
-        raise Invalid(f"{shown(root)}: {error.strerror}", hint="make the folder first") from None
+        hint = "make the folder first"
+        if root.startswith(_HIDDEN_BY_SYSTEMD):
+            hint += "; if it is there, systemd hides it: ProtectHome=no in the unit of Holdfast"
+        raise Invalid(f"{shown(root)}: {error.strerror}", hint=hint) from None
     if not stat.S_ISDIR(found.st_mode):
         raise Invalid(f"{shown(root)} is no folder")
     if root == b"/":
