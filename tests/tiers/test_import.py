@@ -81,8 +81,8 @@ async def test_all_options_are_taken_over(api: httpx.AsyncClient, tmp_path: Path
     assert [tier["name"] for tier in told["tiers"]] == ["one", "a-two", "three"]
     assert [note.partition(": ")[0] for note in told["warnings"]] == [
         str(one),
-        str(three),
         str(one),
+        str(three),
     ]
     assert SECRET not in answer.text
     stores, tiers = await made(api)
@@ -106,9 +106,26 @@ async def test_all_options_are_taken_over(api: httpx.AsyncClient, tmp_path: Path
     assert (second["allow_noatime"], second["uid"]) == (True, None)
     assert (second["store_id"], second["prefix"]) == (first["store_id"], "vault/b")
     assert (third["prefix"], third["auto_freeze_cron"]) == ("deep", "0 3 */10 * *")
-    again = await sent(api, text)
-    assert (again.status_code, "lie in one another" in again.text) == (422, True)
+    await again_it_makes_what_is_new(api, text, tmp_path)
+
+
+async def again_it_makes_what_is_new(api: httpx.AsyncClient, text: str, tmp_path: Path) -> None:
+    stores, tiers = await made(api)
+    again = (await sent(api, text)).json()
+    assert [tier["name"] for tier in again["there"]] == ["one", "a-two", "three"]
+    assert (again["stores"], again["tiers"], again["warnings"]) == ([], [], [])
     assert await made(api) == (stores, tiers)
+    four, five = (a_folder(tmp_path, name) for name in ("four", "five"))
+    more = f"{text}{four}: {{{SFTP}}}\n{five}: {{{S3.replace(SECRET, 'other')}}}\n"
+    told = (await sent(api, more)).json()
+    assert [(tier["name"], tier["store"]) for tier in told["tiers"]] == [
+        ("four", "sftp-127.0.0.1"),
+        ("five", "s3-bucket-2"),
+    ]
+    assert [store["name"] for store in told["stores"]] == ["s3-bucket-2"]
+    elsewhere = await sent(api, text.replace("/vault/a", "/vault/elsewhere"))
+    words = "is the tier 'one' already, of other files: those below 'vault/a'"
+    assert (elsewhere.status_code, words in elsewhere.json()["detail"]) == (422, True)
 
 
 @pytest.mark.real
@@ -191,6 +208,10 @@ async def test_only_an_admin_imports_and_only_a_text(
         (SFTP.replace(SECRET, "12345"), "password is not a text"),
         (SFTP.replace(":/vault/a", ""), "host:folder"),
         (SFTP.replace(":/vault/a", ":22:/vault"), "second colon"),
+        (SFTP.replace("127.0.0.1:/vault/a", "sftp://host/vault"), "no host:folder"),
+        (SFTP.replace("127.0.0.1", "me@127.0.0.1"), "no host:folder"),
+        (SFTP.replace("127.0.0.1", ""), "no host:folder"),
+        (S3.replace("deep/", "/deep/"), "two slashes"),
         (S3.replace("deep/", "deep"), "does not end with a slash"),
         (S3.replace("bucket/deep/", "bucket"), "does not end with a slash"),
         (S3.replace("provider: Other, ", ""), "Missing 'provider'"),
@@ -250,8 +271,10 @@ def test_a_file_that_is_none_is_refused_without_a_word_of_it(text: str, words: s
     assert SECRET not in refused.value.message
 
 
-def test_a_relative_path_is_refused() -> None:
-    assert read_repositories(f"a/b: {{{SFTP}}}").problems == ["a/b: the path is not absolute"]
+def test_a_path_that_leads_somewhere_is_refused() -> None:
+    for path, words in (("a/b", "is not absolute"), ("/a/../b", "has .. in it")):
+        (complaint,) = read_repositories(f"{path}: {{{SFTP}}}").problems
+        assert complaint.startswith(f"{path}: the path {words}")
 
 
 @pytest.mark.parametrize("days", [2, 3, 7, 10, 14, 27, 28, 30, 59, 60, 90, 180, 364, 365, 10_000])

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from holdfast.dropin.importing import import_repositories
 from holdfast.kernel.errors import Invalid
@@ -31,6 +31,9 @@ class ImportedOut(BaseModel):
     dry_run: bool
     stores: list[dict[str, Any]]
     tiers: list[dict[str, Any]]
+    there: list[dict[str, Any]] = Field(
+        description="tiers that these folders were already: left as they are"
+    )
     warnings: list[str]
 
 
@@ -47,5 +50,9 @@ async def import_baricadr(
         raise Invalid("repos is not the text of a repos.yml")
     made = await import_repositories(services, actor, body.repos, dry_run=dry_run)
     return ImportedOut(
-        dry_run=dry_run, stores=made.stores, tiers=made.tiers, warnings=made.warnings
+        dry_run=dry_run,
+        stores=made.stores,
+        tiers=made.tiers,
+        there=made.there,
+        warnings=made.warnings,
     )

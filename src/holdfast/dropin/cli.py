@@ -47,5 +47,10 @@ def baricadr(
         )
     for warning in made["warnings"]:
         say(f"warning: {warning}")
+    for tier in made["there"]:
+        say(f"{tier['path']} is the tier {tier['name']!r} already: left as it is")
+    for store in made["stores"]:
+        for key in store["host_keys"]:
+            say(f"{store['name']}: trusted at first sight, is it the right one? {key}")
     output.show(made["tiers"] if output.chosen() is Form.TABLE else made, COLUMNS)
     say("nothing was made: this was a dry run" if dry_run else "made")

@@ -2,19 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from holdfast.dropin.repos import LARGEST_FILE, Repository, StoreOf, read_repositories
-from holdfast.kernel.errors import AppError, Invalid
+from holdfast.kernel.errors import AppError, BadRequest, Conflict, Invalid
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores import service as stores
-from holdfast.kernel.stores.host_keys import HostKey, scan
+from holdfast.kernel.stores.host_keys import HostKey, keys_in, scan
 from holdfast.kernel.stores.kinds import StoreDraft
 from holdfast.kernel.stores.service import Prepared
+from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import Actor, Work
 from holdfast.tiers import queries
 from holdfast.tiers.names import to_text
@@ -22,10 +23,11 @@ from holdfast.tiers.schemas import absolute_path
 from holdfast.tiers.service import keeping
 from holdfast.tiers.service.draft import TierDraft
 from holdfast.tiers.service.ground import Ground, look
+from holdfast.tiers.service.rooms import locate
+from holdfast.tiers.tables import TierRow
 
 FROM = "from baricadr's repos.yml"
 LONGEST_NAME = 50
-NAMED = 5
 HOSTS_AT_ONCE = 16
 
 
@@ -35,13 +37,24 @@ class Imported:
 
     stores: list[dict[str, Any]] = field(default_factory=list)
     tiers: list[dict[str, Any]] = field(default_factory=list)
+    there: list[dict[str, Any]] = field(default_factory=list)
+    """Tiers that an earlier import made: they are left as they are."""
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What there is already."""
+
+    stores: Sequence[StoreRow]
+    tiers: Mapping[bytes, TierRow]
+    """By their roots."""
 
 
 async def import_repositories(
     services: Services, actor: Actor, text: str, *, dry_run: bool = False
 ) -> Imported:
-    """Make a store and a tier of each repository of a repos.yml.
+    """Make a store and a tier of each repository of a repos.yml, but of those that are one already.
 
     Raises ``Invalid`` with everything that cannot be taken over as it is; then nothing was made.
     """
@@ -49,54 +62,42 @@ async def import_repositories(
         raise Invalid("a repos.yml of more than a megabyte is none")
     repositories = await asyncio.to_thread(read_repositories, text)
     problems, result = list(repositories.problems), Imported()
-    for one in repositories.found:
-        result.warnings += [f"{one.path}: {note}" for note in one.notes]
     async with services.database.read() as session:
         rows, _ = await stores.list_stores(session, limit=stores.LARGEST_ID, offset=0)
-        taken = {row.name for row in rows}
-        names = {row.name for row in await queries.all_tiers(session)}
-    prepared = await _prepared(services, repositories.found, taken, problems, result)
-    grounds = await _grounds(services, repositories.found, problems)
-    if len(prepared) == len({one.store for one in repositories.found}):
-        async with services.database.write(actor) as work:
-            work.dry_run = dry_run
-            ids = await _make_stores(work, services, prepared, result)
-            for one in repositories.found:
-                if one.path not in grounds:
-                    continue
-                with _collected(one.path, problems):
-                    ground = grounds[one.path]
-                    made = await _make_tier(work, one, ids[one.store], names, ground)
-                    store = prepared[one.store].draft.name
-                    result.tiers.append({**made, "store": store})
-            work.audit("import", "tiers", None, after={"tiers": result.tiers})
-            _check(problems)
+        kept = _Kept(rows, {row.root: row for row in await queries.all_tiers(session)})
+    prepared = await _prepared(services, repositories.found, problems)
+    new = [
+        one
+        for one in repositories.found
+        if one.store in prepared
+        and not await _is_there(services, one, prepared[one.store], kept, problems, result)
+    ]
+    grounds = await _grounds(services, new, problems)
     _check(problems)
+    async with services.database.write(actor) as work:
+        work.dry_run = dry_run
+        made = await _make_stores(work, services, new, prepared, kept, result)
+        names = {row.name for row in kept.tiers.values()}
+        for one in new:
+            result.warnings += [f"{one.path}: {note}" for note in one.notes]
+            with _collected(one.path, problems):
+                tier = await _make_tier(work, one, made[one.store].id, names, grounds[one.path])
+                result.tiers.append({**tier, "store": made[one.store].name})
+        if new:
+            work.audit("import", "tiers", None, after={"tiers": result.tiers})
+        _check(problems)
     return result
 
 
 async def _prepared(
-    services: Services,
-    repositories: Iterable[Repository],
-    taken: set[str],
-    problems: list[str],
-    result: Imported,
+    services: Services, repositories: Iterable[Repository], problems: list[str]
 ) -> dict[StoreOf, Prepared]:
     paths: dict[StoreOf, str] = {}
     for one in repositories:
         paths.setdefault(one.store, one.path)
-    drafts = {
-        store: StoreDraft(
-            name=_free(store.label, taken),
-            kind=store.kind,
-            root=store.root,
-            options=dict(store.options),
-            description=FROM,
-        )
-        for store in paths
-    }
+    drafts = [_store_draft(store, _plain(store.label)) for store in paths]
     hosts = _Hosts()
-    preparing = [stores.prepare(services, draft, hosts.ask) for draft in drafts.values()]
+    preparing = [stores.prepare(services, draft, hosts.ask) for draft in drafts]
     answers = await asyncio.gather(*preparing, return_exceptions=True)
     found: dict[StoreOf, Prepared] = {}
     for (store, path), ready in zip(paths.items(), answers, strict=True):
@@ -104,10 +105,35 @@ async def _prepared(
             if isinstance(ready, BaseException):
                 raise ready
             found[store] = ready
-            if ready.warning:
-                advice = f"when it answers: holdfast store check {ready.draft.name}"
-                result.warnings.append(f"{path}: {ready.warning}; {advice}")
     return found
+
+
+async def _is_there(
+    services: Services,
+    one: Repository,
+    ready: Prepared,
+    kept: _Kept,
+    problems: list[str],
+    result: Imported,
+) -> bool:
+    """Whether a tier has this folder already; a problem when that has its files elsewhere."""
+    with _collected(one.path, problems):
+        try:
+            ((root, below),) = await locate(services, [absolute_path(one.path)], kept.tiers)
+        except BadRequest:
+            return False
+        if below:
+            return False
+        row = kept.tiers[root]
+        store = next(store for store in kept.stores if store.id == row.store_id)
+        if not stores.is_at(store, ready) or row.prefix != one.prefix:
+            raise Conflict(
+                f"this folder is the tier {row.name!r} already, of other files: those below "
+                f"{row.prefix or '/'!r} of the store {store.name!r}"
+            )
+        result.there.append({"name": row.name, "path": to_text(root), "store": store.name})
+        return True
+    return True  # it is a problem
 
 
 class _Hosts:
@@ -128,14 +154,41 @@ class _Hosts:
 
 
 async def _make_stores(
-    work: Work, services: Services, prepared: dict[StoreOf, Prepared], result: Imported
-) -> dict[StoreOf, int]:
-    ids = {}
-    for store, ready in prepared.items():
-        row = await stores.add_store(work, services, ready)
-        ids[store] = row.id
-        result.stores.append({"name": row.name, "kind": row.kind, "root": row.root})
-    return ids
+    work: Work,
+    services: Services,
+    new: Iterable[Repository],
+    prepared: Mapping[StoreOf, Prepared],
+    kept: _Kept,
+    result: Imported,
+) -> dict[StoreOf, StoreRow]:
+    """The store of each repository, by where and how it is reached: made if there is none."""
+    taken = {row.name for row in kept.stores}
+    found: dict[StoreOf, StoreRow] = {}
+    for one in new:
+        ready = prepared[one.store]
+        same = (row for row in kept.stores if stores.is_same(services, row, ready))
+        row = found.get(one.store) or next(same, None)
+        if row is None:
+            draft = replace(ready.draft, name=_free(one.store.label, taken))
+            row = await stores.add_store(work, services, replace(ready, draft=draft))
+            keys = [key.fingerprint for key in keys_in(row.host_keys)]
+            told = {"name": row.name, "kind": row.kind, "root": row.root, "host_keys": keys}
+            result.stores.append(told)
+            if ready.warning:
+                advice = f"when it answers: holdfast store check {row.name}"
+                result.warnings.append(f"{one.path}: {ready.warning}; {advice}")
+        found[one.store] = row
+    return found
+
+
+def _store_draft(store: StoreOf, name: str) -> StoreDraft:
+    return StoreDraft(
+        name=name,
+        kind=store.kind,
+        root=store.root,
+        options=dict(store.options),
+        description=FROM,
+    )
 
 
 async def _grounds(
@@ -180,8 +233,7 @@ async def _make_tier(
 
 def _free(wanted: str, taken: set[str]) -> str:
     """A name like this one that is not taken, taken now."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", wanted).strip("-._")[:LONGEST_NAME] or "tier"
-    plain = f"tier-{plain}" if plain.isdigit() else plain
+    plain = _plain(wanted)
     name, number = plain, 2
     while name in taken:
         name, number = f"{plain}-{number}", number + 1
@@ -189,12 +241,19 @@ def _free(wanted: str, taken: set[str]) -> str:
     return name
 
 
+def _plain(wanted: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", wanted).strip("-._")[:LONGEST_NAME] or "tier"
+    return f"tier-{plain}" if plain.isdigit() else plain
+
+
 def _check(problems: list[str]) -> None:
+    hint = "mend the file, then import it again; nothing was made"
+    if len(problems) == 1:
+        raise Invalid(problems[0], hint=hint)
     if problems:
-        shown = "; ".join(problems[:NAMED])
         raise Invalid(
-            f"{len(problems)} things cannot be taken over as they are: {shown}",
-            hint="mend them in the file, then import again; nothing was made",
+            f"{len(problems)} repositories cannot be taken over as they are",
+            hint=hint,
             details="\n".join(problems),
         )
 
@@ -204,4 +263,5 @@ def _collected(path: str, problems: list[str]) -> Iterator[None]:
     try:
         yield
     except AppError as error:
-        problems.append(f"{path}: {error.message}")
+        told = f"{error.message} ({error.hint})" if error.hint else error.message
+        problems.append(told if told.startswith(f"{path}: ") else f"{path}: {told}")

@@ -129,6 +129,8 @@ class _Loader(yaml.SafeLoader):
 def _repository(path: object, given: object) -> Repository:
     if not isinstance(path, str) or not path.startswith("/"):
         raise Invalid("the path is not absolute")
+    if ".." in path.split("/"):
+        raise Invalid("the path has .. in it: write out where it leads")
     if not isinstance(given, Mapping) or "backend" not in given:
         raise Invalid("Malformed repository definition, missing backend")
     backend = given["backend"]
@@ -163,6 +165,8 @@ def _sftp(texts: Mapping[str, str]) -> tuple[StoreOf, str]:
         raise Invalid("url has no colon: it is host:folder")
     if ":" in folder:
         raise Invalid("url has a second colon: only host:folder can be taken over, without a port")
+    if not host or "@" in host or folder.startswith("//"):
+        raise Invalid("url is no host:folder; its user is in the option user")
     options = {"host": host, "user": texts["user"], "pass": texts["password"]}
     root = "/" if folder.startswith("/") else ""
     return _store("sftp", root, options, host), folder.strip("/")
@@ -170,6 +174,8 @@ def _sftp(texts: Mapping[str, str]) -> tuple[StoreOf, str]:
 
 def _s3(texts: Mapping[str, str]) -> tuple[StoreOf, str]:
     bucket, slash, folder = texts["path"].lstrip("/").partition("/")
+    if "//" in texts["path"]:
+        raise Invalid("path has two slashes in a row, so keys had a folder without a name")
     if not slash or (folder and not folder.endswith("/")):
         raise Invalid(
             "path does not end with a slash, so names were glued to its last part: "

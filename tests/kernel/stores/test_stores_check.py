@@ -126,12 +126,18 @@ async def test_a_host_is_trusted_at_first_sight_and_refused_with_another_key(
         assert refused["details"] == {"trusted": [trusted.fingerprint], "shown": shown}
         assert f"{shown[1]} instead of {trusted.fingerprint}" in refused["detail"]
         assert "holdfast store trust host" in refused["hint"]
+        again = {**an_sftp_store(second), "name": "again"}
+        contradicted = (await admin.post("/api/stores", json=again)).json()
+        assert contradicted["code"] == "host_key_changed"
+        assert contradicted["hint"] == refused["hint"]
         await nobody_else_speaks_to_it(services, made["id"])
         await only_the_confirmed_key_is_trusted(admin, trusted.fingerprint, shown)
         assert (await check(admin, "host"))[0] == 200
-    assert await audited_actions(services) == ["create", "update", "trust_host"]
+        beside = (await admin.post("/api/stores", json=again)).json()
+        assert [key["fingerprint"] for key in beside["host_keys"]] == [shown[1]]
+    assert await audited_actions(services) == ["create", "update", "trust_host", "create"]
     changes = [kind for kind in await told_events(services) if kind != "checked"]
-    assert changes == ["created", "updated", "host_trusted"]
+    assert changes == ["created", "updated", "host_trusted", "created"]
     assert second.password not in await all_that_is_told(services)
 
 

@@ -11,9 +11,9 @@ from holdfast.kernel.clock import now
 from holdfast.kernel.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
 from holdfast.kernel.process import ProcessFailed, stream
 from holdfast.kernel.services import Services
+from holdfast.kernel.stores.first_use import both_sides, host_of, named, trusted_at_first
 from holdfast.kernel.stores.host_keys import HostKey, keys_in, known_lines, scan
 from holdfast.kernel.stores.hub import RcloneHub
-from holdfast.kernel.stores.kinds import SSH_PORT
 from holdfast.kernel.stores.model import Powers
 from holdfast.kernel.stores.place import Place, S3Place, place_of
 from holdfast.kernel.stores.rclone import NO_FOLDER, RcloneStore
@@ -87,7 +87,9 @@ async def _checked(services: Services, actor: Actor, row: StoreRow) -> StoreChec
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             if is_new:
-                row = await _trust(services, actor, row, await scan(*_host_of(row)))
+                shown = await scan(*host_of(row))
+                first = await trusted_at_first(services, *host_of(row), shown)
+                row = await _trust(services, actor, row, first)
             place = await place_of(services, row)
             is_empty = await _is_empty(services, place)
             store = await RcloneStore.connect(services.get(RcloneHub).daemon, place.remote)
@@ -96,8 +98,8 @@ async def _checked(services: Services, actor: Actor, row: StoreRow) -> StoreChec
             f"store {row.name!r} was not listed within {CHECK_SECONDS:g} s",
             hint="is it reachable from here, and quick enough?",
         ) from None
-    except HostKeyChanged:
-        raise await _host_key_changed(row) from None
+    except HostKeyChanged as error:
+        raise error if is_new else await _host_key_changed(row) from None
     except S3Error as error:
         raise RcloneFailed(f"store {row.name!r}: {error.message}", hint=_s3_hint(error)) from None
     except RcloneFailed as error:
@@ -127,7 +129,7 @@ async def host_keys_of(services: Services, reference: int | str) -> tuple[StoreR
         row = await get_store(session, reference)
     if row.kind != "sftp":
         raise BadRequest(f"store {row.name!r} is no SFTP store: it has no host key")
-    shown = await scan(*_host_of(row))
+    shown = await scan(*host_of(row))
     return row, HostKeys(trusted=tuple(keys_in(row.host_keys)), shown=tuple(shown))
 
 
@@ -149,7 +151,7 @@ async def trust_host_key(
         raise Conflict(
             f"{fingerprint.strip()[:100]!r} is not what the host of {row.name!r} shows now",
             hint="type the fingerprint that its owner confirmed, with SHA256: before it",
-            details=_both(keys.trusted, keys.shown),
+            details=both_sides(keys.trusted, keys.shown),
         )
     await _trust(services, actor, row, wanted, dry_run=dry_run)
     return HostKeys(trusted=tuple(wanted), shown=keys.shown)
@@ -192,7 +194,7 @@ async def _trust(
     services: Services,
     actor: Actor,
     seen: StoreRow,
-    keys: list[HostKey],
+    keys: Sequence[HostKey],
     *,
     dry_run: bool = False,
 ) -> StoreRow:
@@ -202,7 +204,7 @@ async def _trust(
         if row.updated_at != seen.updated_at:
             raise Conflict(f"store {row.name!r} was changed meanwhile", hint="try again")
         before = audited(services, row)
-        row.host_keys = known_lines(*_host_of(row), keys)
+        row.host_keys = known_lines(*host_of(row), keys)
         row.updated_at = now()
         row.forget_check()
         work.audit("trust_host", ENTITY, row.id, before=before, after=audited(services, row))
@@ -215,33 +217,17 @@ async def _host_key_changed(row: StoreRow) -> HostKeyChanged:
     """The same error with what was trusted and what is shown now."""
     trusted = keys_in(row.host_keys)
     try:
-        shown = await scan(*_host_of(row))
+        shown = await scan(*host_of(row))
     except AppError:
         shown = []
     told = HostKeyChanged(
         f"the host of store {row.name!r} shows another key than the one that was trusted: "
-        f"{_named(shown)} instead of {_named(trusted)}; it is not spoken to",
+        f"{named(shown)} instead of {named(trusted)}; it is not spoken to",
         hint="ask whoever runs it; if the new key is theirs: "
         f"holdfast store trust {row.name} FINGERPRINT",
     )
-    told.details = _both(trusted, shown)
+    told.details = both_sides(trusted, shown)
     return told
-
-
-def _host_of(row: StoreRow) -> tuple[str, int]:
-    options = json.loads(row.options)
-    return options["host"], int(options.get("port", SSH_PORT))
-
-
-def _named(keys: Sequence[HostKey]) -> str:
-    return ", ".join(key.fingerprint for key in keys) or "an unknown one"
-
-
-def _both(trusted: Sequence[HostKey], shown: Sequence[HostKey]) -> dict[str, list[str]]:
-    return {
-        "trusted": [key.fingerprint for key in trusted],
-        "shown": [key.fingerprint for key in shown],
-    }
 
 
 def _s3_hint(error: S3Error) -> str:

@@ -16,6 +16,7 @@ from holdfast.kernel.logging import get_logger
 from holdfast.kernel.secrets import CannotUnseal
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores import tables
+from holdfast.kernel.stores.first_use import trusted_at_first
 from holdfast.kernel.stores.host_keys import HostKey, keys_in, known_lines, scan
 from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.kinds import (
@@ -112,8 +113,8 @@ async def list_stores(
 async def prepare(services: Services, draft: StoreDraft, ask: AskHost = scan) -> Prepared:
     """Check a draft, and ask an SFTP host for its keys: to be done outside of a transaction.
 
-    Raises ``Invalid``. A host that does not answer is no failure: it is asked again by
-    `checking.check_store`.
+    Raises ``Invalid``, and `HostKeyChanged` for a host that other stores know by another key. A
+    host that does not answer is no failure: it is asked again by `checking.check_store`.
     """
     known = await services.get(RcloneHub).daemon.options(draft.kind)
     checked = checked_draft(draft, known)
@@ -124,7 +125,8 @@ async def prepare(services: Services, draft: StoreDraft, ask: AskHost = scan) ->
         shown = await ask(*checked.host)
     except AppError as error:
         return replace(prepared, warning=error.message)
-    return replace(prepared, host_keys=known_lines(*checked.host, shown))
+    trusted = await trusted_at_first(services, *checked.host, shown)
+    return replace(prepared, host_keys=known_lines(*checked.host, trusted))
 
 
 async def add_store(work: Work, services: Services, prepared: Prepared) -> StoreRow:
@@ -223,6 +225,20 @@ async def unreadable(session: AsyncSession, services: Services) -> list[str]:
     """Names of the stores whose secrets the present secret of Holdfast cannot read."""
     rows, _ = await tables.store_page(session, limit=LARGEST_ID, offset=0)
     return [row.name for row in rows if not shown_store(services, row).readable]
+
+
+def is_at(row: StoreRow, prepared: Prepared) -> bool:
+    """Whether a store is where a draft says, whatever secrets it is reached with."""
+    draft = prepared.draft
+    openly = {name: text for name, text in draft.options.items() if name not in prepared.secret}
+    told: dict[str, str] = json.loads(row.options)
+    return (row.kind, row.root, told) == (draft.kind, draft.root, openly)
+
+
+def is_same(services: Services, row: StoreRow, prepared: Prepared) -> bool:
+    """The same, reached with the same secrets."""
+    old = _draft_of(services, row)
+    return is_at(row, prepared) and dict(old.options) == dict(prepared.draft.options)
 
 
 def shown_store(services: Services, row: StoreRow) -> ShownStore:

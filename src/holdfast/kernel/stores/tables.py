@@ -55,3 +55,9 @@ async def store_page(
 async def store_named(session: AsyncSession, name: str) -> StoreRow | None:
     """The store of this name."""
     return await session.scalar(select(StoreRow).where(StoreRow.name == name))
+
+
+async def stores_of_kind(session: AsyncSession, kind: str) -> Sequence[StoreRow]:
+    """Those of a kind, the oldest first."""
+    query = select(StoreRow).where(StoreRow.kind == kind).order_by(StoreRow.id)
+    return (await session.scalars(query)).all()

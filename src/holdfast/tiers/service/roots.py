@@ -47,6 +47,8 @@ def checked_root(asked: bytes, *, data_dir: Path) -> bytes:
 def check_apart(root: bytes, others: Iterable[tuple[str, bytes]]) -> None:
     """Raises ``Conflict`` for a root in or around another tier's; ``others``: names and roots."""
     for name, other in others:
+        if root == other:
+            raise Conflict(f"{shown(root)} is the folder of the tier {name!r} already")
         if relative_to(root, other) is not None or relative_to(other, root) is not None:
             raise Conflict(
                 f"{shown(root)} and the tier {name!r} at {shown(other)} lie in one another",
