@@ -100,19 +100,24 @@ def test_files_are_told_with_where_they_are() -> None:
         "frozen": False,
         "differing": False,
         "missing": False,
+        "lost": False,
     }
     asked: list[httpx.URL] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request.url)
+        if request.url.path.endswith("/files"):
+            return httpx.Response(200, content="\n" + json.dumps(row) + "\n")
         return httpx.Response(200, json=[row], headers={"X-Total-Count": "1"})
 
     with HoldfastClient("http://x", transport=httpx.MockTransport(answer)) as client:
-        (found,) = Tiers(client).files("/t/a", depth=0)
+        (found,) = Tiers(client).files("/t/a", depth=2)
+        assert list(Tiers(client).files("/t/a", depth=0)) == [found]
     assert (found.path, found.size_bytes, found.local, found.remote) == ("a/b", 7, None, True)
     assert dict(asked[0].params) == {
         "limit": str(tiers.LARGEST_PAGE),
         "offset": "0",
         "path": "/t/a",
-        "depth": "0",
+        "depth": "2",
     }
+    assert dict(asked[1].params) == {"path": "/t/a"}

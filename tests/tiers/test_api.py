@@ -1,19 +1,26 @@
 """The calls of the API, without a socket."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from holdfast.client.http import HoldfastClient
 from holdfast.kernel.db import Database
+from holdfast.kernel.errors import NotFound, Unavailable
 from holdfast.kernel.notify.outbox import unseal_addresses
+from holdfast.kernel.services import Services
+from holdfast.tiers import api as tiers_api
 from holdfast.tiers.api import router
 from holdfast.tiers.files import details_path
 from holdfast.tiers.model import FileState
 from holdfast.tiers.names import to_text
+from holdfast.tiers.service import looking_at_all
+from holdfast.tiers.service.looking import Listed
 from holdfast.tiers.tables import TierRunRow
 from tests.kernel.api import API_KEY, client_of
 from tests.tiers.scene import Scene, a_scene
@@ -230,3 +237,51 @@ async def test_a_part_of_a_tier_is_verified_and_whoever_asks_is_told_of_the_end(
     for body in wrong:
         assert (await api.post(f"{address}/verify", json=body)).status_code == 400
     assert (await api.post(f"{address}/report", json={"paths": []})).status_code == 422
+
+
+async def test_a_list_of_all_comes_as_lines_with_its_late_failures_and_no_long_silence(
+    scene: Scene, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = asyncio.Event()
+
+    async def all_files(services: Services, path: bytes) -> AsyncGenerator[list[Listed], None]:
+        if path == b"/absent":
+            raise NotFound("nothing there")
+        await go_on.wait()
+        flags = {"local": False, "remote": True, "frozen": False, "differing": False, "lost": False}
+        for name in (b"a", b"b\n"):
+            yield [Listed(path=name, size_bytes=len(str(services)), **flags)]
+        raise Unavailable("the disk went away")
+
+    monkeypatch.setattr(looking_at_all, "all_files", all_files)
+    address = "/api/tiers/files"
+    assert (await api.get(address, params={"path": "/absent"})).status_code == 404
+    lines = tiers_api._lines
+
+    async def noted(*given: Any) -> AsyncIterator[str]:
+        async for line in lines(*given):
+            yield line
+            go_on.set()
+
+    monkeypatch.setattr(tiers_api, "LINE_SECONDS", 0)
+    monkeypatch.setattr(tiers_api, "_lines", noted)
+    answer = await api.get(address, params={"path": "/some"})
+    assert (answer.status_code, answer.text[0]) == (200, "\n")
+    first, second, last = (json.loads(line) for line in answer.text.split("\n") if line)
+    assert (first["path"], second["path"], first["missing"]) == ("a", "b\u240a", True)
+    assert (last["code"], last["detail"]) == ("unavailable", "the disk went away")
+    with HoldfastClient("http://holdfast", transport=Canned(answer.content)) as client:
+        rows = client.lines(address)
+        assert (next(rows)["path"], next(rows)["path"]) == ("a", "b\u240a")
+        with pytest.raises(Unavailable, match="went away"):
+            next(rows)
+
+
+class Canned(httpx.BaseTransport):
+    """Answers the same always."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=self._content, request=request)

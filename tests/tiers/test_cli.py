@@ -1,14 +1,18 @@
 """The commands of tiers, as far as they need no server."""
 
+import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pytest
+import yaml
 from fastapi.routing import APIRoute
 
-from holdfast.commands import verbs
+from holdfast.commands import output, verbs
+from holdfast.commands.output import Form
 from holdfast.kernel.errors import Invalid
 from holdfast.tiers.api import router
 from holdfast.tiers.cli import OPTIONS, TIERS, absolute
@@ -120,12 +124,18 @@ def test_a_run_is_told_in_lines() -> None:
 class Calls:
     """A connection that notes what is asked."""
 
+    ROWS: ClassVar[list[Any]] = []
+
     def __init__(self) -> None:
         self.made: list[Any] = []
 
     def pages(self, path: str, *, query: dict[str, Any] | None = None) -> list[Any]:
         self.made.append((path, query))
         return [{"id": 7, "name": "photos"}] if path in {"/api/tiers", "/api/stores"} else []
+
+    def lines(self, path: str, *, query: dict[str, Any]) -> Iterator[Any]:
+        self.made.append((path, query))
+        return iter(self.ROWS)
 
     def call(self, method: str, path: str, *, query: Any, body: Any = None) -> Any:
         self.made.append((path, query) if method == "GET" else (method, path, query, body))
@@ -149,8 +159,33 @@ def test_a_list_is_asked_for_in_as_few_calls_as_can_be() -> None:
 
 def test_list_with_a_path_lists_that_folder() -> None:
     assert called("list", search="x") == [("/api/tiers", {"search": "x"})]
-    wanted = [("/api/tiers/list", {"path": "/t/a", "depth": 0, "limit": 10_000})]
-    assert called("list", path="/t/a", depth=0) == wanted
+    wanted = [("/api/tiers/list", {"path": "/t/a", "depth": 2, "limit": 10_000})]
+    assert called("list", path="/t/a", depth=2) == wanted
+
+
+@pytest.mark.parametrize("form", Form)
+def test_a_list_of_all_is_written_as_it_comes(
+    form: Form, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "BLOCK_ROWS", 2)
+    monkeypatch.setattr(Calls, "ROWS", [{"path": f"f{number}", "bytes": 1} for number in range(5)])
+    output.choose(form)
+    try:
+        assert called("ls", path="/t/a", depth=0) == [("/api/tiers/files", {"path": "/t/a"})]
+        told = capsys.readouterr().out
+        if form is Form.TABLE:
+            names = [line.split()[0] for line in told.splitlines()]
+            assert names == ["PATH", "f0", "f1", "f2", "f3", "f4"]
+        elif form is Form.JSON:
+            assert told == json.dumps(Calls.ROWS, indent=2) + "\n"
+        else:
+            assert yaml.safe_load(told) == Calls.ROWS
+        monkeypatch.setattr(Calls, "ROWS", [])
+        called("ls", path="/t/a", depth=0)
+        assert capsys.readouterr().out.strip() == ("" if form is Form.TABLE else "[]")
+        assert called("ls", path="/t/a", depth=0, limit=5)[0][0] == "/api/tiers/list"
+    finally:
+        output.choose(Form.TABLE)
 
 
 def test_an_option_is_taken_away_by_a_word() -> None:

@@ -1,6 +1,7 @@
 """A folder of a tier as it is: what is here, on the store, frozen, differing, missing."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import browsing, here, holding
 from holdfast.tiers.model import OWN, FileState
-from holdfast.tiers.service import folders, looking
+from holdfast.tiers.present import list_present
+from holdfast.tiers.service import folders, looking, looking_at_all
+from holdfast.tiers.service.looking_at_all import all_files
 from holdfast.tiers.tables import TierRow
 from tests.tiers.scene import Scene, a_scene
 
@@ -39,11 +42,19 @@ class View:
     row: TierRow
     store: Path
 
-    async def shown(self, path: bytes = b"", depth: int = 0) -> dict[bytes, str]:
-        """Of each file, what is told of it."""
+    async def shown(
+        self, path: bytes = b"", depth: int = 0, *, twice: bool = True
+    ) -> dict[bytes, str]:
+        """Of each file, what is told of it. ``twice``: a list of all without an end, too."""
         place = self.row.root + b"/" + path if path else self.row.root
         found, total = await looking.list_files(self.scene.services, place, depth=depth, limit=99)
         assert total == len(found)
+        if twice and not depth:
+            streamed = [
+                one async for block in all_files(self.scene.services, place) for one in block
+            ]
+            assert {one.path: one for one in streamed} == {one.path: one for one in found}
+            assert len(streamed) == len(found)
         names = ("local", "remote", "frozen", "differing", "missing", "lost")
         return {one.path: " ".join(name for name in names if getattr(one, name)) for one in found}
 
@@ -100,6 +111,8 @@ async def test_a_folder_is_looked_at_as_deep_as_asked(view: View) -> None:
     assert await view.shown(b"lost") == {b"lost": "frozen lost"}
     with pytest.raises(NotFound, match="neither here nor on the store"):
         await view.shown(b"absent")
+    with pytest.raises(NotFound, match="neither here nor on the store"):
+        await anext(all_files(view.scene.services, view.row.root + b"/absent"))
     with pytest.raises(NotFound):
         await looking.tree(view.scene.services, view.row.root + b"/absent", depth=0)
 
@@ -243,7 +256,7 @@ async def test_what_cannot_be_read_here_is_not_told_as_missing(
         return opened(root, path)
 
     monkeypatch.setattr(here, "folder", refused)
-    shown = await view.shown()
+    shown = await view.shown(twice=False)
     assert shown[b"deep/both"] == shown[b"deep/er/gone"] == "remote"
     top = await looking.tree(view.scene.services, view.row.root, depth=0)
     assert top["unreadable"] == [{"path": "deep", "error": "Permission denied"}]
@@ -255,6 +268,30 @@ async def test_what_cannot_be_read_here_is_not_told_as_missing(
         ("both", None, False),
         ("\u201bDF\u240aodd", None, False),
     ]
+
+
+async def test_a_list_of_all_says_of_nothing_hidden_that_it_is_missing(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (b"deep/lost", b"lost"):
+        await view.scene.journal(view.row.id, path, FileState.FROZEN)
+
+    async def half(*given: Any, **more: Any) -> int:
+        shutil.rmtree(view.scene.folder("photos") / "deep")
+        await list_present(*given, **more)
+        (view.scene.folder("photos") / "deep").symlink_to("deep")  # nobody can look into it
+        return 1
+
+    monkeypatch.setattr(looking_at_all, "list_present", half)
+    monkeypatch.setattr(looking_at_all, "BLOCK_FILES", 2)
+    blocks = [block async for block in all_files(view.scene.services, view.row.root)]
+    assert max(map(len, blocks)) == 2
+    told = {one.path: (one.local, one.missing, one.lost) for block in blocks for one in block}
+    assert told[b"deep/both"] == told[b"deep/er/gone"] == (None, False, False)
+    assert told[b"deep/lost"] == (None, False, False)
+    assert told[b"lost"] == (False, False, True)
+    assert told[b"same/same"] == (False, True, False)
+    assert not list((view.scene.services.settings.data_dir / "tiers" / "work").iterdir())
 
 
 async def test_a_tier_whose_folder_is_gone_is_not_shown_as_empty(view: View) -> None:

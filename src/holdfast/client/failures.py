@@ -1,6 +1,6 @@
 """From an answer of the API back to the error that the server raised."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -13,15 +13,18 @@ def raise_for_failure(response: httpx.Response) -> None:
     """Raise what a failed answer says, as the class of its code, else of its status."""
     if response.is_success:
         return
-    body = _body(response)
-    kind = _kind(str(body.get("code", "")), response.status_code)
-    detail = body.get("detail", response.reason_phrase)
-    error = kind(
-        _worded(detail) or f"the server answered {response.status_code}",
+    body = {"detail": response.reason_phrase, **_body(response)}
+    raise failure_of(body, response.status_code)
+
+
+def failure_of(body: Mapping[str, Any], status: int = 0) -> AppError:
+    """The error that a body tells; ``status``: of its answer, 0: it came in the middle of one."""
+    kind = _kind(str(body.get("code", "")), status)
+    return kind(
+        _worded(body["detail"]) or f"the server answered {status}",
         hint=str(body.get("hint", "")),
         details=body.get("details"),
     )
-    raise error
 
 
 class UnknownFailure(AppError):

@@ -10,7 +10,7 @@ from typing import Any, Self
 import httpx
 
 from holdfast import __version__
-from holdfast.client.failures import raise_for_failure
+from holdfast.client.failures import failure_of, raise_for_failure
 from holdfast.kernel.errors import ServerUnreachable
 
 Json = Any
@@ -104,6 +104,23 @@ class HoldfastClient:
             offset += len(rows)
             if not rows or offset >= int(response.headers.get(TOTAL, 0)):
                 return
+
+    def lines(self, path: str, *, query: Mapping[str, Any] | None = None) -> Iterator[Json]:
+        """Every row of an answer of lines, as they come. Raises as `call` does, also on the way."""
+        given = {k: v for k, v in (query or {}).items() if v is not None}
+        try:
+            with self._http.stream("GET", path, params=given) as response:
+                if not response.is_success:
+                    response.read()
+                raise_for_failure(response)
+                for line in response.iter_lines():
+                    row = json.loads(line) if line else {}
+                    if "code" in row and "detail" in row:
+                        raise failure_of(row)
+                    if row:
+                        yield row
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from None
 
     def events(self, topics: str = "", *, after: str = "") -> Iterator[Event]:
         """Live events of these topics (names with commas between; empty: all), until it ends.

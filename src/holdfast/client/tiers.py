@@ -145,7 +145,9 @@ class Tiers:
         return found
 
     def files(self, path: str, *, depth: int = 1) -> Iterator[File]:
-        """Files below a folder, so many folders deep; 0: all."""
+        """Files below a folder, so many folders deep; 0: all, however many, as they come."""
+        if not depth:
+            return map(_file, self._client.lines("/api/tiers/files", query={"path": path}))
         query = {"path": path, "depth": depth, "limit": LARGEST_PAGE}
         return map(_file, self._client.pages("/api/tiers/list", query=query))
 

@@ -2,11 +2,16 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from itertools import chain, islice
+from textwrap import indent
 from typing import Any
 
 from holdfast.kernel.errors import AppError
+
+BLOCK_ROWS = 1000
+"""Of a table whose rows come one by one: so many are as wide as each other."""
 
 
 class Form(StrEnum):
@@ -34,8 +39,14 @@ def chosen() -> Form:
 
 
 def show(result: Any, columns: Sequence[str] = ()) -> None:  # noqa: ANN401 - any JSON
-    """Write a result: an object, a list of objects or texts, a text; ``None`` is nothing."""
+    """Write a result: an object, a list of objects or texts, a text; ``None`` is nothing.
+
+    Rows of an iterator are written as they come.
+    """
     if result is None:
+        return
+    if isinstance(result, Iterator):
+        _show_each(result, columns)
         return
     match _Chosen.form:
         case Form.JSON:
@@ -46,6 +57,30 @@ def show(result: Any, columns: Sequence[str] = ()) -> None:  # noqa: ANN401 - an
             _write(yaml.safe_dump(result, sort_keys=False, allow_unicode=True).rstrip("\n"))
         case Form.TABLE:
             _show_for_people(result, columns)
+
+
+def _show_each(rows: Iterator[dict[str, Any]], columns: Sequence[str]) -> None:
+    first = next(rows, None)
+    if first is None:
+        show([], columns)
+        return
+    rows = chain([first], rows)
+    match _Chosen.form:
+        case Form.JSON:
+            lead = "[\n"
+            for row in rows:
+                text = json.dumps(row, indent=2, ensure_ascii=False)
+                sys.stdout.write(lead + indent(text, "  "))
+                lead = ",\n"
+            _write("\n]")
+        case Form.YAML:
+            for row in rows:
+                show([row])
+        case Form.TABLE:
+            wanted = columns or tuple(first)
+            _table(list(islice(rows, BLOCK_ROWS)), wanted)
+            while block := list(islice(rows, BLOCK_ROWS)):
+                _table(block, wanted, with_header=False)
 
 
 def say(message: str) -> None:
@@ -80,12 +115,14 @@ def _show_for_people(result: Any, columns: Sequence[str]) -> None:  # noqa: ANN4
         _write(str(result).rstrip("\n"))
 
 
-def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+def _table(
+    rows: Sequence[dict[str, Any]], columns: Sequence[str], *, with_header: bool = True
+) -> None:
     from rich.console import Console  # noqa: PLC0415 - only tables need it
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=with_header)
     for column in columns:
         table.add_column(column.upper().replace("_", " "), overflow="fold")
     for row in rows:

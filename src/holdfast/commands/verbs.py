@@ -83,6 +83,8 @@ class Verb:
     columns: tuple[str, ...] = ()
     page_size: int | None = None
     """Rows of a page, where each page costs the server the whole list; None: the client's."""
+    whole: str = ""
+    """Where the rows come as lines when nothing limits them: depth 0."""
     with_argument: "Verb | None" = None
     """What is done instead when its optional argument is given."""
     paged: bool = True
@@ -213,8 +215,9 @@ def _call(client: "HoldfastClient", verb: Verb, path: str, given: dict[str, Any]
         elif value is not None:
             (query if field.query else body)[field.name] = value
     if verb.method == "GET" and verb.paged and verb.columns and not verb.rows:
-        limited = "limit" in query
-        if limited:
+        if verb.whole and query.get("depth") == 0 and "limit" not in query:
+            return client.lines(verb.whole, query={k: v for k, v in query.items() if k != "depth"})
+        if "limit" in query:
             return client.call("GET", path, query=query)
         sized = {} if verb.page_size is None else {"limit": verb.page_size}
         return list(client.pages(path, query={**query, **sized}))

@@ -1,11 +1,15 @@
 """Routes of tiers."""
 
+import asyncio
 import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Annotated, Any
 
 from fastapi import Path, Query, Response
+from fastapi.responses import StreamingResponse
 
 from holdfast.kernel.clock import iso_time
+from holdfast.kernel.errors import AppError
 from holdfast.kernel.notify.addresses import check_addresses
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.deps import ADMIN, ActorDep, PageDep, ReadDep, ServicesDep, sort_query
@@ -23,9 +27,10 @@ from holdfast.tiers.schemas import (
     VerifyIn,
     absolute_path,
 )
-from holdfast.tiers.service import asking, keeping, looking, reading
+from holdfast.tiers.service import asking, keeping, looking, looking_at_all, reading
 from holdfast.tiers.service.asking import Answer, Wish
 from holdfast.tiers.service.ground import look
+from holdfast.tiers.service.looking import Listed
 from holdfast.tiers.service.reading import Run
 from holdfast.tiers.tables import TierRow
 
@@ -39,6 +44,8 @@ InRun = Annotated[
     bool, Query(description="true: say what would be done, as dry_run in the body does")
 ]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
+LINE_SECONDS = 15.0
+"""The longest silence in an answer: less than what proxies wait for."""
 OfTier = Annotated[
     int | None, Query(ge=-(2**31), le=2**31 - 1, description="only those of this tier")
 ]
@@ -160,6 +167,41 @@ async def list_files(
     )
     page.total(total)
     return [each.as_json() for each in found]
+
+
+@router.get("/files", response_class=StreamingResponse)
+async def all_files(path: PathQuery, services: ServicesDep) -> StreamingResponse:
+    """All files below a folder, a JSON object a line, however many there are.
+
+    What goes wrong later than in the first seconds is a last line with ``detail`` and ``code``;
+    lines may be empty while the two sides are looked at.
+    """
+    blocks = looking_at_all.all_files(services, absolute_path(path))
+    first = asyncio.ensure_future(anext(blocks))
+    await asyncio.wait([first], timeout=LINE_SECONDS)
+    if first.done():
+        _ = first.result()
+    return StreamingResponse(_lines(first, blocks), media_type="application/x-ndjson")
+
+
+async def _lines(
+    first: asyncio.Future[list[Listed]], blocks: AsyncGenerator[list[Listed], None]
+) -> AsyncIterator[str]:
+    try:
+        while not first.done():
+            yield "\n"
+            await asyncio.wait([first], timeout=LINE_SECONDS)
+        yield _as_lines(first.result())
+        async for block in blocks:
+            yield _as_lines(block)
+    except AppError as error:
+        yield json.dumps(error.body(), default=str) + "\n"
+    finally:
+        first.cancel()
+
+
+def _as_lines(block: Iterable[Listed]) -> str:
+    return "".join(json.dumps(each.as_json()) + "\n" for each in block)
 
 
 @router.get("/tree")

@@ -35,7 +35,8 @@ def check_size(kept: Sized) -> None:
     """Raises ``Conflict`` for more than a look can hold."""
     if len(kept) > MOST_ENTRIES:
         raise Conflict(
-            f"more than {MOST_ENTRIES} files", hint="look at a folder of it, or less deep"
+            f"more than {MOST_ENTRIES} files",
+            hint="look at a folder of it, or less deep; all files: tier ls PATH --depth 0",
         )
 
 

@@ -90,6 +90,7 @@ LS = Verb(
     columns=("path", "bytes", "local", "remote", "frozen", "differing", "missing", "lost"),
     fields=(PATH, DEPTH, LIMIT),
     page_size=WHOLE_PAGES,
+    whole="/api/tiers/files",
     help="List a folder: what is here, on the store, frozen, differing, missing, lost.",
 )
 TIERS = (

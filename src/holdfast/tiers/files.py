@@ -2,7 +2,7 @@
 
 ``tiers/<job id>.jsonl`` tells what became of each file, a JSON object a line: ``path`` (relative to
 the tier's root, in text form), ``bytes``, ``what`` and ``reason``. ``tiers/work/<job id>/`` has the
-listings of a run while it runs.
+listings of a run while it runs, or of a long list while it is read.
 """
 
 import json

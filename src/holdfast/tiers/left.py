@@ -4,7 +4,7 @@ Asked for by ranges of paths, in the order of an index: it costs what the folder
 the journal is.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +79,20 @@ async def left_in(
     return found
 
 
+async def left_rows(
+    session: AsyncSession, tier_id: int, below: bytes
+) -> AsyncIterator[tuple[bytes, Left]]:
+    """All that left at or below a path, however much: some rows of a path may come again."""
+    for first, end in _ranges(below, ()):
+        start = first
+        while start < end:
+            query = _query(session, tier_id, (start, end), 0)
+            rows = (await session.execute(query)).all()
+            for row in rows:
+                yield row.path, _left(row)
+            start = _behind(rows) if len(rows) == BLOCK_ROWS else end
+
+
 def _ranges(below: bytes, known: Iterable[bytes]) -> Iterator[Range]:
     """What lies below a folder, less these folders in it."""
     start, end = (below + b"/", below + b"0") if below else (b"", _LAST)
@@ -116,21 +130,28 @@ def _take(found: LeftBelow, rows: Sequence[AnyRow], below: bytes, depth: int) ->
     for row in rows:
         if row.path < following:
             continue
-        left = Left(
-            size_bytes=row.size_bytes,
-            mtime_ns=row.mtime_ns,
-            waits=row.state != FileState.FROZEN,
-            row_id=row.id,
-        )
+        left = _left(row)
         folder = _too_deep(row.path, below, depth)
         if folder is None:
             found.add(row.path, left)
         else:
             found.folders[folder] = left
             following = folder + b"0"
-    if not rows or following > rows[-1].path:
-        return following
-    last: bytes = rows[-1].path  # there may be more rows of it
+    return max(following, _behind(rows)) if rows else following
+
+
+def _left(row: AnyRow) -> Left:
+    return Left(
+        size_bytes=row.size_bytes,
+        mtime_ns=row.mtime_ns,
+        waits=row.state != FileState.FROZEN,
+        row_id=row.id,
+    )
+
+
+def _behind(rows: Sequence[AnyRow]) -> bytes:
+    """Where to go on: there may be more rows of the last path."""
+    last: bytes = rows[-1].path
     return last if last != rows[0].path else last + b"\0"
 
 

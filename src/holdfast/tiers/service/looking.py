@@ -80,7 +80,7 @@ async def tree(services: Services, path: bytes, *, depth: int) -> dict[str, Any]
 
     ``depth`` and failures as of `list_files`; what lies deeper is not counted.
     """
-    _, below = await _place_of(services, path)
+    _, below = await place_of(services, path)
     top = _folder(to_text(below).rpartition("/")[2], to_text(below))
     found = await _look(services, path, depth)
     for each in found.files:
@@ -114,7 +114,7 @@ async def list_stored(
     with_lost: bool = False,
 ) -> Stored:
     """What the store has below a folder, or the one file. Raises as `list_files` does."""
-    row, below = await _place_of(services, path)
+    row, below = await place_of(services, path)
     async with services.database.read() as session:
         place = await open_place(session, services, row.store_id, row.prefix)
     here, there = await asyncio.gather(
@@ -128,7 +128,7 @@ async def list_stored(
         lost = {name: left[name] for name in sorted(gone)}
     # on S3 a folder is no thing: nobody can tell an empty one from one that is not there
     is_known = bool(there or lost) or place.s3 is not None
-    is_known = is_known or await _is_somewhere(services, row, place, below)
+    is_known = is_known or await is_somewhere(services, row, place, below)
     return Stored(
         below=below,
         files=dict(sorted(there.items())),
@@ -138,13 +138,19 @@ async def list_stored(
     )
 
 
-async def _is_somewhere(services: Services, row: TierRow, place: Place, below: bytes) -> bool:
+async def is_somewhere(services: Services, row: TierRow, place: Place, below: bytes) -> bool:
     """Whether a folder without files is one, here or on the store, as far as can be told."""
     if not below or await asyncio.to_thread(os.path.lexists, absolute(row.root, below)):
         return True
     # an empty folder shows in the one it lies in; asked for by itself it looks like none
     around = below.rpartition(b"/")[0]
     return below in await stored_entries(services.get(RcloneHub), place, around)
+
+
+def nowhere(path: bytes) -> NotFound:
+    """What is said of a path that nothing is known of."""
+    told = f"{to_text(path)} is neither here nor on the store"
+    return NotFound(told, hint="is it spelt right?")
 
 
 def _put(top: dict[str, Any], each: Listed, below: bytes) -> None:
@@ -171,7 +177,8 @@ def _count(folder: dict[str, Any], told: dict[str, Any]) -> None:
         folder[name] += bool(told[name])
 
 
-async def _place_of(services: Services, path: bytes) -> tuple[TierRow, bytes]:
+async def place_of(services: Services, path: bytes) -> tuple[TierRow, bytes]:
+    """The tier that an absolute path lies in, and where in it. Raises as `list_files` does."""
     async with services.database.read() as session:
         known = {row.root: row for row in await queries.all_tiers(session)}
     ((root, below),) = await locate(services, [path], known)
@@ -186,7 +193,7 @@ class _Found:
 
 
 async def _look(services: Services, path: bytes, depth: int) -> _Found:
-    row, below = await _place_of(services, path)
+    row, below = await place_of(services, path)
     async with services.database.read() as session:
         place = await open_place(session, services, row.store_id, row.prefix)
     here, there = await asyncio.gather(
@@ -195,9 +202,8 @@ async def _look(services: Services, path: bytes, depth: int) -> _Found:
     )
     left = await _left(services, row, below, depth, here)
     names = sorted({*here.files, *there, *left})
-    if not names and not await _is_somewhere(services, row, place, below):
-        told = f"{to_text(path)} is neither here nor on the store"
-        raise NotFound(told, hint="is it spelt right?")
+    if not names and not await is_somewhere(services, row, place, below):
+        raise nowhere(path)
     lost = await _lost(services, row, below, depth, here, there, left)
     listed = [_listed(name, here, there.get(name), left.get(name), lost) for name in names]
     return _Found(listed, here.unreadable)
