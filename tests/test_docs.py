@@ -1,17 +1,22 @@
 """The documentation: what it loads, and whether its commands do what it says."""
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
-from holdfast.demo.fleet import NO_TLS, Fleet, running_fleet
+from holdfast.demo.fleet import BUCKET, NO_TLS, Fleet, running_fleet
 from holdfast.demo.main import console_link
+from holdfast.demo.tier import PREFIX, tell_story
 from holdfast.kernel.ports import free_port
+from holdfast.kernel.stores.s3.client import S3Client
+from holdfast.kernel.stores.s3.errors import S3Error
 from tests.doc_blocks import blocks, missing_lines
 
 ROOT = Path(__file__).parent.parent
@@ -62,9 +67,23 @@ async def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path
         if page.parent.name == "tutorial":
             await opens_the_console(await console_link(fleet))
         printed = await asyncio.to_thread(run_blocks, page, fleet, tmp_path)
+        if page.parent.name == "tutorial":
+            await keeps_a_folder_small(fleet)
     for block, text in zip(blocks(page), printed, strict=True):
         missing = list(missing_lines(block.output, text))
         assert not missing, f"{page}:{block.line} printed:\n{text}"
+
+
+async def keeps_a_folder_small(fleet: Fleet) -> None:
+    """What the demo tells of a tier after its move."""
+    async with S3Client(fleet.s3_url, fleet.access_key, fleet.secret_key) as s3:
+        with suppress(S3Error):
+            await s3.create_bucket(BUCKET)
+        for number in range(5):
+            await s3.put(BUCKET, f"{PREFIX}/{number}.jpg", os.urandom(500))
+    story = await asyncio.to_thread(tell_story, fleet)
+    assert (story.pulled, story.frozen, story.back, story.good) == (5, 4, 4, True)
+    assert story.kept == {"another content on the store": 1}
 
 
 async def opens_the_console(link: str) -> None:

@@ -1,4 +1,7 @@
-"""Runs the demo: fill a bucket, keep clients busy, move it live, print what the clients saw."""
+"""Runs the demo: fill a bucket, keep clients busy, move it live, print what the clients saw.
+
+Then a folder lets go of what nobody reads, and gets it back out of the bucket that moved.
+"""
 
 import asyncio
 import contextlib
@@ -15,6 +18,7 @@ from rich.table import Table
 
 from holdfast.demo.fleet import BUCKET, NEW, OLD, Fleet, running_fleet
 from holdfast.demo.history import Fault
+from holdfast.demo.tier import NAME, TierStory, tell_story
 from holdfast.demo.traffic import READS, WRITES, Load, Tally, Traffic
 from holdfast.demo.wire import Wire
 from holdfast.kernel.errors import AppError
@@ -77,10 +81,12 @@ async def _run(directory: Path) -> int:
         expected = await _fill(fleet)
         outcome = await _move_under_load(fleet, expected, started + seconds)
         _print_outcome(outcome)
+        story = await asyncio.to_thread(tell_story, fleet)
+        _print_story(story)
         if not seconds:
             out.print("\nEverything stays up to try it. Ctrl-C ends all of it.")
             await asyncio.Event().wait()
-    return 0 if outcome.good else 1
+    return 0 if outcome.good and story.good else 1
 
 
 async def console_link(fleet: Fleet) -> str:
@@ -186,3 +192,15 @@ def _print_outcome(outcome: Outcome) -> None:
             f"{outcome.migration['error_msg']}[/red]"
         )
     out.print("Nothing was lost." if outcome.good else "[red]Something was lost.[/red]")
+
+
+def _print_story(story: TierStory) -> None:
+    out.print(
+        f"Tier {NAME!r}: {story.pulled} files pulled out of bucket {BUCKET!r}; a year passes."
+    )
+    out.print(f"  frozen: {story.frozen} files that nobody read, each proven by its hash first")
+    for why, files in story.kept.items():
+        out.print(f"  stays: {files}, edited under its old date ({why})")
+    out.print(f"  pulled again: {story.back} of {story.frozen} are what they were, byte for byte")
+    if not story.good:
+        out.print("[red]The tier did not keep its files.[/red]")
