@@ -12,6 +12,7 @@ from holdfast.dropin.baricadr import ENDPOINTS, PREFIX
 from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
 from holdfast.kernel.jobs.model import JobState
+from holdfast.kernel.jobs.tables import job_by_id
 from holdfast.kernel.notify.outbox import unseal_addresses
 from holdfast.kernel.stores.hub import build_hub
 from holdfast.tiers.model import Action, FileState
@@ -135,6 +136,12 @@ async def test_a_pull_is_a_task_and_the_same_again_is_the_same_task(
     assert (task["task_id"], task["path"], task["finished"]) == (told["task"], f"{folder}/b", None)
     shown = (await client.get(f"tasks/status/{told['task']}")).json()
     assert shown == {**task, "error": None}
+    long = "/".join(["x" * 255] * 8)
+    deep = (await asked(client, "pull", path=f"{folder}/{long}"))[1]["task"]
+    async with scene.services.database.read() as session:
+        job = await job_by_id(session, deep)
+    assert job is not None
+    assert len(job.title) < 310
 
 
 async def test_what_may_not_be_is_refused_with_400_and_words(
@@ -149,6 +156,8 @@ async def test_what_may_not_be_is_refused_with_400_and_words(
         ("pull", {"path": folder, "email": 5}),
         ("pull", {"path": folder, "dry_run": "perhaps"}),
         ("pull", {"path": f"{folder}/.holdfast-quarantine/x"}),
+        ("pull", {"path": f"{folder}/{'x' * 256}"}),
+        ("freeze", {"path": folder + "/x" * 2048}),
     ):
         status, told = await asked(client, path, **body)
         assert (status, set(told), bool(told["error"])) == (400, {"error"}, True), body

@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from socket import gethostname
+from typing import Any
 
 import pytest
 
-from holdfast.kernel.config import load_settings, shown_settings
+from holdfast.kernel.config import load_settings, shown_settings, validate_settings
 from holdfast.kernel.errors import Invalid
 
 
@@ -160,6 +162,19 @@ def test_a_file_that_is_not_toml_is_refused_with_its_path(tmp_path: Path) -> Non
     (tmp_path / "config.toml").write_text("port = \n")
     with pytest.raises(Invalid, match=r"config\.toml"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({"host": "10.0.0.1", "port": 81}, "http://10.0.0.1:81"),
+        ({"host": "fd00::1"}, "http://[fd00::1]:8080"),
+        ({"host": "::"}, f"http://{gethostname()}:8080"),
+        ({"host": "::", "public_url": "https://holdfast.test/"}, "https://holdfast.test"),
+    ],
+)
+def test_links_in_messages_lead_to_an_address(given: dict[str, Any], address: str) -> None:
+    assert validate_settings(given).public_address == address
 
 
 def test_a_short_database_url_gets_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,8 +67,9 @@ async def test_a_run_that_fails_is_told_by_mail(database: Database, tmp_path: Pa
     (mail,) = box.mails
     assert mail["Subject"] == "Holdfast: pull of photos/a and 1 more: failed"
     for words in (
+        "The pull of the tier photos has failed.",
         "the store is away",
-        "  /b␊c",
+        f"  {scene.folder('photos')}/b␊c",
         "3 files, 3.3 MiB (3500000 bytes)",
         "left: 1 file, 7 bytes: not on the store",
         f"holdfast tier details {run.job_id}",

@@ -52,5 +52,7 @@ def baricadr(
     for store in made["stores"]:
         for key in store["host_keys"]:
             say(f"{store['name']}: trusted at first sight, is it the right one? {key}")
-    output.show(made["tiers"] if output.chosen() is Form.TABLE else made, COLUMNS)
-    say("nothing was made: this was a dry run" if dry_run else "made")
+    if made["tiers"] or output.chosen() is not Form.TABLE:
+        output.show(made["tiers"] if output.chosen() is Form.TABLE else made, COLUMNS)
+    done = "made" if made["tiers"] else "nothing was made: all of it is there"
+    say("nothing was made: this was a dry run" if dry_run else done)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -29,6 +30,7 @@ from holdfast.kernel.mail_address import bare_mail
 from holdfast.kernel.secrets import mask
 
 PREFIX = "HOLDFAST_"
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not listened on
 SECRET_SETTINGS = (
     "api_key",
     "secret",
@@ -229,7 +231,9 @@ class Settings(BaseSettings):
     @property
     def public_address(self) -> str:
         """Where people reach the console, without a slash at the end."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        host = gethostname() if self.host in EVERYWHERE else self.host
+        host = f"[{host}]" if ":" in host else host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
     @property
     def nginx_root(self) -> Path:

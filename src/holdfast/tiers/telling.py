@@ -10,10 +10,16 @@ from holdfast.kernel.notify import outbox
 from holdfast.kernel.notify.outbox import News
 from holdfast.kernel.work import Work
 from holdfast.tiers.model import Action, Asked
+from holdfast.tiers.names import to_text
 from holdfast.tiers.tables import TierRow, TierRunRow
 
 MOST_PATHS = 20
 _BY_ITSELF = ("system", "schedule:")
+_ENDED = {
+    JobState.DONE: "is done",
+    JobState.FAILED: "has failed",
+    JobState.CANCELLED: "was cancelled",
+}
 
 
 async def tell_of_the_end(work: Work, run: TierRunRow, ended: EndedJob) -> None:
@@ -23,17 +29,18 @@ async def tell_of_the_end(work: Work, run: TierRunRow, ended: EndedJob) -> None:
     if not wanted and not alone:
         return
     tier = await work.session.get(TierRow, run.tier_id)
-    news = news_of(run, tier.name if tier else "", ended)
+    name, root = (tier.name, to_text(tier.root)) if tier else ("", "")
+    news = news_of(run, name, ended, root=root)
     outbox.put(work, news, addresses=run.notify if wanted else outbox.ADMIN)
 
 
-def news_of(run: TierRunRow, tier: str, ended: EndedJob) -> News:
-    """What is said of a run."""
+def news_of(run: TierRunRow, tier: str, ended: EndedJob, *, root: str = "") -> News:
+    """What is said of a run; ``root``: the tier's folder, in text form."""
     asked, outcome = Asked.from_json(run.asked), json.loads(run.outcome)
     what = f"{run.action} (dry run)" if asked.dry_run else run.action
-    lines = [f"The {what} of the tier {tier} is {ended.state}."]
+    lines = [f"The {what} of the tier {tier} {_ENDED[ended.state]}."]
     lines += [*([ended.error] if ended.error else []), ""]
-    lines += [*_paths(asked), "", *_counts(asked, outcome), ""]
+    lines += [*_paths(asked, root), "", *_counts(asked, outcome), ""]
     if run.action == Action.FREEZE and not asked.dry_run and outcome.get("files"):
         lines.append(f"Take it back, while its undo window lasts: holdfast tier undo {run.job_id}")
     lines.append(f"What became of each file: holdfast tier details {run.job_id}")
@@ -51,10 +58,10 @@ def _place(tier: str, asked: Asked) -> str:
     return f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else "".join(paths) or tier
 
 
-def _paths(asked: Asked) -> Iterator[str]:
+def _paths(asked: Asked, root: str) -> Iterator[str]:
     yield "Asked for:"
     for path in asked.paths[:MOST_PATHS]:
-        yield f"  /{path}"
+        yield f"  {root}/{path}" if path else f"  {root or '/'}"
     if len(asked.paths) > MOST_PATHS:
         yield f"  and {len(asked.paths) - MOST_PATHS} more"
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
-from holdfast.kernel.config import Settings
+from holdfast.kernel.config import EVERYWHERE, Settings
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Conflict, NotFound
 from holdfast.kernel.identity import passwords, sessions, tables
@@ -17,7 +17,6 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM, Actor, Role, Work
 
 FIRST_ADMIN = "admin"
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not listened on
 
 
 async def create_link(

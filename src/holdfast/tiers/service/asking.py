@@ -21,6 +21,7 @@ from holdfast.tiers.tables import TierRow, TierRunRow
 
 MOST_PATHS = 1000
 MOST_SHOWN = 3
+LONGEST_TITLE = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +192,8 @@ def _title(row: TierRow, asked: Asked) -> str:
     shown_paths = [f"/{path}" if path else "" for path in asked.paths[:MOST_SHOWN]]
     places = ", ".join(f"{row.name}{path}" for path in shown_paths)
     more = len(asked.paths) - len(shown_paths)
-    return f"{_words(asked)} {places}{f' and {more} more' if more else ''}"
+    title = f"{_words(asked)} {places}{f' and {more} more' if more else ''}"
+    return title if len(title) <= LONGEST_TITLE else f"{title[:LONGEST_TITLE]}..."
 
 
 def _words(asked: Asked) -> str:

@@ -12,6 +12,10 @@ from holdfast.tiers.names import to_text
 
 LONGEST_ROOT_BYTES = 1024
 """Far below what a database can index, and it leaves room for the paths in it."""
+LONGEST_PATH_BYTES, LONGEST_NAME_BYTES = 4096, 255
+"""Of Linux: nothing longer can be on a disk."""
+NAMED = 80
+"""Characters of a path that is too long to be repeated."""
 _HIDDEN_BY_SYSTEMD = (b"/home/", b"/root/", b"/run/user/")
 """What ``ProtectHome=yes`` hides."""
 
@@ -145,6 +149,8 @@ def located(asked: bytes, roots: Iterable[bytes]) -> tuple[bytes, bytes]:
         raise Invalid(f"{shown(asked)} is no absolute path", hint="begin with a slash")
     if b".." in asked.split(b"/"):
         raise Invalid(f"{shown(asked)} has .. in it", hint="give the path without it")
+    if len(asked) > LONGEST_PATH_BYTES or max(map(len, asked.split(b"/"))) > LONGEST_NAME_BYTES:
+        raise Invalid(f"{shown(asked)[:NAMED]}... is longer than a path of a file can be")
     known = list(roots)
     plain = b"/" + b"/".join(part for part in asked.split(b"/") if part not in (b"", b"."))
     folder, _, name = plain.rpartition(b"/")
