@@ -12,7 +12,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-from holdfast.kernel import ports
+from holdfast.kernel import collector, ports
 from holdfast.kernel.db import Database
 from holdfast.kernel.identity import passwords
 from tests.servers import postgres
@@ -27,6 +27,7 @@ LONGEST_FIRST = (*TOGETHER, *APART)
 structlog.configure(
     processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
 )  # by default a traceback is drawn with all local variables, which takes ten seconds
+collector.begin()
 LAST_LOOK_SECONDS = 5.0
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.real)]
 
@@ -48,6 +49,11 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 def _turn(scope: str) -> int:
     starts = (turn for turn, start in enumerate(LONGEST_FIRST) if scope.startswith(start))
     return next(starts, len(LONGEST_FIRST))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: cycles are looked for in what the tests make."""
+    collector.keep_what_is_built()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped:
