@@ -11,9 +11,10 @@ import pytest
 
 from holdfast.client import tiers
 from holdfast.client.http import HoldfastClient
-from holdfast.client.tiers import Counted, Detail, Started, Tiers
-from holdfast.kernel.errors import BadRequest, TimedOut
+from holdfast.client.tiers import Counted, Detail, Progress, Started, Tiers
+from holdfast.kernel.errors import BadRequest, Conflict, NotFound, TimedOut
 from holdfast.kernel.jobs.model import JobState
+from holdfast.kernel.jobs.tables import set_job
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers.api import router
 from holdfast.tiers.files import details_path
@@ -84,11 +85,38 @@ async def test_what_is_asked_is_begun_waited_for_and_told(scene: Scene) -> None:
     frozen = await called(scene, lambda api: api.freeze(folder, dry_run=True))
     run_of = await called(scene, lambda api: api.run(frozen.job_id))
     assert (run_of.state, run_of.has_ended, run_of.done.files) == ("waiting", False, 0)
+    assert run_of.progress is None
+    async with scene.services.database.write(SYSTEM) as work:
+        far = {"progress_done": 5, "progress_total": 9, "progress_unit": "bytes"}
+        await set_job(work.session, frozen.job_id, among=JobState, **far)
+    run_of = await called(scene, lambda api: api.run(frozen.job_id))
+    assert run_of.progress == Progress(done=5, total=9, unit="bytes", text="")
     whole = await called(scene, lambda api: api.verify(row.id))
     part = await called(scene, lambda api: api.verify(row.id, f"{folder}/a"))
     assert whole.job_id != part.job_id
+    first = await called(scene, lambda api: api.report(row.id))
+    second = await called(scene, lambda api: api.report(row.id, f"{folder}/a"))
+    asked = await called(scene, lambda api: [*api.runs(tier_id=row.id, action="report")])
+    assert {run.job_id for run in asked} == {first.job_id, second.job_id}
+    with pytest.raises(Conflict, match="froze nothing"):
+        await called(scene, lambda api: api.undo(begun.job_id))
     with pytest.raises(BadRequest, match="in no tier"):
         await called(scene, lambda api: api.pull("/etc"))
+
+
+async def test_a_tier_is_made_changed_and_deleted(scene: Scene) -> None:
+    path, store = str(scene.folder("photos")), scene.store_id
+    tried = await called(scene, lambda api: api.create("x", path, store, dry_run=True, age_days=7))
+    assert tried.options["age_days"] == 7
+    assert not await called(scene, lambda api: api.list())
+    made = await called(scene, lambda api: api.create("photos", path, store))
+    await called(scene, lambda api: api.update(made.id, dry_run=True, age_days=9))
+    await called(scene, lambda api: api.update(made.id, description="what we look at"))
+    found = await called(scene, lambda api: api.show(made.id))
+    assert (found.options["description"], found.options["age_days"]) == ("what we look at", 180)
+    await called(scene, lambda api: api.delete(made.id))
+    with pytest.raises(NotFound):
+        await called(scene, lambda api: api.show(made.id))
 
 
 def test_files_are_told_with_where_they_are() -> None:

@@ -29,7 +29,8 @@ GATHER = """() => {
     { value: { writeText: async (text) => { copied.push(text); } }, configurable: true });
   for (const field of document.querySelectorAll("main form [required]"))
     if (field.value === "")
-      field.value = field.type === "number" ? "1" : field.placeholder || "given";
+      field.value = field.tagName === "SELECT" ? field.options[1].value
+        : field.type === "number" ? "1" : field.placeholder || "given";
   for (const button of document.querySelectorAll("main [data-copy-form]")) button.click();
   return copied;
 }"""

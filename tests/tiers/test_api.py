@@ -150,9 +150,15 @@ async def test_whole_tiers_are_verified_and_reported(scene: Scene, api: httpx.As
         answer = await api.post(f"/api/tiers/{made['id']}/{action}")
         assert (answer.status_code, answer.json()["joined"]) == (202, False)
         assert (await api.post(f"/api/tiers/{made['id'] + 1}/{action}")).status_code == 404
+    part = {"path": f"{made['path']}/2019"}
+    answer = await api.post(f"/api/tiers/{made['id']}/report", json=part)
+    run = (await api.get(f"/api/tiers/runs/{answer.json()['job_id']}")).json()
+    assert (run["asked"]["paths"], run["progress_done"]) == (["2019"], None)
+    part = {"path": "/etc"}
+    assert (await api.post(f"/api/tiers/{made['id']}/report", json=part)).status_code == 400
     runs = await api.get("/api/tiers/runs", params={"tier": made["id"]})
-    assert [run["action"] for run in runs.json()] == ["report", "verify"]
-    assert runs.headers["X-Total-Count"] == "2"
+    assert [run["action"] for run in runs.json()] == ["report", "report", "verify"]
+    assert runs.headers["X-Total-Count"] == "3"
     only = await api.get("/api/tiers/runs", params={"action": "verify", "limit": 1})
     assert [run["action"] for run in only.json()] == ["verify"]
 

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from fastapi.routing import APIRoute
 
-from holdfast.commands import output, verbs
+from holdfast.commands import follow, output, verbs
 from holdfast.commands.output import Form
 from holdfast.kernel.errors import Invalid
 from holdfast.tiers.api import router
-from holdfast.tiers.cli import OPTIONS, TIERS, absolute
+from holdfast.tiers.cli import OPTIONS, TIERS, absolute, differs
 from holdfast.tiers.drawing import run_text, tree_text
 from holdfast.tiers.model import TierOptions
 from holdfast.tiers.names import from_text
@@ -110,15 +110,66 @@ def test_a_run_is_told_in_lines() -> None:
         "freeze (dry run) done: job abc",
         "3 files, 2.9 KiB",
         "on the store, and not here: 2 files, 1.0 KiB",
-        "beyond the limits of the tier: 3 of 4 files",
         "to bring them back: about 1 min 15 s",
-        "left: 1 files, 7 B: pinned",
-        "now: 1 files, 7 B: quarantined",
-        "unread for 30 days: 1 files, 7 B to save",
+        "unread for 30 days: 1 file, 7 B to save",
+        "beyond the limits of the tier: 3 of 4 files",
+        "left: 1 file, 7 B: pinned",
+        "now: 1 file, 7 B: quarantined",
+    ]
+    pulled: dict[str, float] = {"files": 0, "bytes": 0, "restored_files": 1}
+    pulled |= {"present_files": 2, "present_bytes": 3}
+    pulled |= {"estimate_seconds": 75.0, "needed_bytes": 1024, "free_bytes": 4096}
+    assert run_text({**run, "files": {}, "outcome": pulled}).splitlines()[1:] == [
+        "0 files, 0 B",
+        "back out of the quarantine: 1 file",
+        "here already: 2 files, 3 B",
+        "to bring them: about 1 min 15 s",
+        "room: 1.0 KiB of 4.0 KiB that are free",
+    ]
+    folder = {"path": "2019", "files": 2, "bytes": 9}
+    bars = [{"from_days": 0, "to_days": 1, "files": 0, "bytes": 0}]
+    bars += [{"from_days": 30, "to_days": 60, "files": 3, "bytes": 16}]
+    told = {"histogram": bars, "owners": [{"id": 7, "name": "", "files": 1, "bytes": 7}]}
+    told |= {"folders": [{"path": "", **left}, folder], "folders_left_out": 4}
+    assert run_text({**run, "files": {}, "outcome": told}).splitlines()[1:] == [
+        "by last used:",
+        "  30 to 60 days  3 files, 16 B",
+        "by owner:",
+        "  7  1 file, 7 B",
+        "by folder:",
+        "  2019  2 files, 9 B",
+        "  .     1 file, 7 B",
+        "and 4 more folders: -o json",
     ]
     failed = {**run, "outcome": {}, "files": {}, "state": "failed", "error": "no room"}
     assert run_text(failed).splitlines() == ["freeze (dry run) failed: job abc", "no room"]
     assert not run_text({"job_id": "abc", "joined": False})
+    assert differs(run)
+    assert not differs({"job_id": "abc", "joined": False})
+
+
+class Runs:
+    """A connection with a token for tiers alone: a run, as it goes."""
+
+    def __init__(self, *states: dict[str, Any]) -> None:
+        self._states = iter(states)
+
+    def get(self, path: str) -> dict[str, Any]:
+        assert path == "/api/tiers/runs/j"
+        return {"job_id": "j", "error": "no room", **next(self._states)}
+
+
+def test_a_run_is_followed_without_asking_for_its_job(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(follow, "POLL_SECONDS", 0)
+    moving = {"state": "running", "progress_done": 1024, "progress_total": 4096}
+    moving |= {"progress_unit": "bytes", "progress_text": "1 of 2 files"}
+    runs = cast("HoldfastClient", Runs(moving, {"state": "done"}))
+    assert follow.follow_run(runs, {"job_id": "j"}, None)["state"] == "done"
+    assert capsys.readouterr().err == "running 1.0 KiB of 4.0 KiB 1 of 2 files\ndone\n"
+    with pytest.raises(follow.DidNotSucceed, match="job j failed: no room"):
+        follow.follow_run(cast("HoldfastClient", Runs({"state": "failed"})), {"job_id": "j"}, None)
 
 
 class Calls:
@@ -155,6 +206,16 @@ def test_a_list_is_asked_for_in_as_few_calls_as_can_be() -> None:
     assert called("ls", path="/t/a", limit=5) == [("/api/tiers/list", {"path": "/t/a", "limit": 5})]
     found = called("details", job="j", reason="gone")
     assert found == [("/api/tiers/runs/j/details", {"reason": "gone", "limit": 10_000})]
+
+
+def test_a_dry_run_is_not_told_as_done_and_needs_no_leave(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    *_, made = called("delete", tier="photos", dry_run=True, yes=False)
+    assert made == ("DELETE", "/api/tiers/7", {"dry_run": True}, {})
+    told = capsys.readouterr().err
+    assert "nothing was changed" in told
+    assert "deleted" not in told
 
 
 def test_list_with_a_path_lists_that_folder() -> None:

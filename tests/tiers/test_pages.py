@@ -68,6 +68,11 @@ async def test_a_tier_is_made_shown_changed_and_deleted_by_its_forms(
     assert "- *.tmp" in shown
     form = await web.get(f"{address}/edit")
     assert 'value="/new/**"' in form
+    copy = await web.get(f"{address}/clone")
+    assert 'value="/new/**"' in copy
+    assert 'value="photos"' not in copy
+    like = await web.post(f"{address}/clone", **a_form(scene, "copy", **rule))
+    assert "/new/** leaves after 9 days" in words(await web.get(like.headers["location"]))
     changed = a_form(scene, filters="", bandwidth="20M", space_high_percent="90")
     await web.post(f"{address}/edit", status=422, **changed)
     await web.post(f"{address}/edit", **changed, space_low_percent="80")
@@ -124,6 +129,7 @@ async def test_a_form_that_is_behind_overwrites_nothing(scene: Scene, web: Web) 
     [
         ("new", "admin"),
         ("{}/edit", "admin"),
+        ("{}/clone", "admin"),
         ("{}/pull", "operator"),
         ("{}/freeze", "operator"),
         ("", "viewer"),
@@ -209,6 +215,12 @@ async def test_a_run_tells_counts_reasons_and_each_file(scene: Scene, web: Web) 
         await web.get("/web/tiers/runs/j1?reason=changed+meanwhile")
     )
     await web.get("/web/tiers/runs/no-such", status=404)
+    pulled = {"files": 0, "bytes": 0, "restored_files": 4, "present_files": 2, "present_bytes": 1}
+    pulled |= {"estimate_seconds": 75, "needed_bytes": 1024, "free_bytes": 4096}
+    await a_run(scene, tier.id, "j2", Action.PULL, outcome=pulled, dry_run=True)
+    shown = words(await web.get("/web/tiers/runs/j2"))
+    for part in ("quarantine 4 files", "already 2 files, 1 B", "1 min 15 s", "1.0 KiB of 4.0 KiB"):
+        assert part in shown
 
 
 async def test_a_freeze_that_stopped_at_its_limit_needs_somebody(scene: Scene, web: Web) -> None:
@@ -333,7 +345,9 @@ async def test_a_folder_is_shown_with_what_is_where(scene: Scene, web: Web) -> N
         "other": "differing",
         "same": "on both",
     }
-    assert column(await web.get(f"/web/tiers/{tier.id}/browse?path=in"), 0) == ["a", "b"]
+    inner = await web.get(f"/web/tiers/{tier.id}/browse?path=in")
+    assert column(inner, 0) == ["a", "b"]
+    assert ">Clear<" not in inner
     ordered = column(await web.get(f"/web/tiers/{tier.id}/browse?sort=-name"), 0)
     assert ordered == sorted(ordered, reverse=True)
     assert column(await web.get(f"/web/tiers/{tier.id}/browse?sort=-size"), 0)[0] == "other"

@@ -66,6 +66,25 @@ async def test_a_report_is_a_histogram_a_map_and_tables(scene: Scene, web: Web) 
     assert "400 B" in listed
 
 
+async def test_a_report_of_a_folder_is_not_that_of_the_tier(scene: Scene, web: Web) -> None:
+    tier = await scene.a_tier()
+    root = tier.root.decode()
+    await a_run(scene, tier.id, "j1", Action.REPORT, outcome=a_report())
+    part = {**a_report(), "path": "a", "bytes": 5120, "files": 1}
+    await a_run(scene, tier.id, "j2", Action.REPORT, outcome=part, paths=("a",))
+    assert "5.0 KiB" not in words(await web.get(f"/web/tiers/{tier.id}/report"))
+    for page in ("/web/tiers", f"/web/tiers/{tier.id}"):
+        assert "400 B" in words(await web.get(page))
+    page = await web.get(f"/web/tiers/{tier.id}/report?run=j2&q=x")
+    assert "1 files, 5.0 KiB" in words(page)
+    assert f"/web/tiers/{tier.id}/browse?path=a%2Fa+b" in page
+    assert f'value="{root}/a"' in page
+    assert 'href="/web/tiers/1/report?run=j2">Clear' in page
+    made = await web.post(f"/web/tiers/{tier.id}/report", path=f"{root}/b")
+    assert "Report of photos/b" in words(await web.get(made.headers["location"]))
+    await web.post(f"/web/tiers/{tier.id}/report", path="/etc", status=400)
+
+
 @pytest.mark.parametrize("sizes", [[6, 6, 4, 3, 2, 2, 1], [1], [5, 0, 0], [1000, 1, 1], [0]])
 def test_areas_have_their_sizes_and_stay_in_their_place(sizes: list[int]) -> None:
     found = squarified(sizes, Area(0, 0, 60, 40))

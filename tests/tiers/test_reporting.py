@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.kernel.clock import now
+from holdfast.kernel.errors import NotFound
 from holdfast.tiers import reporting
 from holdfast.tiers.model import PathRule, Policy
 from holdfast.tiers.reporting import report
@@ -109,6 +110,9 @@ async def test_a_folder_is_reported_by_itself_and_owners_by_name(tree: Tree) -> 
     assert (found["path"], found["files"]) == ("a", 1)
     assert [one["path"] for one in found["folders"]] == ["a/x"]
     assert [(one["id"], one["files"]) for one in found["owners"]] == [(os.geteuid(), 1)]
+    assert (await report(tree.run(), below=b"b/f"))["bytes"] == 10
+    with pytest.raises(NotFound, match="'c' is not here"):
+        await report(tree.run(), below=b"c")
 
 
 async def test_odd_names_are_told_as_text(tree: Tree) -> None:

@@ -45,6 +45,17 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is: so many of ``total`` (None: nobody knows), and what it says of it."""
+
+    done: int
+    total: int | None
+    unit: str
+    """What is counted: ``files`` or ``bytes``."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """What was asked of a tier, and how it went."""
 
@@ -60,6 +71,8 @@ class Run:
     """What was left, by reason."""
     outcome: Mapping[str, Any]
     """All that is told of it: see the reference of tiers."""
+    progress: Progress | None
+    """How far it is; None: nothing is told yet."""
 
     @property
     def has_ended(self) -> bool:
@@ -104,6 +117,29 @@ class Tiers:
         """Every tier, by name."""
         return [_tier(row) for row in self._client.pages("/api/tiers")]
 
+    def show(self, tier_id: int) -> Tier:
+        """One tier."""
+        return _tier(self._client.get(f"/api/tiers/{tier_id}"))
+
+    def create(
+        self, name: str, path: str, store_id: int, *, dry_run: bool = False, **options: object
+    ) -> Tier:
+        """Make a tier; ``options``: by the API's names. ``dry_run``: only check them."""
+        body = {"name": name, "path": path, "store_id": store_id, **options}
+        query = {"dry_run": dry_run}
+        return _tier(self._client.call("POST", "/api/tiers", query=query, body=body))
+
+    def update(self, tier_id: int, *, dry_run: bool = False, **changes: object) -> Tier:
+        """Change a tier; what is not given stays."""
+        query = {"dry_run": dry_run}
+        return _tier(
+            self._client.call("PUT", f"/api/tiers/{tier_id}", query=query, body=dict(changes))
+        )
+
+    def delete(self, tier_id: int) -> None:
+        """Forget a tier; its files and its store stay."""
+        self._client.call("DELETE", f"/api/tiers/{tier_id}")
+
     def pull(self, *paths: str, dry_run: bool = False, notify: Sequence[str] = ()) -> Started:
         """Bring files and folders of one tier in. ``notify``: who is told of the end."""
         return self._ask("pull", paths, {"dry_run": dry_run, "notify": list(notify)})
@@ -122,14 +158,30 @@ class Tiers:
         more = {"dry_run": dry_run, "confirm": confirm, "notify": list(notify)}
         return self._ask("freeze", paths, more)
 
-    def undo(self, job_id: str) -> Started:
+    def undo(self, job_id: str, *, notify: Sequence[str] = ()) -> Started:
         """Bring back what a freeze took, while its undo window lasts."""
-        return _started(self._client.call("POST", f"/api/tiers/jobs/{job_id}/undo"))
+        return self._begin(f"/api/tiers/jobs/{job_id}/undo", {"notify": list(notify)})
 
-    def verify(self, tier_id: int, *paths: str) -> Started:
+    def verify(self, tier_id: int, *paths: str, notify: Sequence[str] = ()) -> Started:
         """Compare a tier, or paths of it, with its store."""
-        body = {"paths": [*paths]}
-        return _started(self._client.call("POST", f"/api/tiers/{tier_id}/verify", body=body))
+        body = {"paths": [*paths], "notify": list(notify)}
+        return self._begin(f"/api/tiers/{tier_id}/verify", body)
+
+    def report(
+        self, tier_id: int, path: str | None = None, *, notify: Sequence[str] = ()
+    ) -> Started:
+        """Tell what a tier, or a folder of it, holds, and what freezing would save.
+
+        What it tells is the run's ``outcome``.
+        """
+        body = {"path": path, "notify": list(notify)}
+        return self._begin(f"/api/tiers/{tier_id}/report", body)
+
+    def runs(self, *, tier_id: int | None = None, action: str | None = None) -> Iterator[Run]:
+        """What was asked of tiers, newest first; it is read as it is taken."""
+        asked = {"tier": tier_id, "action": action}
+        query = {name: value for name, value in asked.items() if value is not None}
+        return map(_run, self._client.pages("/api/tiers/runs", query=query))
 
     def run(self, job_id: str) -> Run:
         """How a run goes, or went."""
@@ -151,6 +203,12 @@ class Tiers:
         query = {"path": path, "depth": depth, "limit": LARGEST_PAGE}
         return map(_file, self._client.pages("/api/tiers/list", query=query))
 
+    def tree(self, path: str, *, depth: int = 1) -> Mapping[str, Any]:
+        """Folders below a folder with their counts, by the API's names; 0: as deep as it goes."""
+        query = {"path": path, "depth": depth}
+        found: Mapping[str, Any] = self._client.call("GET", "/api/tiers/tree", query=query)
+        return found
+
     def details(self, job_id: str, *, reason: str = "") -> Iterator[Detail]:
         """What became of each file of a run; ``reason``: only those left for it."""
         query = {"reason": reason, "limit": LARGEST_PAGE}
@@ -158,17 +216,16 @@ class Tiers:
         return map(_detail, rows)
 
     def _ask(self, verb: str, paths: Sequence[str], more: Mapping[str, Any]) -> Started:
-        body = {"paths": [*paths], **more}
-        return _started(self._client.call("POST", f"/api/tiers/{verb}", body=body))
+        return self._begin(f"/api/tiers/{verb}", {"paths": [*paths], **more})
+
+    def _begin(self, path: str, body: Mapping[str, Any]) -> Started:
+        told = self._client.call("POST", path, body=dict(body))
+        return Started(job_id=told["job_id"], joined=told["joined"])
 
 
 def _tier(row: Mapping[str, Any]) -> Tier:
     own = {name: row[name] for name in ("id", "name", "path", "store_id")}
     return Tier(**own, options={name: v for name, v in row.items() if name not in own})
-
-
-def _started(told: Mapping[str, Any]) -> Started:
-    return Started(job_id=told["job_id"], joined=told["joined"])
 
 
 def _run(told: Mapping[str, Any]) -> Run:
@@ -182,6 +239,15 @@ def _run(told: Mapping[str, Any]) -> Run:
         done=Counted(files=outcome.get("files", 0), size_bytes=outcome.get("bytes", 0)),
         skipped={why: _counted(left) for why, left in outcome.get("skipped", {}).items()},
         outcome=outcome,
+        progress=_progress(told),
+    )
+
+
+def _progress(told: Mapping[str, Any]) -> Progress | None:
+    if told["progress_done"] is None:
+        return None
+    return Progress(
+        **{name: told[f"progress_{name}"] for name in ("done", "total", "unit", "text")}
     )
 
 

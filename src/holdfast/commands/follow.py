@@ -1,17 +1,20 @@
 """Wait for what a call started, with its progress on stderr; an interruption leaves it running."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from holdfast.commands.output import say
 from holdfast.kernel.errors import AppError, TimedOut
+from holdfast.kernel.web.console.formats import size
 
 if TYPE_CHECKING:
     from holdfast.client.http import HoldfastClient
 
 POLL_SECONDS = 0.5
 JOB_ENDS = {"done", "failed", "cancelled"}
+RUN_ENDS = {*JOB_ENDS, None}
+"""None: its job was forgotten."""
 MIGRATION_ENDS = {"done", "error", "cancelled"}
 
 
@@ -25,12 +28,16 @@ def follow_job(client: "HoldfastClient", answer: dict[str, Any], timeout: float 
     """The job at its end. Raises ``DidNotSucceed`` and ``TimedOut``."""
     path = f"/api/jobs/{answer.get('job_id') or answer['id']}"
     job = _follow(client, path, "state", JOB_ENDS, timeout)
-    if job["state"] != "done":
+    return _done(job, job["id"])
+
+
+def _done(ended: dict[str, Any], job_id: str) -> dict[str, Any]:
+    if ended["state"] in {"failed", "cancelled"}:
         raise DidNotSucceed(
-            f"job {job['id']} {job['state']}: {job.get('error') or 'no reason given'}",
-            hint=f"holdfast job log {job['id']}",
+            f"job {job_id} {ended['state']}: {ended.get('error') or 'no reason given'}",
+            hint=f"holdfast job log {job_id}",
         )
-    return job
+    return ended
 
 
 def follow_migration(
@@ -49,9 +56,12 @@ def follow_migration(
 
 
 def follow_run(client: "HoldfastClient", answer: dict[str, Any], timeout: float | None) -> Any:  # noqa: ANN401 - any JSON
-    """The run of a tier at its end. Raises ``DidNotSucceed`` and ``TimedOut``."""
-    job = follow_job(client, answer, timeout)
-    return client.get(f"/api/tiers/runs/{job['id']}")
+    """The run of a tier at its end. Raises ``DidNotSucceed`` and ``TimedOut``.
+
+    Of jobs nothing is asked: a token may be for tiers alone.
+    """
+    run = _follow(client, f"/api/tiers/runs/{answer['job_id']}", "state", RUN_ENDS, timeout)
+    return _done(run, run["job_id"])
 
 
 FOLLOWERS: dict[str, Callable[["HoldfastClient", dict[str, Any], float | None], Any]] = {
@@ -76,7 +86,11 @@ def follow_log(client: "HoldfastClient", job_id: str, write: Callable[[str], Non
 
 
 def _follow(
-    client: "HoldfastClient", path: str, state: str, ends: set[str], timeout: float | None
+    client: "HoldfastClient",
+    path: str,
+    state: str,
+    ends: Collection[str | None],
+    timeout: float | None,
 ) -> dict[str, Any]:
     began, told = time.monotonic(), ""
     while True:
@@ -101,6 +115,8 @@ def _progress(found: dict[str, Any], state: str) -> str:
         ("objects_done", "objects_total", "objects"),
         ("progress_done", "progress_total", found.get("progress_unit") or ""),
     ):
-        if found.get(total):
+        if found.get(total) and unit == "bytes":
+            words += f" {size(found.get(done) or 0)} of {size(found[total])}"
+        elif found.get(total):
             words += f" {found.get(done) or 0}/{found[total]} {unit}".rstrip()
     return f"{words} {found.get('progress_text') or ''}".rstrip()

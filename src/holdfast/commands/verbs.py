@@ -6,7 +6,7 @@ import keyword
 import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -99,8 +99,8 @@ class Verb:
     """Show the one thing out of its list: the API has no call for it alone."""
     follow: str = ""
     """What the answer started: ``job`` or ``migration``, to be waited for with ``--wait``."""
-    changes: str = ""
-    """The field of a row which, when true, ends the command with 3: changes present."""
+    finds: Callable[[Any], bool] | None = None
+    """Whether the answer tells of something to do: the command ends with 3, changes present."""
     empty: str = ""
     """What a table of nothing says instead, as a result."""
     text: str = ""
@@ -159,11 +159,11 @@ def choose_form(form: Form, *, as_json: bool) -> None:
 
 def carry_out(client: "HoldfastClient", verb: Verb, given: dict[str, Any]) -> None:
     """Make the call and show its answer."""
-    if verb.with_argument is not None and any(
-        given.get(field.name) is not None for field in verb.fields if field.optional
-    ):
+    chosen = [f.name for f in verb.fields if f.optional and given.get(f.name) is not None]
+    if verb.with_argument is not None and chosen:
         verb = verb.with_argument
-    if verb.confirm and not given.pop("yes"):
+    is_trial = DRY_RUN in verb.fields and bool(given.get(DRY_RUN.name))
+    if verb.confirm and not given.pop("yes") and not is_trial:
         _ask(verb, [str(given[name]) for name in _PLACE.findall(verb.path)])
     waits, timeout = given.pop("wait", False), given.pop("timeout", None)
     places = _PLACE.findall(verb.path)
@@ -181,7 +181,7 @@ def carry_out(client: "HoldfastClient", verb: Verb, given: dict[str, Any]) -> No
     answer = _call(client, verb, verb.path.format(**owners), given)
     if waits and started(answer):
         answer = FOLLOWERS[verb.follow](client, answer, timeout)
-    show_answer(verb, answer)
+    show_answer(replace(verb, done="a dry run: nothing was changed") if is_trial else verb, answer)
 
 
 def started(answer: dict[str, Any]) -> bool:
@@ -310,7 +310,7 @@ def show_answer(verb: Verb, answer: Any) -> None:  # noqa: ANN401 - any JSON
         output.say(verb.done)
     if verb.judged and not answer.get("ok", True):
         raise typer.Exit(1)
-    if verb.changes and any(row.get(verb.changes) for row in rows or ()):
+    if verb.finds is not None and verb.finds(answer):
         raise typer.Exit(CHANGES_PRESENT)
 
 

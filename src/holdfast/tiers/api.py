@@ -21,6 +21,7 @@ from holdfast.tiers.names import to_text
 from holdfast.tiers.schemas import (
     AskIn,
     FreezeIn,
+    ReportIn,
     TellIn,
     TierChange,
     TierIn,
@@ -96,6 +97,10 @@ def run_out(run: Run) -> dict[str, Any]:
         "asked": json.loads(row.asked),
         "state": job.state if job else None,
         "error": job.error if job else None,
+        "progress_done": job.progress_done if job else None,
+        "progress_total": job.progress_total if job else None,
+        "progress_unit": job.progress_unit if job else None,
+        "progress_text": job.progress_text if job else None,
         "outcome": json.loads(row.outcome),
         "files": {state: {"files": n, "bytes": size} for state, (n, size) in run.files.items()},
         "created_at": iso_time(row.created_at),
@@ -329,17 +334,9 @@ async def verify(
     With ``dry_run``: 200, and no job.
     """
     asked = body or VerifyIn()
-    paths: tuple[bytes, ...] = (b"",)
-    if asked.paths:
-        wish = Wish(action=Action.VERIFY, paths=asked.absolute(), tier_id=tier_id)
-        paths = (await asking.find(services, wish)).paths
-    await check_addresses(services.settings, asked.notify)
-    async with services.database.write(actor) as work:
-        work.dry_run = dry_run
-        answer = await asking.ask_whole(
-            work, services.sealer, tier_id, Action.VERIFY, paths=paths, notify=asked.notify
-        )
-    return _begun(answer, response, dry_run=dry_run)
+    paths = asked.absolute()
+    wish = Wish(action=Action.VERIFY, paths=paths, notify=asked.notify, tier_id=tier_id)
+    return await _looked_at(services, actor, wish, response, dry_run=dry_run)
 
 
 @router.post("/{tier_id}/report", status_code=202)
@@ -348,21 +345,29 @@ async def report(
     services: ServicesDep,
     actor: ActorDep,
     response: Response,
-    body: TellIn | None = None,
+    body: ReportIn | None = None,
     *,
     dry_run: Trial = False,
 ) -> dict[str, Any]:
-    """Tell what a tier holds by age, folder and owner, and what freezing would save.
+    """Tell what a tier or a folder of it holds by age, folder and owner, and what could leave.
 
     With ``dry_run``: 200, and no job.
     """
-    notify = body.notify if body else []
-    await check_addresses(services.settings, notify)
+    asked = body or ReportIn()
+    paths = asked.absolute()
+    wish = Wish(action=Action.REPORT, paths=paths, notify=asked.notify, tier_id=tier_id)
+    return await _looked_at(services, actor, wish, response, dry_run=dry_run)
+
+
+async def _looked_at(
+    services: Services, actor: Actor, wish: Wish, response: Response, *, dry_run: bool
+) -> dict[str, Any]:
+    """What changes nothing is asked of the paths of a wish; none: of the whole tier."""
+    await check_addresses(services.settings, wish.notify)
+    paths = (await asking.find(services, wish)).paths if wish.paths else asking.WHOLE
     async with services.database.write(actor) as work:
         work.dry_run = dry_run
-        answer = await asking.ask_whole(
-            work, services.sealer, tier_id, Action.REPORT, notify=notify
-        )
+        answer = await asking.ask_to_look(work, services.sealer, wish, paths)
     return _begun(answer, response, dry_run=dry_run)
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import typer
 
@@ -81,6 +82,13 @@ OPTIONS = (
     Field(name="auto_freeze_cron", help="When it is frozen by itself, like '0 3 * * *'."),
     Field(name="auto_freeze_timezone", help="Time zone of that."),
 )
+
+
+def differs(answer: dict[str, Any]) -> bool:
+    """Whether a verify that was waited for found something; what is merely not here is nothing."""
+    return bool(answer.get("outcome", {}).get("skipped"))
+
+
 LIMIT = Field(name="limit", kind="number", query=True, help="At most so many, in one call.")
 WHOLE_PAGES = 10_000
 """As many as the server gives: for each page it looks at all of it again."""
@@ -208,13 +216,14 @@ TIERS = (
         ),
         follow="run",
         draw=run_text,
-        help="Compare a tier with its store; changes nothing.",
+        finds=differs,
+        help="Compare a tier with its store; changes nothing. Awaited, 3 says that they differ.",
     ),
     Verb(
         name="report",
         method="POST",
         path="/api/tiers/{tier}/report",
-        fields=(NOTIFY, DRY_RUN),
+        fields=(Field(name="path", read=absolute, help="Only this folder of it."), NOTIFY, DRY_RUN),
         follow="run",
         draw=run_text,
         help="Tell what a tier holds by age, folder and owner, and what freezing would save.",

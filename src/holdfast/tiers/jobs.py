@@ -153,7 +153,8 @@ async def report(ctx: JobContext, *, tier_id: int, asked: Mapping[str, Any] | No
 async def report_tier(ctx: JobContext, tier_id: int, asked: Asked) -> None:
     """All of a report."""
     async with running(ctx, tier_id, asked) as run:
-        await keep_told(run, await reporting.report(run))
+        (below,) = paths_of(asked)
+        await keep_told(run, await reporting.report(run, below=below))
 
 
 @job(EMPTY)

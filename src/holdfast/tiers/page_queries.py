@@ -31,6 +31,8 @@ _UNREAD = re.compile(rf'"{SHOWN_AGE_DAYS}": (\d+)')
 _SAVED = re.compile(rf'"days": {SHOWN_AGE_DAYS}, "files": \d+, "bytes": (\d+)')
 _LIMIT = re.compile(r'"over_limit": "([^"]+)"')
 _WAITING = TierFileRow.state.in_(WAITING_FILES)
+_WHOLE = '"paths": [""]'
+"""In what was asked: of the whole tier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,11 @@ class RunLine:
     def is_under_way(self) -> bool:
         """Whether its job has not ended."""
         return self.state in UNFINISHED
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was asked of the whole tier."""
+        return _WHOLE in self.paths
 
     @property
     def totals(self) -> tuple[int, int] | None:
@@ -118,7 +125,8 @@ async def latest_runs(
 ) -> dict[int, list[RunLine]]:
     """Of each tier all runs that have not ended, and the newest ones of each action.
 
-    Those are: dry and not, whatever became of it and with an outcome.
+    Those are: dry and not, whatever became of it and with an outcome; a report with an outcome is
+    one of the whole tier.
     """
     newest = [
         _newest(action, dry_run=dry_run, is_told=is_told)
@@ -150,6 +158,8 @@ def _newest(action: Action, *, dry_run: bool, is_told: bool) -> ScalarSelect[str
     )
     if is_told:
         query = query.where(TierRunRow.outcome != "{}")
+    if is_told and action is Action.REPORT:
+        query = query.where(TierRunRow.asked.contains(_WHOLE))
     newest = query.order_by(TierRunRow.created_at.desc()).limit(1).correlate(TierRow)
     return newest.scalar_subquery()
 
@@ -210,7 +220,8 @@ async def waiting_by_job(session: AsyncSession, tier_id: int) -> Sequence[Waitin
 async def last_report(
     session: AsyncSession, tier_id: int, job_id: str = ""
 ) -> tuple[TierRunRow, JobRow | None] | None:
-    """The newest report of a tier that was made, or the one of this job."""
+    """The newest report of a whole tier that was made, or the one of this job."""
+    is_wanted = TierRunRow.job_id == job_id if job_id else TierRunRow.asked.contains(_WHOLE)
     query = (
         select(TierRunRow, JobRow)
         .outerjoin(JobRow, JobRow.id == TierRunRow.job_id)
@@ -218,12 +229,11 @@ async def last_report(
             TierRunRow.tier_id == tier_id,
             TierRunRow.action == Action.REPORT,
             TierRunRow.outcome != "{}",
+            is_wanted,
         )
         .order_by(TierRunRow.created_at.desc())
         .limit(1)
     )
-    if job_id:
-        query = query.where(TierRunRow.job_id == job_id)
     found = (await session.execute(query)).first()
     return (found[0], found[1]) if found else None
 

@@ -4,6 +4,8 @@ One pass of find. Ages are of the last use of a file: its latest reading or chan
 counts it. Whether a store has a file is not asked: what would be saved is at most so much.
 """
 
+import asyncio
+import os
 import pwd
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -12,11 +14,12 @@ from itertools import groupby
 from typing import Any
 
 from holdfast.kernel.clock import iso_time
+from holdfast.kernel.errors import NotFound
 from holdfast.kernel.web.console.formats import size
 from holdfast.tiers.deciding import Rules
 from holdfast.tiers.model import DAY_SECONDS, Skip, Tier
 from holdfast.tiers.names import to_text
-from holdfast.tiers.present import Present, list_present, parsed, read_records
+from holdfast.tiers.present import Present, absolute, list_present, parsed, read_records
 from holdfast.tiers.running import Run, Stop, in_threads
 from holdfast.tiers.scan import sort
 
@@ -71,7 +74,9 @@ class Save:
 
 
 async def report(run: Run, *, below: bytes = b"", depth: int = DEPTH) -> dict[str, Any]:
-    """The report of a tier, or of a folder of it, in JSON types."""
+    """The report of a tier, or of a folder of it, in JSON types. Raises ``NotFound``."""
+    if not await asyncio.to_thread(os.path.lexists, absolute(run.tier.root, below)):
+        raise NotFound(f"{to_text(below)!r} is not here", hint="what is frozen takes no room")
     seen = run.work / "seen"
     linked = run.work / "linked"
     await list_present(run.tier.root, below, seen, tell=run.ctx.log, ordered=False, one_disk=True)
@@ -101,7 +106,9 @@ async def report(run: Run, *, below: bytes = b"", depth: int = DEPTH) -> dict[st
     await in_threads([count_linked])
     seen.unlink()
     linked.unlink()
-    return {"at": iso_time(run.ctx.now()), "path": to_text(below), **sums.as_json()}
+    told = sums.as_json()
+    run.ctx.progress(told["files"], unit="files", text=size(told["bytes"]))
+    return {"at": iso_time(run.ctx.now()), "path": to_text(below), **told}
 
 
 class Sums:

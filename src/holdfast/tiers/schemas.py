@@ -160,6 +160,18 @@ class VerifyIn(TellIn):
         return [absolute_path(text) for text in self.paths]
 
 
+class ReportIn(TellIn):
+    """What of a tier is reported."""
+
+    path: PathText | None = Field(
+        default=None, description="a folder of it, absolute, in text form; null: the whole tier"
+    )
+
+    def absolute(self) -> list[bytes]:
+        """The path as bytes; none of them: the whole tier."""
+        return [] if self.path is None else [absolute_path(self.path)]
+
+
 class AskIn(TellIn):
     """Paths that something is asked for."""
 

@@ -9,6 +9,7 @@ from holdfast.kernel.jobs.registry import EndedJob
 from holdfast.kernel.notify import outbox
 from holdfast.kernel.notify.outbox import News
 from holdfast.kernel.work import Work
+from holdfast.tiers.drawing import beside, files_words
 from holdfast.tiers.model import Action, Asked
 from holdfast.tiers.names import to_text
 from holdfast.tiers.tables import TierRow, TierRunRow
@@ -73,13 +74,13 @@ def _counts(asked: Asked, outcome: dict[str, Any]) -> Iterator[str]:
         yield _amount(outcome)
     for reason, left in outcome.get("skipped", {}).items():
         yield f"left: {_amount(left)}: {reason}"
+    yield from beside(outcome, dry_run=asked.dry_run)
     if outcome.get("over_limit"):
         yield f"This is beyond the limits of the tier: it would take {outcome['over_limit']}"
 
 
 def _amount(counted: dict[str, int]) -> str:
-    files = counted["files"]
-    return f"{files} file{'' if files == 1 else 's'}, {_size(counted['bytes'])}"
+    return f"{files_words(counted['files'])}, {_size(counted['bytes'])}"
 
 
 def _size(size_bytes: int) -> str:

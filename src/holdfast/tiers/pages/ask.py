@@ -8,7 +8,7 @@ from pydantic import field_validator
 from holdfast.kernel.errors import Invalid
 from holdfast.kernel.notify.addresses import check_addresses
 from holdfast.kernel.services import Services
-from holdfast.kernel.web.console.forms import Field, Form
+from holdfast.kernel.web.console.forms import Field, Form, sent_form
 from holdfast.kernel.web.console.render import page, see_other
 from holdfast.kernel.web.deps import OPERATOR, ActorDep, ReadDep, ServicesDep
 from holdfast.kernel.web.router import Router
@@ -16,7 +16,7 @@ from holdfast.kernel.work import Work
 from holdfast.tiers.model import Action
 from holdfast.tiers.names import to_text
 from holdfast.tiers.pages.tiers import TierId
-from holdfast.tiers.schemas import FreezeIn
+from holdfast.tiers.schemas import FreezeIn, absolute_path
 from holdfast.tiers.service import asking, keeping
 from holdfast.tiers.service.asking import Answer, Target, Wish
 from holdfast.tiers.tables import TierRow
@@ -68,16 +68,22 @@ async def freeze(
 @router.post("/{tier_id}/verify")
 async def verify(tier_id: TierId, services: ServicesDep, actor: ActorDep) -> Response:
     """Compare the whole tier with its store."""
+    wish = Wish(action=Action.VERIFY, paths=(), tier_id=tier_id)
     async with services.database.write(actor) as work:
-        answer = await asking.ask_whole(work, services.sealer, tier_id, Action.VERIFY)
+        answer = await asking.ask_to_look(work, services.sealer, wish)
     return _to_run(answer)
 
 
 @router.post("/{tier_id}/report")
-async def report(tier_id: TierId, services: ServicesDep, actor: ActorDep) -> Response:
-    """Tell what the tier holds."""
+async def report(
+    request: Request, tier_id: TierId, services: ServicesDep, actor: ActorDep
+) -> Response:
+    """Tell what the tier holds, or the folder of it whose absolute path is sent."""
+    sent = (await sent_form(request)).get("path", [])
+    wish = Wish(action=Action.REPORT, paths=[absolute_path(path) for path in sent], tier_id=tier_id)
+    paths = (await asking.find(services, wish)).paths if wish.paths else asking.WHOLE
     async with services.database.write(actor) as work:
-        answer = await asking.ask_whole(work, services.sealer, tier_id, Action.REPORT)
+        answer = await asking.ask_to_look(work, services.sealer, wish, paths)
     return _to_run(answer)
 
 

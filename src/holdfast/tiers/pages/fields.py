@@ -42,7 +42,7 @@ def _what(stores: Sequence[tuple[str, str]], *, is_new: bool) -> Sequence[Field]
             name="store_id",
             label="Store that has all of it",
             kind="select" if stores else "number",
-            options=stores,
+            options=[("", "choose one"), *stores] if is_new and len(stores) > 1 else stores,
             required=True,
             option="store",
         ),

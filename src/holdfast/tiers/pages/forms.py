@@ -9,6 +9,7 @@ from fastapi import Request, Response
 from pydantic import field_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from holdfast.kernel.services import Services
 from holdfast.kernel.stores.tables import store_page
 from holdfast.kernel.web.console.formats import shell_word
 from holdfast.kernel.web.console.forms import Form, sent_form
@@ -48,9 +49,30 @@ class TierForm(TierIn):
 @router.api_route("/new", methods=BOTH)
 async def new_tier(request: Request, session: ReadDep, services: ServicesDep) -> Response:
     """A form for a new tier."""
-    stores = await _stores(session)
     query = request.query_params
     values = {"store_id": query["store_id"]} if "store_id" in query else {}
+    return await _new(request, session, services, values)
+
+
+@router.api_route("/{tier_id}/clone", methods=BOTH)
+async def clone_tier(
+    request: Request, tier_id: TierId, session: ReadDep, services: ServicesDep
+) -> Response:
+    """A form for a new tier that begins as another one is; its folder is to be given."""
+    row = await keeping.get_tier(session, tier_id)
+    values = {**_values(row), "name": "", "path": ""}
+    return await _new(request, session, services, values, like=row)
+
+
+async def _new(
+    request: Request,
+    session: AsyncSession,
+    services: Services,
+    values: dict[str, Any],
+    *,
+    like: TierRow | None = None,
+) -> Response:
+    stores = await _stores(session)
     lines = await _lines(request, values)
     form = Form(tier_fields(stores, lines, is_new=True), values)
 
@@ -73,7 +95,8 @@ async def new_tier(request: Request, session: ReadDep, services: ServicesDep) ->
         form=form,
         stores=stores,
         tier=None,
-        action="/web/tiers/new",
+        like=like,
+        action=request.url.path,
         api=("POST", "/api/tiers"),
         cli="tier create",
     )

@@ -11,8 +11,9 @@ from holdfast.kernel.web.console.render import page
 from holdfast.kernel.web.deps import ReadDep
 from holdfast.kernel.web.router import Router
 from holdfast.tiers import page_queries
+from holdfast.tiers.drawing import age_words
 from holdfast.tiers.model import Action
-from holdfast.tiers.pages import words
+from holdfast.tiers.names import to_text
 from holdfast.tiers.pages.tiers import TierId
 from holdfast.tiers.pages.treemap import boxes
 from holdfast.tiers.reporting import AGES_DAYS
@@ -45,8 +46,10 @@ async def show_report(request: Request, tier_id: TierId, session: ReadDep) -> Re
         making=making,
         told=told,
         largest=max((bar["bytes"] for bar in told.get("histogram", ())), default=0),
-        age_words=words.age_words,
+        age_words=age_words,
         boxes=boxes(told["treemap"], shaded) if told else [],
+        folder=told.get("path", ""),
+        absolute=lambda path: to_text(tier.root) + (f"/{path}" if path else ""),
         days=shaded,
         ages=AGES_DAYS,
         list=asked,

@@ -22,6 +22,21 @@ from holdfast.tiers.tables import TierRow
 
 router = Router(include_in_schema=False, prefix="/web/tiers/runs")
 LINES = 100
+SHOWN = (
+    "files",
+    "bytes",
+    "over_limit",
+    "restore_seconds",
+    "missing_files",
+    "missing_bytes",
+    "restored_files",
+    "present_files",
+    "present_bytes",
+    "estimate_seconds",
+    "needed_bytes",
+    "free_bytes",
+)
+"""Of an outcome, what is told in figures."""
 SORTS = (NEWEST_FIRST, *RUN_SORTS)
 
 
@@ -108,13 +123,8 @@ def _outcome(asked: Asked, run: Run) -> dict[str, Any]:
     skipped = told.get("skipped") or {}
     ordered = sorted(skipped.items(), key=lambda one: (-one[1]["bytes"], one[0]))
     return {
-        "files": told.get("files"),
-        "bytes": told.get("bytes"),
         "skipped": [] if asked.action is Action.REPORT else ordered,
-        "over_limit": told.get("over_limit"),
-        "restore_seconds": told.get("restore_seconds"),
-        "missing_files": told.get("missing_files"),
-        "missing_bytes": told.get("missing_bytes"),
+        **{name: told.get(name) for name in SHOWN},
     }
 
 

@@ -37,8 +37,9 @@ class Standing:
 
     @property
     def report(self) -> RunLine | None:
-        """The last report that tells what the tier holds."""
-        return next((r for r in self.runs if r.action is Action.REPORT and r.totals), None)
+        """The last report that tells what the whole tier holds."""
+        told = (r for r in self.runs if r.action is Action.REPORT and r.is_whole and r.totals)
+        return next(told, None)
 
     @property
     def under_way(self) -> RunLine | None:

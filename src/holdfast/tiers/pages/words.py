@@ -80,13 +80,6 @@ def short_place(head: str) -> str:
     return f"{shown} …" if len(paths) > PATHS_NAMED else shown
 
 
-def age_words(start: int, end: int | None) -> str:
-    """``30 to 60 days``."""
-    if end is None:
-        return f"{start // 365} years and more"
-    return "less than a day" if not start else f"{start} to {end} days"
-
-
 def choices() -> Sequence[tuple[str, str]]:
     """What a run can do, for a filter."""
     return [(action.value, action.value) for action in Action]

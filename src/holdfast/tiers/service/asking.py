@@ -22,6 +22,8 @@ from holdfast.tiers.tables import TierRow, TierRunRow
 MOST_PATHS = 1000
 MOST_SHOWN = 3
 LONGEST_TITLE = 300
+WHOLE = (b"",)
+"""The paths of what is asked of a whole tier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,23 +102,17 @@ async def ask(work: Work, sealer: Sealer, wish: Wish, target: Target) -> Answer:
     return await put_in(work, sealer, row, asked, notify=wish.notify)
 
 
-async def ask_whole(
-    work: Work,
-    sealer: Sealer,
-    tier_id: int,
-    action: Action,
-    *,
-    paths: Sequence[bytes] = (b"",),
-    notify: Sequence[str] = (),
+async def ask_to_look(
+    work: Work, sealer: Sealer, wish: Wish, paths: Sequence[bytes] = WHOLE
 ) -> Answer:
-    """Have something done with a whole tier, or with paths of it that `find` found.
+    """Have the tier of a wish verified or reported; ``paths``: those of it that `find` found.
 
     Raises ``NotFound``, ``Invalid``.
     """
-    await check_addresses(None, notify)
-    row = await _locked(work, tier_id)
-    asked = Asked(action=action, paths=outermost(to_text(path) for path in paths))
-    return await put_in(work, sealer, row, asked, notify=notify)
+    await check_addresses(None, wish.notify)
+    row = await _locked(work, wish.tier_id)
+    asked = Asked(action=wish.action, paths=outermost(to_text(path) for path in paths))
+    return await put_in(work, sealer, row, asked, notify=wish.notify)
 
 
 async def undo(work: Work, sealer: Sealer, job_id: str, *, notify: Sequence[str] = ()) -> Answer:
@@ -174,8 +170,8 @@ async def put_in(
     return Answer(job_id, joined=False)
 
 
-async def _locked(work: Work, tier_id: int) -> TierRow:
-    row = await queries.locked_tier(work.session, tier_id)
+async def _locked(work: Work, tier_id: int | None) -> TierRow:
+    row = None if tier_id is None else await queries.locked_tier(work.session, tier_id)
     if row is None:
         raise NotFound(f"there is no tier {tier_id}", hint="see: holdfast tier list")
     return row

@@ -48,6 +48,11 @@ class Listing:
         kept = {name: value for name, value in now.items() if value not in {"", None, 1}}
         return f"{self.path}?{urlencode(kept)}" if kept else self.path
 
+    def cleared(self, keep: Collection[str]) -> str:
+        """The address without search, order and filters but those to ``keep``."""
+        kept = {name: value for name, value in self.others.items() if name in keep}
+        return f"{self.path}?{urlencode(kept)}" if kept else self.path
+
     def sorted_by(self, key: str) -> str:
         """The address that sorts by this column, the other way round when it does already."""
         return self.to(sort=f"-{key}" if key == self.sort and not self.descending else key)
