@@ -13,6 +13,7 @@ import pytest
 
 from holdfast.kernel.contributors import Verdict
 from holdfast.kernel.errors import AppError, Invalid
+from holdfast.kernel.process import Child
 from holdfast.kernel.stores.doctor import rclone_findings
 from holdfast.kernel.stores.memory import MemoryStore
 from holdfast.kernel.stores.rclone import RcloneStore
@@ -111,6 +112,19 @@ async def test_a_killed_daemon_is_started_again_and_knows_the_remotes(
     first = await kill(daemon)
     assert (await store.stat("file")).size_bytes == 5
     assert daemon.pid not in {None, first}
+
+
+async def test_a_dead_daemon_is_started_again_though_its_end_is_not_known_yet(
+    daemon: RcloneDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system closes its sockets first, and tells of its end when all its threads are gone."""
+    await daemon.call("rc/noop", {})
+    dead = await kill(daemon)
+    monkeypatch.setattr(Child, "returncode", None)
+    with pytest.raises(RcloneDied):
+        await daemon.call("rc/noop", {})
+    assert await daemon.call("rc/noop", {}) == {}
+    assert daemon.pid not in {None, dead}
 
 
 async def test_a_job_of_a_killed_daemon_fails_clearly(daemon: RcloneDaemon, tmp_path: Path) -> None:

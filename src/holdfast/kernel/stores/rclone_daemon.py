@@ -10,8 +10,8 @@ import asyncio
 import json
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -71,6 +71,8 @@ class RcloneDaemon:
         self._child: Child | None = None
         self._session: aiohttp.ClientSession | None = None
         self._starting = asyncio.Lock()
+        self._is_doubtful = False
+        """A connection broke: it may be dead before the system tells so."""
         self._told: set[str] = set()
         self._unwanted: set[str] = set()
         """Names of remotes that it still knows and that nobody will use again."""
@@ -229,14 +231,25 @@ class RcloneDaemon:
     async def _ready(self) -> aiohttp.ClientSession:
         """A connection to a running daemon."""
         async with self._starting:
-            if self.pid is None or self._session is None:
+            if self.pid is None or self._session is None or not await self._still_answers():
                 await self.stop()
                 await self._start()
+                self._is_doubtful = False
             if self._session is None:
                 raise RcloneDied("rclone does not start")
             while self._unwanted:
                 await self._quietly("config/delete", {"name": self._unwanted.pop()})
             return self._session
+
+    async def _still_answers(self) -> bool:
+        """Whether one of which a connection broke is there; an end is told after sockets close."""
+        if self._is_doubtful and self._session is not None:
+            try:
+                await self._post(self._session, "rc/noop", {})
+            except RcloneDied:
+                return False
+            self._is_doubtful = False
+        return True
 
     async def _start(self) -> None:
         try:
@@ -308,18 +321,13 @@ class RcloneDaemon:
         except TimeoutError:
             raise Unavailable(f"rclone did not answer {command} in {CALL_SECONDS:g} s") from None
 
-    def _dying(self) -> "_Dying":
-        return _Dying()
-
-
-class _Dying:
-    """Turns a connection that breaks into `RcloneDied`."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, aiohttp.ClientError):
+    @contextmanager
+    def _dying(self) -> Iterator[None]:
+        """Turns a connection that breaks into `RcloneDied`."""
+        try:
+            yield
+        except aiohttp.ClientError:
+            self._is_doubtful = True
             raise RcloneDied(
                 "rclone ended while it was working", hint="the next call starts it again"
             ) from None
