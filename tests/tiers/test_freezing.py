@@ -17,7 +17,7 @@ from holdfast.tiers.freezing import freeze
 from holdfast.tiers.model import QUARANTINE, FileState, Skip
 from holdfast.tiers.plan_file import read_plan
 from holdfast.tiers.quarantine import Quarantine
-from tests.tiers.icebox import Icebox, an_icebox, told
+from tests.tiers.icebox import Icebox, an_icebox, grow_cold, told
 from tests.tiers.trees import a_database
 
 ODD = (
@@ -134,6 +134,17 @@ async def test_what_is_not_as_planned_stays(box: Icebox, how: str, reason: Skip)
     assert outcome.skipped == {reason: (1, len(b"content of d/file"))}
     assert box.local == before
     assert (await box.states()) == {b"d/file": FileState.STAYED}
+
+
+async def test_what_was_read_while_others_were_proven_stays(box: Icebox) -> None:
+    box.put(b"read", b"unread")
+    grow_cold(box.root)
+    run = box.run()
+    plan = box.plan(run, b"read", b"unread")
+    (box.root / "read").read_bytes()
+    outcome = await freeze(run, plan)
+    assert (outcome.files, outcome.skipped) == (1, {Skip.READ_RECENTLY: (1, 15)})
+    assert set(box.local) == {b"read"}
 
 
 @pytest.mark.parametrize("mode", ["r", "a", "mapped"])

@@ -229,9 +229,11 @@ class Quarantine:
     def _take_names(
         self, files: Sequence[Candidate], descriptor: int, moved: list[Candidate]
     ) -> None:
-        first = files[0]
-        if not holding.is_as(os.fstat(descriptor), first):
+        first, found = files[0], os.fstat(descriptor)
+        if not holding.is_as(found, first):
             raise Stays(Skip.CHANGED)
+        if found.st_atime_ns > first.atime_ns:  # while the others of the plan were proven
+            raise Stays(Skip.READ_RECENTLY)
         if first.links != len(files):
             raise Stays(Skip.LINKED)
         for file in files:
