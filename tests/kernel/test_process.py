@@ -241,6 +241,15 @@ async def test_a_stream_waits_for_its_reader_and_ends_with_it() -> None:
     assert not is_running(leader)
 
 
+async def test_a_stream_ends_at_the_line_after_which_it_cannot_end_well() -> None:
+    words = ["sh", "-c", "echo found; echo fine >&2; echo 'ERROR : lost' >&2; sleep 300"]
+    records = stream(words, silence_seconds=100, fails_at=lambda line: "ERROR" in line)
+    assert await anext(records) == b"found"
+    with pytest.raises(ProcessFailed, match="could not go on") as failure:
+        await anext(records)
+    assert "ERROR : lost" in failure.value.last_lines
+
+
 async def test_a_silent_stream_times_out() -> None:
     with pytest.raises(ProcessTimedOut):
         await anext(stream(["sleep", "300"], silence_seconds=0.3))

@@ -42,9 +42,13 @@ async def test_a_store_knows_the_tiers_that_stand_on_it(scene: Scene) -> None:
         assert await context.store_users(session, scene.store_id + 1) == []
 
 
-async def test_doctor_is_content_with_a_tier_that_can_be_used(scene: Scene) -> None:
+async def test_doctor_is_content_with_a_tier_that_can_be_used(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert await context.check_tiers(scene.services) == []
     await scene.a_tier()
+    assert context.disk_kind(b"/proc") == "proc"
+    monkeypatch.setattr(context, "disk_kind", lambda _: "ext4")
     findings = await context.check_tiers(scene.services)
     assert {one.check: one.verdict for one in findings} == {
         "find": Verdict.OK,
@@ -58,14 +62,17 @@ async def test_doctor_finds_what_stands_in_the_way(
     row = await scene.a_tier("photos")
     await scene.a_tier("films")
     await scene.a_tier("allowed", allow_noatime=True)
+    await scene.a_tier("layered")
+    monkeypatch.setattr(context, "disk_kind", lambda _: "overlay")
     scene.folder("photos").rmdir()
-    monkeypatch.setattr(context, "keeps_no_atime", lambda _: True)
+    monkeypatch.setattr(context, "keeps_no_atime", lambda root: not root.endswith(b"layered"))
     late = now() - timedelta(days=3)
     await scene.journal(row.id, b"a", FileState.QUARANTINED, due_at=late)
     findings = {one.check: one for one in await context.check_tiers(scene.services)}
     assert findings["tier photos"].verdict is Verdict.FAIL
     assert findings["tier films"].verdict is Verdict.FAIL
     assert findings["tier allowed"].verdict is Verdict.WARN
+    assert "lies on overlay" in findings["tier layered"].detail
     assert findings["quarantine"].verdict is Verdict.WARN
     assert all(one.remedy for one in findings.values() if one.verdict is not Verdict.OK)
 

@@ -1,6 +1,7 @@
 """Pull from a folder: what is missing comes, what is there stays, and nothing is half there."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -16,13 +17,15 @@ from sqlalchemy import select, update
 
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Conflict, NotFound, Unavailable
+from holdfast.kernel.stores.rclone_words import RcloneFailed
 from holdfast.kernel.work import SYSTEM
-from holdfast.tiers import pulling
+from holdfast.tiers import pull_process, pulling
 from holdfast.tiers.arrivals import DETAILS, PLACING
 from holdfast.tiers.freezing import freeze
 from holdfast.tiers.model import STAGING, Proof, Skip
 from holdfast.tiers.planning import plan_freeze
 from holdfast.tiers.pull_plan import FETCH, Wanted
+from holdfast.tiers.pull_process import MOST_AWAY
 from holdfast.tiers.pulling import pull
 from holdfast.tiers.tables import TierPulledRow, TierRunRow
 from holdfast.tiers.verifying import verify
@@ -222,6 +225,20 @@ async def test_only_what_came_gets_the_owner(tree: Tree, store: Path) -> None:
     assert given == {b"a/new", b"a/new/f", b"l"}
 
 
+async def test_who_may_give_no_file_away_fetches_none(
+    tree: Tree, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_file: int, _uid: int, _gid: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchown", refuse)  # as for anybody but root
+    put(store, {b"a": b"1"})
+    with pytest.raises(Conflict, match="given to user 12345: Operation not permitted"):
+        await tree.pulled(uid=12345)
+    assert list(tree.root.iterdir()) == []
+    assert (await tree.pulled())[0].files == 1
+
+
 async def test_a_cancel_leaves_nothing_half(tree: Tree, store: Path) -> None:
     put(store, {b"a-small": b"1", b"big": b"x" * 2000 * KIB})
     run = tree.run(bandwidth=SLOW)
@@ -259,6 +276,18 @@ async def test_a_killed_rclone_is_followed_by_another(tree: Tree, store: Path) -
     outcome, _ = await asyncio.wait_for(task, LIMIT_SECONDS)
     assert outcome.files == 1
     assert tree.here() == [b"big"]
+
+
+async def test_rclone_is_ended_when_the_store_is_away_for_file_after_file(
+    tree: Tree, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself it would try each file that is left, for hours."""
+    line = json.dumps({"level": "error", "msg": "dial tcp: connection refused", "object": "a"})
+    script = f"for _ in $(seq {MOST_AWAY}); do echo '{line}' >&2; done; sleep 300"
+    monkeypatch.setattr(pull_process, "_words", lambda *_: ["sh", "-c", script])
+    put(store, {b"a": b"1"})
+    with pytest.raises(RcloneFailed, match="nothing listens at its address"):
+        await asyncio.wait_for(tree.pulled(), LIMIT_SECONDS)
 
 
 async def test_what_a_killed_server_left_is_finished(tree: Tree, store: Path) -> None:

@@ -112,6 +112,11 @@ class Child:
         await asyncio.wait([self._ended], timeout=GRACE_SECONDS)
         await self._finish_output()
 
+    def kill(self) -> None:
+        """End the whole group at once, without waiting for it."""
+        if not self._ended.done():
+            self._signal(signal.SIGKILL)
+
     def check(self, accept: frozenset[int]) -> None:
         """Raise `ProcessFailed` when it ended with another status than these."""
         status = self.returncode

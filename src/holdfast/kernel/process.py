@@ -18,7 +18,7 @@ import functools
 import os
 import shutil
 import subprocess  # noqa: TID251 - this is the one place
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,15 +132,26 @@ async def stream(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     separator: bytes = b"\n",
+    fails_at: Callable[[str], bool] = lambda _: False,
 ) -> AsyncGenerator[bytes, None]:
     """The records a program writes to stdout, as it writes them; it waits while the reader does.
+
+    ``fails_at``: whether it cannot end well any more after this line of stderr: it is killed then.
 
     Raises `ProcessFailed` after the last record when the program failed, `ProcessTimedOut` when it
     wrote nothing for ``silence_seconds``. Leaving it early: close it (``contextlib.aclosing``).
     """
     child = _spawn(argv, env=env, cwd=cwd, stdin=None)
+    has_failed = False
+
+    def hear(line: str) -> None:
+        nonlocal has_failed
+        if fails_at(line):
+            has_failed = True
+            child.kill()
+
     async with child:
-        await child.pump(child.stderr, _ignore)
+        await child.pump(child.stderr, hear)
         found = records(await child.reader(child.stdout), separator)
         while True:
             try:
@@ -153,6 +164,8 @@ async def stream(
             if record is None:
                 break
             yield record
+    if has_failed:
+        raise child.failure("could not go on")
     child.check(accept)
 
 

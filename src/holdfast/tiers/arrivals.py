@@ -19,6 +19,7 @@ from pathlib import Path
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from holdfast.kernel.errors import Conflict
 from holdfast.tiers.holding import MADE, Stays, folder, opened_root, told
 from holdfast.tiers.inheriting import Inherited, give_access, inherited_from
 from holdfast.tiers.merge import Count
@@ -36,6 +37,7 @@ DETAILS = "fetched.jsonl"
 PLACING = "placing"
 """The block of files that are given their places, while it is not known which have theirs."""
 LONGEST_LINK = 4096
+_TRIED = ".owner"
 _Whole = tuple[Wanted, int]
 """A file that was fetched, and its inode."""
 _Ready = tuple[bytes, list[_Whole]]
@@ -216,6 +218,31 @@ def _give(tier: Tier, here: int, name: bytes, group: int | None = None) -> bool:
     except OSError:
         return False
     return True
+
+
+def check_owner(tier: Tier, job_id: str) -> None:
+    """Raises ``Conflict`` when nothing can be given to whom the tier names, before it is fetched.
+
+    Who is no root may give away no file, and what has another owner may be of no use to anybody.
+    """
+    uid, gid = tier.options.uid, tier.options.gid
+    if uid is None and gid is None:
+        return
+    with staging(tier.root, job_id) as stage:
+        tried = os.open(_TRIED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=stage.own)
+        try:
+            os.fchown(tried, -1 if uid is None else uid, -1 if gid is None else gid)
+        except OSError as error:
+            names = {"user": uid, "group": gid}
+            wanted = " and ".join(f"{name} {one}" for name, one in names.items() if one is not None)
+            raise Conflict(
+                f"files cannot be given to {wanted}: {error.strerror}",
+                hint="only root may (or who has CAP_CHOWN); without an owner: "
+                f"holdfast tier update {tier.name} --uid none --gid none",
+            ) from error
+        finally:
+            os.close(tried)
+            os.unlink(_TRIED, dir_fd=stage.own)
 
 
 def _in_the_way(stays: Stays) -> Stays:

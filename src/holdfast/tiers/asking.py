@@ -32,7 +32,11 @@ from holdfast.kernel.stores.model import HashKind, Powers
 from holdfast.kernel.stores.place import Place, S3Place
 from holdfast.kernel.stores.rclone import RcloneStore
 from holdfast.kernel.stores.rclone_daemon import find_rclone, rclone_environment
-from holdfast.kernel.stores.rclone_words import RcloneFailed, listing_failure
+from holdfast.kernel.stores.rclone_words import (
+    RcloneFailed,
+    listing_failure,
+    spoils_listing,
+)
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.errors import S3Error
 from holdfast.tiers.listing import SFTP_CONNECTIONS
@@ -253,6 +257,7 @@ async def _ask_rclone(
         silence_seconds=SILENCE_SECONDS,
         env={**rclone_environment(daemon.directory), **place.remote.environment()},
         cwd=work,
+        fails_at=spoils_listing,
     )
     found: dict[bytes, Told] = {}
     try:

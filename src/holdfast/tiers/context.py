@@ -24,6 +24,10 @@ from holdfast.tiers.totals import totals
 LATE = timedelta(days=1)
 """So long after its undo window a file should have left the quarantine."""
 PROGRAM_SECONDS = 10.0
+SURE_DISKS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "bcachefs", "f2fs", "jfs"})
+"""Where a lease is refused while any program has the file open or mapped. Others do not know of
+other machines (FUSE), or of a mapping whose file was closed (overlay), or keep no time of change
+for what is written through one (tmpfs)."""
 
 
 def contribute(services: Services) -> None:
@@ -110,7 +114,23 @@ def _root(row: TierRow) -> Finding:
         verdict = Verdict.WARN if options.allow_noatime else Verdict.FAIL
         detail = f"{shown} is mounted with noatime: what is read looks unread"
         return _finding(check, verdict, detail, "mount it with relatime")
+    kind = disk_kind(row.root) if options.freezable else ""
+    if kind and kind not in SURE_DISKS:
+        detail = f"{shown} lies on {kind}: a freeze may not notice that a program has a file in use"
+        remedy = "freeze what lies on a disk of this machine: ext4, XFS, Btrfs, ZFS"
+        return _finding(check, Verdict.WARN, detail, remedy)
     return _finding(check, Verdict.OK, shown)
+
+
+def disk_kind(root: bytes) -> str:
+    """The kind of a folder's file system, by the kernel's list of mounts; empty: not in it."""
+    device = Path(os.fsdecode(root)).stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
+        where, _, what = line.partition(" - ")
+        if where.split()[2] == number:
+            return what.split()[0]
+    return ""
 
 
 def _finding(check: str, verdict: Verdict, detail: str, remedy: str = "") -> Finding:

@@ -25,7 +25,7 @@ from holdfast.kernel.stores.place import Place, S3Place
 from holdfast.kernel.stores.rclone import RcloneStore
 from holdfast.kernel.stores.rclone_daemon import RcloneDaemon, find_rclone, rclone_environment
 from holdfast.kernel.stores.rclone_remote import Remote
-from holdfast.kernel.stores.rclone_words import listing_failure
+from holdfast.kernel.stores.rclone_words import listing_failure, spoils_listing
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.errors import S3Error
 from holdfast.tiers.filters import literal
@@ -264,6 +264,7 @@ async def _ask(daemon: RcloneDaemon, remote: Remote, words: list[str], file: IO[
         env={**rclone_environment(daemon.directory), **remote.environment()},
         cwd=daemon.directory,
         separator=b"\0",  # there is none, so what comes is as large as it may be
+        fails_at=spoils_listing,
     )
     try:
         async with aclosing(pieces):

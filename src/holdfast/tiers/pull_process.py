@@ -18,7 +18,13 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.place import Place
 from holdfast.kernel.stores.rclone_daemon import find_rclone, rclone_environment
-from holdfast.kernel.stores.rclone_words import IN_LOG, RcloneFailed, rclone_failure, reason_of
+from holdfast.kernel.stores.rclone_words import (
+    IN_LOG,
+    RcloneFailed,
+    is_unreachable,
+    rclone_failure,
+    reason_of,
+)
 from holdfast.tiers.model import STAGING, Skip
 
 LONGEST_SECONDS = 90 * 86_400.0
@@ -29,6 +35,9 @@ TRANSFERS = 8
 """Small files wait for the way there and back; some servers allow ten connections, and no more."""
 STATS_INTERVAL = "500ms"
 KEPT_PROBLEMS = 10_000
+MOST_AWAY = TRANSFERS + 2
+"""When the store was not there for so many files, one after another, rclone is ended: it would try
+each of them several times, which takes hours. As many as are on their way fail at once."""
 _HERE = {"RCLONE_CONFIG_HERE_TYPE": "local"}
 _NO_ROOM = ("no space left", "remaining disk space", "quota exceeded")
 _FORBIDDEN = ("permission denied", "operation not permitted", "read-only file system")
@@ -37,6 +46,10 @@ _GONE = ("object not found", "no such file", "file does not exist", "404")
 log = get_logger(__name__)
 OnStats = Callable[[int, int], None]
 """Called with bytes and files moved so far."""
+
+
+class _StoreAway(Exception):
+    """Ends rclone."""
 
 
 @dataclass(slots=True)
@@ -49,6 +62,8 @@ class Ended:
     """The last problem that it told."""
     problems: dict[str, str] = field(default_factory=dict)
     """By file, as rclone names it."""
+    away: int = 0
+    """How many files the store was not there for since the last byte came."""
 
     def hear(self, said: dict[str, Any], hide: Callable[[str], str]) -> None:
         """Keep a problem."""
@@ -58,6 +73,7 @@ class Ended:
         name = said.get("object")
         if not text.startswith("Attempt "):
             self.last = text
+            self.away += is_unreachable(text)
             if name and said.get("objectType") != "string" and len(self.problems) < KEPT_PROBLEMS:
                 self.problems[str(name)] = text
 
@@ -112,13 +128,21 @@ async def fetch(
     def hide(text: str) -> str:
         return place.remote.hide(text).replace(to, STAGING)
 
+    moved = 0
+
     def hear(line: str) -> None:
+        nonlocal moved
         said = _parsed(line)
         if "stats" in said:
             stats = said["stats"]
-            on_stats(int(stats.get("bytes", 0)), int(stats.get("transfers", 0)))
+            size_bytes = int(stats.get("bytes", 0))
+            on_stats(size_bytes, int(stats.get("transfers", 0)))
+            if size_bytes > moved:
+                moved, ended.away = size_bytes, 0
         else:
             ended.hear(said, hide)
+            if ended.away >= MOST_AWAY:
+                raise _StoreAway
 
     environment = rclone_environment(daemon.directory) | place.remote.environment() | _HERE
     try:
@@ -132,6 +156,9 @@ async def fetch(
         )
     except ProgramMissing:
         raise
+    except _StoreAway:
+        ended.status = 1
+        return ended
     except ProcessFailed as error:
         ended.last = ended.last or f"rclone was ended: {error.returncode}"
         return ended

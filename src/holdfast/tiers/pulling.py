@@ -17,7 +17,7 @@ from pathlib import Path
 from holdfast.kernel.errors import Conflict, NotFound
 from holdfast.kernel.stores.model import HashKind
 from holdfast.tiers import staging
-from holdfast.tiers.arrivals import LEFT, make_folders, settle
+from holdfast.tiers.arrivals import LEFT, check_owner, make_folders, settle
 from holdfast.tiers.filters import Filters
 from holdfast.tiers.holding import folder, opened_root
 from holdfast.tiers.listing import ListingTotals, list_place
@@ -242,6 +242,7 @@ class _Try:
         """Fetch, place what arrived, and try again for the rest while that may help."""
         source, left = FETCH, self._plan.fetch.files
         try:
+            await to_thread(check_owner, self._run.tier, self._run.ctx.job_id)
             for number in range(1, TRIES + 1):
                 ended = await self._transfer(source)
                 settled = await self._settled(source, tally)

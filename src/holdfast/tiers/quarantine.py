@@ -127,11 +127,11 @@ class Quarantine:
         under another name.
         """
         parent_path, _, name = path.rpartition(b"/")
-        with (
-            told(),
-            self._place(path, make=False) as (place, _),
-            holding.folder(self._root, parent_path, make=MADE) as parent,
-        ):
+        with told(), self._place(path, make=False) as (place, _), ExitStack() as stack:
+            try:
+                parent = stack.enter_context(holding.folder(self._root, parent_path, make=MADE))
+            except NotADirectoryError:
+                raise Stays(Skip.EXISTS, "the way to its place is no folder any more") from None
             to = self._move_out(place, name, parent, beside=beside)
             return b"/".join((parent_path, to)) if parent_path else to
 

@@ -19,7 +19,7 @@ from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.kinds import as_text
 from holdfast.kernel.stores.place import below, s3_endpoint, s3_place
 from holdfast.kernel.stores.rclone_remote import Remote
-from holdfast.kernel.stores.rclone_words import rclone_failure
+from holdfast.kernel.stores.rclone_words import rclone_failure, spoils_listing
 from tests.kernel.stores.stores_kit import S3_SECRET
 
 ED25519 = HostKey(
@@ -120,6 +120,21 @@ def test_what_rclone_said_is_told_in_words_of_ours(said: str, told: str) -> None
     error = rclone_failure(said, "store 'cold' could not be listed")
     assert told in error.message
     assert "words" not in error.message + error.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "spoils"),
+    [
+        ('2026/11/22 01:07:58 ERROR : d/e: error listing: error listing "d/e": lost', True),
+        ("2026/11/22 01:07:34 ERROR : a/b: --files-from failed to read file: permission", True),
+        ('2026/11/22 01:07:34 ERROR : a: failed to open directory "a": open /a: denied', True),
+        ("2026/11/22 01:01:22 ERROR : a: dial tcp 127.0.0.1:1: connect: connection refused", True),
+        ("2026/11/22 01:01:22 ERROR : a: Entry doesn't belong in directory - ignoring", False),
+        ("2026/11/22 01:01:22 NOTICE: error listing: a: Can't follow symlink", False),
+    ],
+)
+def test_a_listing_is_given_up_at_what_cannot_be_mended(line: str, *, spoils: bool) -> None:
+    assert spoils_listing(line) is spoils
 
 
 @pytest.mark.real

@@ -12,11 +12,14 @@ from holdfast.kernel.stores.rclone_remote import Remote
 
 log = get_logger(__name__)
 IN_LOG = "rclone's reason is in the server's log"
+_NOT_LOOKED_AT = ("error listing", "failed to read file", "failed to open directory")
 _OTHER_HOST_KEY = ("knownhosts: key", "no common algorithm for host key")
 _HTTP_STATUS = re.compile(r"(?:\bstatus(?: ?code)?:? ?|: )([45][0-9]{2})\b", re.IGNORECASE)
 _REASONS = (
     ("did not finish within", "it took too long", "is it reachable from here, and quick enough?"),
     ("connection refused", "nothing listens at its address", "is the server running?"),
+    ("connection lost", "the connection to it broke off", "is its server well?"),
+    ("connection reset", "the connection to it broke off", "is its server well?"),
     ("no such host", "its host's name is unknown here", "is the name right?"),
     ("i/o timeout", "its host does not answer", "is it reachable from here?"),
     ("no route to host", "its host cannot be reached", "is it reachable from here?"),
@@ -35,6 +38,12 @@ _REASONS = (
     ("signaturedoesnotmatch", "it refuses the keys", "is the secret key right?"),
     ("invalidaccesskeyid", "it refuses the keys", "it does not know this access key"),
     ("accessdenied", "the credentials may not list it", "look at the keys and their rights"),
+)
+
+
+_UNREACHABLE = (
+    *("connection refused", "connection lost", "connection reset", "couldn't connect"),
+    *("no such host", "i/o timeout", "no route to host", "network is unreachable"),
 )
 
 
@@ -63,6 +72,20 @@ def reason_of(said: str) -> tuple[str, str]:
             return words, hint
     status = _HTTP_STATUS.search(said)
     return (f"its server answered with status {status[1]}", "") if status else ("", IN_LOG)
+
+
+def is_unreachable(said: str) -> bool:
+    """Whether a store was not there when it was asked."""
+    return any(sign in said.lower() for sign in _UNREACHABLE)
+
+
+def spoils_listing(line: str) -> bool:
+    """Whether a listing cannot be whole any more after this line of rclone's log.
+
+    It would go on for each folder and each name: of a store that is away, for hours.
+    """
+    _, mark, said = line.partition(" ERROR : ")
+    return bool(mark) and (is_unreachable(said) or any(sign in said for sign in _NOT_LOOKED_AT))
 
 
 def rclone_failure(
