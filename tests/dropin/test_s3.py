@@ -1,5 +1,6 @@
 """A repository on S3, taken over from a repos.yml, as clients of baricadr see it."""
 
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -9,8 +10,13 @@ import pytest
 from holdfast.dropin.baricadr import PREFIX
 from holdfast.dropin.importing import import_repositories
 from holdfast.kernel.clock import now
+from holdfast.kernel.services import Services
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.work import SYSTEM
+from holdfast.tiers import queries
+from holdfast.tiers.service import looking
+from holdfast.tiers.service.folders import look_into
+from holdfast.tiers.service.looking_at_all import all_files
 from tests.dropin.test_login import calling
 from tests.kernel.api import API_KEY, services_for
 from tests.servers.s3 import nanio_server
@@ -43,6 +49,7 @@ async def test_its_files_are_listed_with_the_moment_they_were_put_there(
             async with calling(services) as client:
                 client.auth = httpx.BasicAuth("operator", API_KEY)
                 await _look(client, root)
+            await _edited(services, root)
         finally:
             await services.get(RcloneHub).stop()
 
@@ -64,3 +71,22 @@ async def _look(client: httpx.AsyncClient, root: Path) -> None:
     assert again.json() == [{"Path": "two lines"}]
     assert (await listed("list", root / "nothing")).json() == []
     assert (await listed("list", max_depth="many")).json() == [{"Path": "one"}]
+
+
+async def _edited(services: Services, root: Path) -> None:
+    """What was changed here later than it was put there may differ."""
+    async with services.database.read() as session:
+        (tier,) = await queries.all_tiers(session)
+    for later, differs in ((-3600, False), (3600, None)):
+        moment = now().timestamp() + later
+        os.utime(root / "one", (moment, moment))
+        rows, _ = await looking.list_files(services, bytes(root), depth=1, limit=9)
+        assert [(row.path, row.differing) for row in rows] == [(b"one", differs)]
+        shown = await look_into(services, tier, b"")
+        told = [(one.name, one.is_folder, one.differing) for one in shown.entries]
+        assert told == [("deep", True, False), ("one", False, differs)]
+    streamed = [each async for block in all_files(services, bytes(root)) for each in block]
+    assert [(one.path, one.differing) for one in streamed] == [
+        (b"deep/two lines", False),
+        (b"one", False),
+    ]

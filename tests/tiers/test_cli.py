@@ -72,16 +72,19 @@ def a_file(name: str, **flags: bool) -> dict[str, Any]:
 
 def a_folder(name: str, *entries: dict[str, Any], **folders: dict[str, Any]) -> dict[str, Any]:
     counts = {"files": 2, "bytes": 4096, "frozen": 1, "missing": 1, "differing": 0, "lost": 0}
+    counts["may_differ"] = 0
     return {"name": name, **counts, "folders": folders, "entries": list(entries)}
 
 
 def test_a_tree_is_drawn_with_what_is_where() -> None:
     inner = a_folder("2019", a_file("gone", local=False, frozen=True, missing=True))
-    drawn = tree_text(a_folder("photos", a_file("new", remote=False), inner=inner))
-    assert drawn.splitlines() == [
-        "photos/  (2 files, 4.0 KiB, 1 frozen, 1 missing)",
+    edited = {**a_file("edited"), "differing": None}
+    top = {**a_folder("photos", edited, a_file("new", remote=False), inner=inner), "may_differ": 1}
+    assert tree_text(top).splitlines() == [
+        "photos/  (2 files, 4.0 KiB, 1 frozen, 1 missing, 1 may differ)",
         "├── 2019/  (2 files, 4.0 KiB, 1 frozen, 1 missing)",
         "│   └── gone  2.0 KiB  frozen, missing",
+        "├── edited  2.0 KiB  may differ",
         "└── new  2.0 KiB  not on the store",
     ]
 

@@ -1,5 +1,6 @@
 """A folder of a tier as it is: what is here, on the store, frozen, differing, missing."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -12,15 +13,18 @@ import pytest
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import BadRequest, Conflict, NotFound, Unavailable
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
+from holdfast.kernel.stores.place import open_place
 from holdfast.kernel.stores.rclone_words import RcloneFailed
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import browsing, here, holding
+from holdfast.tiers.differing import seem_to_differ
 from holdfast.tiers.model import OWN, FileState
 from holdfast.tiers.present import list_present
+from holdfast.tiers.proof import place_name
 from holdfast.tiers.service import folders, looking, looking_at_all
 from holdfast.tiers.service.looking_at_all import all_files
-from holdfast.tiers.tables import TierRow
+from holdfast.tiers.tables import TierProofRow, TierRow
 from tests.tiers.scene import Scene, a_scene
 
 pytestmark = pytest.mark.real
@@ -169,6 +173,76 @@ async def test_what_was_frozen_and_no_store_has_any_more_is_told_in_its_folder(
     assert not [one for one in found.entries if one.lost]
 
 
+async def test_a_file_that_was_changed_at_another_time_may_differ_until_it_was_compared(
+    view: View,
+) -> None:
+    root, store = view.scene.folder("photos"), view.store
+    for name in ("edited", "older", "touched", "rewritten"):
+        (root / name).write_text("one")
+        (store / name).write_text("one")
+        os.utime(store / name, (10**9, 10**9))
+        later = {"edited": 60, "older": -60, "touched": 60}.get(name, 1)
+        os.utime(root / name, (10**9 + later, 10**9 + later))
+
+    async def told() -> list[bool | None]:
+        rows, _ = await looking.list_files(view.scene.services, view.row.root, depth=1, limit=99)
+        found = {one.path: one.differing for one in rows}
+        entries = await folders.look_into(view.scene.services, view.row, b"")
+        assert found == {
+            e.path.encode(): e.differing for e in entries.entries if not e.is_folder and e.here
+        }
+        _ = await view.shown()  # the list of all says the same
+        return [found[name] for name in (b"edited", b"older", b"touched", b"rewritten")]
+
+    assert await told() == [None, None, None, False]
+    top = await looking.tree(view.scene.services, view.row.root, depth=1)
+    assert (top["differing"], top["may_differ"]) == (1, 3)
+    async with view.scene.services.database.write(SYSTEM) as work:
+        async with view.scene.services.database.read() as session:
+            place = await open_place(session, view.scene.services, view.row.store_id, "tree")
+        for name, same in (("touched", True), ("rewritten", False)):
+            found = os.lstat(root / name)
+            path = name.encode()
+            times = {"mtime_ns": found.st_mtime_ns, "ctime_ns": found.st_ctime_ns}
+            at_store = f"{place_name(place)}:{hashlib.sha256(path).hexdigest()[:32]}"
+            digests = {"md5": "0" * 32, at_store: f"{10**18} md5 {'0' * 32 if same else '1' * 32}"}
+            for kind, digest in digests.items():
+                row = TierProofRow(
+                    tier_id=view.row.id,
+                    device=found.st_dev,
+                    inode=found.st_ino,
+                    kind=kind,
+                    size_bytes=3,
+                    digest=digest,
+                    **times,
+                )
+                work.session.add(row)
+    assert await told() == [None, None, False, True]
+
+
+@pytest.mark.parametrize(
+    ("mine", "its", "kept", "uploaded"),
+    [
+        ((1, 0), (2, 0), True, True),
+        ((1, 0), (1, 2), False, False),
+        ((1, 3), (1, 0), None, None),
+        ((1, 0), (1, 3), None, False),
+        ((1, 0), (1, None), False, False),
+    ],
+)
+def test_what_times_say_depends_on_whose_they_are(
+    mine: tuple[int, int],
+    its: tuple[int, int | None],
+    kept: bool | None,
+    uploaded: bool | None,
+) -> None:
+    here = browsing.Seen(mine[0], modified_ns=mine[1] * 10**9)
+    there = browsing.Seen(its[0], modified_ns=None if its[1] is None else its[1] * 10**9)
+    assert seem_to_differ(here, there, keeps_times=True) is kept
+    assert seem_to_differ(here, there, keeps_times=False) is uploaded
+    assert seem_to_differ(here, browsing.Seen(mine[0], is_link=True), keeps_times=True) is True
+
+
 async def test_one_file_is_looked_at_like_a_folder(view: View) -> None:
     assert await view.shown(b"both") == {b"both": "local remote"}
     assert await view.shown(b"deep/er/gone") == {b"deep/er/gone": "remote missing"}
@@ -232,14 +306,14 @@ async def test_a_symlink_of_a_tier_shows_nothing_of_what_it_leads_to(view: View)
 async def test_a_file_that_vanishes_takes_no_other_out_of_the_list(
     view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = here._seen
+    told = here._told
 
     def gone(entry: "os.DirEntry[str]") -> browsing.Seen | None:
         if entry.name == "both":
             raise FileNotFoundError(2, "No such file or directory")
         return told(entry)
 
-    monkeypatch.setattr(here, "_seen", gone)
+    monkeypatch.setattr(here, "_told", gone)
     shown = await view.shown(depth=1)
     assert (shown[b"both"], shown[b"differs"]) == ("remote missing", "local remote differing")
     assert shown[b"only"] == "local"

@@ -90,7 +90,8 @@ class File:
     local: bool | None
     remote: bool
     frozen: bool
-    differing: bool
+    differing: bool | None
+    """None: it may be another one on either side, it was changed at other times."""
     missing: bool
     """On the store and not here: a pull brings it."""
     lost: bool

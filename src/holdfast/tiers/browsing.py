@@ -28,7 +28,9 @@ class Seen:
     size_bytes: int
     is_link: bool = False
     modified_ns: int | None = None
-    """Of a stored one, and only where it was asked for."""
+    """Of a stored one only where it was asked for."""
+    identity: tuple[int, int, int] = (0, 0, 0)
+    """Of a local one: device, inode, and when anything of it was changed, in nanoseconds."""
 
 
 def check_size(kept: Sized) -> None:
@@ -70,7 +72,7 @@ async def stored_entries(hub: RcloneHub, place: Place, below: bytes) -> dict[byt
     if folder is None:
         return {}
     await hub.daemon.call("rc/noop", {}, remotes=(place.remote,))  # obscures the passwords
-    found = await _listed(hub, place, folder, 1, folders=True)
+    found = await _listed(hub, place, folder, 1, folders=True, with_times=True)
     start = below + b"/" if below else b""
     return {
         start + path.removesuffix(b"/"): None if path.endswith(b"/") else seen

@@ -29,11 +29,14 @@ def _lines(folder: dict[str, Any], indent: str) -> Iterator[str]:
 
 def _folder_line(folder: dict[str, Any]) -> str:
     counts = [f"{folder[name]} {name}" for name in _FLAGS if folder[name]]
+    counts += [f"{folder['may_differ']} may differ"] if folder["may_differ"] else []
     return f"{folder['name'] or '.'}/  ({', '.join([amount(folder), *counts])})"
 
 
 def _file_line(entry: dict[str, Any]) -> str:
     flags = [name for name in _FLAGS if entry[name]]
+    if entry["differing"] is None:
+        flags.append("may differ")
     if entry["local"] is None:
         flags.append("cannot be read here")
     if not entry["remote"]:

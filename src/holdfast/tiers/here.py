@@ -52,7 +52,7 @@ def local_files(root: bytes, below: bytes, *, depth: int) -> Here[Seen]:
     try:
         found = _look(top, below, here)
         if found is not None and not stat.S_ISDIR(found.st_mode):
-            here.files[below] = Seen(found.st_size, stat.S_ISLNK(found.st_mode))
+            here.files[below] = _seen(found)
         elif found is not None:
             for path, seen in _walked(top, below, depth, here):
                 here.files[path] = seen
@@ -120,7 +120,7 @@ def _entries(top: int, path: bytes, here: Here[T]) -> Iterator[tuple[bytes, Seen
                     if is_own(inner):
                         continue
                     try:
-                        seen = _seen(entry)
+                        seen = _told(entry)
                     except OSError as error:  # the others are still there
                         _complain(error, inner, here)
                     else:
@@ -131,10 +131,18 @@ def _entries(top: int, path: bytes, here: Here[T]) -> Iterator[tuple[bytes, Seen
         _complain(error, path, here)
 
 
-def _seen(entry: "os.DirEntry[str]") -> Seen | None:
-    if entry.is_dir(follow_symlinks=False):
-        return None
-    return Seen(entry.stat(follow_symlinks=False).st_size, entry.is_symlink())
+def _told(entry: "os.DirEntry[str]") -> Seen | None:
+    is_folder = entry.is_dir(follow_symlinks=False)
+    return None if is_folder else _seen(entry.stat(follow_symlinks=False))
+
+
+def _seen(found: os.stat_result) -> Seen:
+    return Seen(
+        found.st_size,
+        is_link=stat.S_ISLNK(found.st_mode),
+        modified_ns=found.st_mtime_ns,
+        identity=(found.st_dev, found.st_ino, found.st_ctime_ns),
+    )
 
 
 def _complain(error: OSError, path: bytes, here: Here[T]) -> None:

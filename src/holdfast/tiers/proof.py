@@ -123,8 +123,19 @@ async def known_same(run: Run, block: Sequence[Pair], kind: HashKind | None) -> 
     of which hash the listing's digests are.
     """
     async with run.ctx.read() as session:
-        known = await _cached(session, run.tier.id, [file for file, _ in block])
-    name = place_name(run.places[0])
+        return await known_of(session, run.tier.id, run.places[0], block, kind)
+
+
+async def known_of(
+    session: AsyncSession,
+    tier_id: int,
+    place: Place,
+    block: Sequence[Pair],
+    kind: HashKind | None,
+) -> list[bool | None]:
+    """The same of any place of a tier."""
+    known = await _cached(session, tier_id, [file for file, _ in block])
+    name = place_name(place)
     found: list[bool | None] = []
     for file, (listed, *_) in block:
         told = _as_listed(listed, kind) or _as_known(listed, known.get(_told_key(file, name)))

@@ -29,7 +29,7 @@ SHOWN = (
     ("here", "here"),
     ("missing", "not here"),
     ("frozen", "frozen"),
-    ("differing", "differing"),
+    ("differing", "differing, or may"),
     ("lost", "lost"),
     ("only-here", "only here"),
 )
@@ -90,7 +90,7 @@ def _fits(one: Entry, show: str) -> bool:
         case "frozen":
             return one.frozen
         case "differing":
-            return one.differing
+            return one.differing is not False
         case "lost":
             return one.lost
         case "only-here":

@@ -5,11 +5,14 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.hub import RcloneHub
-from holdfast.kernel.stores.place import open_place
+from holdfast.kernel.stores.place import Place, open_place
 from holdfast.tiers.browsing import Seen, stored_entries
+from holdfast.tiers.differing import differences
 from holdfast.tiers.here import Here, local_entries
 from holdfast.tiers.left import Left, left_in
 from holdfast.tiers.names import to_text
@@ -32,7 +35,8 @@ class Entry:
     """None: the store could not be asked."""
     frozen: bool = False
     """It left with a freeze, and is not here."""
-    differing: bool = False
+    differing: bool | None = False
+    """None: it may be another one, it was changed at another time."""
     lost: bool = False
     """It was frozen, and no store of the tier has it any more."""
 
@@ -59,6 +63,7 @@ async def look_into(services: Services, row: TierRow, below: bytes) -> Folder:
     """
     problem: AppError | None = None
     there: dict[bytes, Seen | None] | None = None
+    place: Place | None = None
     await check_there(services, row.root)
     here = await asyncio.to_thread(local_entries, row.root, below)
     try:
@@ -78,7 +83,12 @@ async def look_into(services: Services, row: TierRow, below: bytes) -> Folder:
             lost = await lost_of(services, row, left, here, there, asking)
         except AppError as error:
             problem = error
-    look = _Look(here, there, left, found.folders, lost)
+    differ: Mapping[bytes, bool | None] = {}
+    if place is not None and there is not None:
+        both = {path: (here.files[path], there[path]) for path in here.files.keys() & there.keys()}
+        async with services.database.read() as session:
+            differ = await _differences(session, row.id, place, both)
+    look = _Look(here, there, left, found.folders, lost, differ)
     entries = [look.entry(path) for path in {**here.files, **(there or {}), **left}]
     unreadable = next((f"{to_text(p)}: {why}" for p, why in here.unreadable.items()), "")
     ordered = sorted(entries, key=lambda one: (not one.is_folder, one.name))
@@ -94,6 +104,7 @@ class _Look:
     left: Mapping[bytes, Left]
     left_folders: Container[bytes]
     lost: Container[bytes]
+    differing: Mapping[bytes, bool | None]
 
     def entry(self, path: bytes) -> Entry:
         """What is told of one thing."""
@@ -111,15 +122,18 @@ class _Look:
             here=True if is_here else False if here.knows(path) else None,
             stored=None if there is None else is_there,
             frozen=path in self.left and not is_here,
-            differing=is_here and is_there and _differ(mine, its),
+            differing=self.differing.get(path, False),
             lost=path in self.lost,
         )
 
 
-def _differ(mine: Seen | None, its: Seen | None) -> bool:
-    """None is a folder."""
-    if mine is None or its is None:
-        return (mine is None) != (its is None)
-    if mine.is_link or its.is_link:
-        return mine.is_link != its.is_link
-    return mine.size_bytes != its.size_bytes
+async def _differences(
+    session: AsyncSession,
+    tier_id: int,
+    place: Place,
+    both: Mapping[bytes, tuple[Seen | None, Seen | None]],
+) -> dict[bytes, bool | None]:
+    """None in ``both`` is a folder."""
+    files = {path: (one, two) for path, (one, two) in both.items() if one and two}
+    differ = await differences(session, tier_id, place, files)
+    return differ | {path: one != two for path, (one, two) in both.items() if path not in files}

@@ -13,6 +13,7 @@ from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.place import Place, open_place
 from holdfast.tiers import queries
 from holdfast.tiers.browsing import Seen, stored_entries, stored_files
+from holdfast.tiers.differing import differences
 from holdfast.tiers.here import Here, local_files
 from holdfast.tiers.left import Left, left_in
 from holdfast.tiers.names import to_text
@@ -38,8 +39,8 @@ class Listed:
     remote: bool
     frozen: bool
     """It left with a freeze, and is not here."""
-    differing: bool
-    """It is on both sides with another size."""
+    differing: bool | None
+    """It is another one on either side; None: it may be, they were changed at other times."""
     lost: bool
     """It was frozen and is gone from here, and no store of the tier has it any more."""
 
@@ -167,11 +168,13 @@ def _put(top: dict[str, Any], each: Listed, below: bytes) -> None:
 
 
 def _folder(name: str, path: str) -> dict[str, Any]:
-    return {"name": name, "path": path, **dict.fromkeys(COUNTED, 0), "folders": {}, "entries": []}
+    counts = {**dict.fromkeys(COUNTED, 0), "may_differ": 0}
+    return {"name": name, "path": path, **counts, "folders": {}, "entries": []}
 
 
 def _count(folder: dict[str, Any], told: dict[str, Any]) -> None:
     folder["files"] += 1
+    folder["may_differ"] += told["differing"] is None
     folder["bytes"] += told["bytes"]
     for name in COUNTED[2:]:
         folder[name] += bool(told[name])
@@ -198,14 +201,19 @@ async def _look(services: Services, path: bytes, depth: int) -> _Found:
         place = await open_place(session, services, row.store_id, row.prefix)
     here, there = await asyncio.gather(
         asyncio.to_thread(local_files, row.root, below, depth=depth),
-        stored_files(services.get(RcloneHub), place, below, depth=depth),
+        stored_files(services.get(RcloneHub), place, below, depth=depth, with_times=True),
     )
     left = await _left(services, row, below, depth, here)
     names = sorted({*here.files, *there, *left})
     if not names and not await is_somewhere(services, row, place, below):
         raise nowhere(path)
     lost = await _lost(services, row, below, depth, here, there, left)
-    listed = [_listed(name, here, there.get(name), left.get(name), lost) for name in names]
+    on_both = here.files.keys() & there.keys()
+    both = {name: (here.files[name], there[name]) for name in on_both}
+    async with services.database.read() as session:
+        differ = await differences(session, row.id, place, both)
+    look = _Look(here, there, left, lost, differ)
+    listed = [look.listed(name) for name in names]
     return _Found(listed, here.unreadable)
 
 
@@ -231,20 +239,26 @@ async def _lost(
     return await lost_of(services, row, left, here, there, asking)
 
 
-def _listed(
-    path: bytes, here: Here[Seen], its: Seen | None, left: Left | None, lost: Container[bytes]
-) -> Listed:
-    mine, differing = here.files.get(path), False
-    if mine is not None and its is not None:
-        sizes_differ = mine.size_bytes != its.size_bytes and not mine.is_link
-        differing = sizes_differ or mine.is_link != its.is_link
-    shown = mine or its or left
-    return Listed(
-        path=path,
-        size_bytes=shown.size_bytes if shown else 0,
-        local=True if mine is not None else False if here.knows(path) else None,
-        remote=its is not None,
-        frozen=left is not None,
-        differing=differing,
-        lost=path in lost,
-    )
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """All that was found."""
+
+    here: Here[Seen]
+    there: Mapping[bytes, Seen]
+    left: Mapping[bytes, Left]
+    lost: Container[bytes]
+    differing: Mapping[bytes, bool | None]
+
+    def listed(self, path: bytes) -> Listed:
+        """What is told of one file."""
+        is_here, is_there = path in self.here.files, path in self.there
+        shown = self.here.files.get(path) or self.there.get(path) or self.left.get(path)
+        return Listed(
+            path=path,
+            size_bytes=shown.size_bytes if shown else 0,
+            local=True if is_here else False if self.here.knows(path) else None,
+            remote=is_there,
+            frozen=path in self.left,
+            differing=self.differing.get(path, False),
+            lost=path in self.lost,
+        )

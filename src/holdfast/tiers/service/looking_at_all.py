@@ -8,18 +8,21 @@ import os
 import secrets
 import shutil
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
 
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.place import Place, open_place
+from holdfast.tiers.browsing import Seen
+from holdfast.tiers.differing import known_differences, seem_to_differ
 from holdfast.tiers.files import work_dir
 from holdfast.tiers.left import left_rows
-from holdfast.tiers.listing import list_place
+from holdfast.tiers.listing import ListingTotals, list_place
 from holdfast.tiers.merge import SIZE_MARK
 from holdfast.tiers.merge import Listed as Stored
 from holdfast.tiers.present import Present, absolute, at_home, list_present, read_records
+from holdfast.tiers.proof import Pair
 from holdfast.tiers.running import block_of
 from holdfast.tiers.scan import sort
 from holdfast.tiers.service.looking import Listed, is_somewhere, nowhere, place_of
@@ -27,6 +30,8 @@ from holdfast.tiers.tables import TierRow
 from holdfast.tiers.verifying import aligned
 
 BLOCK_FILES = 1000
+Found = tuple[Listed, Pair | None]
+"""A file, and what may be known of its content."""
 _LINK = b"l"
 _FOLDER = b"d"
 
@@ -41,16 +46,14 @@ async def all_files(services: Services, path: bytes) -> AsyncGenerator[list[List
     name = f"list-{secrets.token_hex(8)}"
     work = await asyncio.to_thread(work_dir, services.settings.data_dir, name)
     try:
-        files = await _Look(services, row, below, work).begin()
+        look = _Look(services, row, below, work)
+        files = await look.begin()
         block = await asyncio.to_thread(block_of, files, BLOCK_FILES)
-        if not block:
-            async with services.database.read() as session:
-                place = await open_place(session, services, row.store_id, row.prefix)
-            if not await is_somewhere(services, row, place, below):
-                raise nowhere(path)
-        yield block
+        if not block and not await is_somewhere(services, row, look.places[0], below):
+            raise nowhere(path)
+        yield await look.known(block)
         while block := await asyncio.to_thread(block_of, files, BLOCK_FILES):
-            yield block
+            yield await look.known(block)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -73,18 +76,33 @@ class _Look:
         self._below = below
         self._work = work
         self._unreadable = 0
+        self._totals: list[ListingTotals] = []
+        self.places: list[Place] = []
 
-    async def begin(self) -> Iterator[Listed]:
+    async def begin(self) -> Iterator[Found]:
         """List each side; what is given then is read in a thread."""
         here, left = self._work / "here", self._work / "left"
         root, tell = self._row.root, lambda _: None
         self._unreadable = await list_present(root, self._below, here, tell=tell)
         listings = []
-        for number, place in enumerate(await self._places()):
+        self.places = await self._places()
+        for number, place in enumerate(self.places):
             listings.append(self._work / f"there-{number}")
-            _ = await list_place(self._services, place, self._below, listings[-1])
+            totals = await list_place(self._services, place, self._below, listings[-1])
+            self._totals.append(totals)
         await self._write_left(left)
         return self._joined(aligned(here, listings), _read_left(left))
+
+    async def known(self, block: Sequence[Found]) -> list[Listed]:
+        """A block, with what was found out about its files before."""
+        pairs = [pair for _, pair in block if pair is not None]
+        place, kind = self.places[0], self._totals[0].hash_kind
+        async with self._services.database.read() as session:
+            known = await known_differences(session, self._row.id, place, pairs, kind)
+        return [
+            replace(one, differing=known[one.path]) if pair and one.path in known else one
+            for one, pair in block
+        ]
 
     async def _places(self) -> list[Place]:
         row = self._row
@@ -106,7 +124,7 @@ class _Look:
         self,
         rows: Iterator[tuple[Present | None, tuple[Stored | None, ...]]],
         left: Iterator[_Gone],
-    ) -> Iterator[Listed]:
+    ) -> Iterator[Found]:
         gone = next(left, None)
         for mine, theirs in chain(rows, [(None, ())]):
             path = next((one.path for one in (mine, *theirs) if one is not None), None)
@@ -125,7 +143,7 @@ class _Look:
         mine: Present | None,
         theirs: Sequence[Stored | None],
         gone: _Gone | None,
-    ) -> Iterator[Listed]:
+    ) -> Iterator[Found]:
         """Nothing of a folder, and of what is only on the second store."""
         mine = mine if mine is not None and mine.kind != _FOLDER else None
         shown = mine or theirs[0] or gone
@@ -133,15 +151,25 @@ class _Look:
             return
         its, name = theirs[0], at_home(path)
         is_here = mine is not None or self._if_hidden(name)
-        yield Listed(
+        differing = self._differ(mine, its) if mine is not None and its is not None else False
+        listed = Listed(
             path=name,
             size_bytes=shown.size_bytes,
             local=is_here,
             remote=its is not None,
             frozen=gone is not None and mine is None,
-            differing=mine is not None and its is not None and _differ(mine, its),
+            differing=differing,
             lost=gone is not None and not gone.waits and is_here is False and not any(theirs),
         )
+        is_open = mine is not None and its is not None and not differing and mine.kind != _LINK
+        yield listed, (mine.candidate(), (its,)) if mine and its and is_open else None
+
+    def _differ(self, mine: Present, its: Stored) -> bool | None:
+        is_link, keeps_times = mine.kind == _LINK, self.places[0].s3 is None
+        there_ns = int(its.version) if keeps_times and its.version.isdecimal() else None
+        here = Seen(mine.size_bytes, is_link, mine.mtime_ns)
+        there = Seen(its.size_bytes, is_link, there_ns)
+        return seem_to_differ(here, there, keeps_times=keeps_times)
 
     def _if_hidden(self, name: bytes) -> bool | None:
         """Of what was not listed here: False, or None where that says nothing."""
@@ -154,10 +182,6 @@ class _Look:
         except OSError:
             return None
         return None
-
-
-def _differ(mine: Present, its: Stored) -> bool:
-    return mine.kind != _LINK and mine.size_bytes != its.size_bytes
 
 
 def _read_left(path: Path) -> Iterator[_Gone]:
