@@ -49,7 +49,11 @@ async def test_its_files_are_listed_with_the_moment_they_were_put_there(
             async with calling(services) as client:
                 client.auth = httpx.BasicAuth("operator", API_KEY)
                 await _look(client, root)
-            await _edited(services, root)
+                await _edited(services, root)
+                await server.kill()
+                answer = await client.post(f"{PREFIX}/list", json={"path": str(root)})
+                assert answer.status_code == 400
+                assert "nothing listens at its address" in answer.json()["error"]
         finally:
             await services.get(RcloneHub).stop()
 

@@ -19,6 +19,8 @@ NOT_THERE = frozenset({3, 4})
 MOST_ENTRIES = 200_000
 _TIMES = ["--format=stp", "--time-format=unixnano", "--use-server-modtime"]
 """Of S3 without one more call for each object."""
+_PATIENCE = ["--retries=1", "--low-level-retries=2", "--contimeout=15s"]
+"""Somebody waits: a store that does not answer is told soon, and may be asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ async def _listed(
 
 def _words(root: bytes, folder: bytes, depth: int, *, folders: bool, with_times: bool) -> list[str]:
     target = root.rstrip(b"/") + b"/" + folder if root and folder else root or folder
-    words = [find_rclone(), "lsf", "--format=sp", "--separator=;"]
+    words = [find_rclone(), "lsf", "--format=sp", "--separator=;", *_PATIENCE]
     words += [] if folders else ["--recursive", "--files-only"]
     words += [f"--max-depth={depth}"] if depth else []
     words += _TIMES if with_times else []

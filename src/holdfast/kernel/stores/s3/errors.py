@@ -7,9 +7,9 @@ from holdfast.kernel.errors import BadGateway, Unavailable
 _CODE = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 _HINTS = {
-    "InvalidAccessKeyId": "the server does not know this access key: check the pool's credentials",
-    "SignatureDoesNotMatch": "check the pool's secret key, its region, and both clocks",
-    "AccessDenied": "the pool's credentials may not do this on the server",
+    "InvalidAccessKeyId": "the server does not know this access key: check the credentials",
+    "SignatureDoesNotMatch": "check the secret key, the region, and both clocks",
+    "AccessDenied": "the credentials may not do this on the server",
     "RequestTimeTooSkewed": "the clocks of this machine and the server differ too much",
     "NoSuchBucket": "the bucket is not on this server",
 }
