@@ -87,6 +87,8 @@ def test_a_tree_is_drawn_with_what_is_where() -> None:
         "├── edited  2.0 KiB  may differ",
         "└── new  2.0 KiB  not on the store",
     ]
+    deep = {**a_folder("deep"), "looked_into": False}
+    assert tree_text(a_folder("photos", deep=deep)).splitlines()[1:] == ["└── deep/"]
 
 
 def test_a_run_is_told_in_lines() -> None:

@@ -268,8 +268,16 @@ async def test_a_tree_counts_what_its_folders_hold(view: View) -> None:
     assert deep["folders"]["er"]["entries"][0]["name"] == "gone"
     inner = await looking.tree(view.scene.services, view.row.root + b"/deep/er", depth=0)
     assert (inner["name"], inner["path"], inner["files"]) == ("er", "deep/er", 1)
-    one = await looking.tree(view.scene.services, view.row.root + b"/both", depth=0)
-    assert [entry["name"] for entry in one["entries"]] == ["both"]
+    flat = await looking.tree(view.scene.services, view.row.root, depth=1)
+    told = {name: (one["looked_into"], one["files"]) for name, one in flat["folders"].items()}
+    assert told == {"deep": (False, 0), "same": (False, 0)}
+    flat = await looking.tree(view.scene.services, view.row.root + b"/deep", depth=1)
+    assert [one["path"] for one in flat["folders"].values()] == ["deep/er"]
+    assert flat["looked_into"]
+    for path in (b"/both", b"/deep/both"):
+        one = await looking.tree(view.scene.services, view.row.root + path, depth=1)
+        assert [entry["name"] for entry in one["entries"]] == ["both"]
+        assert not one["folders"]
 
 
 async def test_what_is_too_much_or_elsewhere_or_cannot_be_asked_is_refused(

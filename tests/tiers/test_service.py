@@ -48,6 +48,7 @@ async def test_a_tier_knows_its_folder_without_symlinks(scene: Scene) -> None:
         ({"name": "no name"}, "is not a name"),
         ({"store_id": 999}, "there is no store 999"),
         ({"second_store_id": 999}, "there is no store 999"),
+        ({"second_store_id": 1, "second_prefix": "/"}, "would prove nothing"),
         ({"prefix": "../elsewhere"}, "does not name a folder"),
         ({"filters": ("nonsense",)}, "nonsense"),
         ({"rules": (PathRule(pattern="a[", policy=Policy.PIN),)}, "a["),

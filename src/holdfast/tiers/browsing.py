@@ -1,7 +1,7 @@
 """A quick look at what a tier's store has of a folder."""
 
 import os
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -17,6 +17,8 @@ from holdfast.tiers.present import LINK_SUFFIX
 NOT_THERE = frozenset({3, 4})
 """rclone's statuses when a folder, or a file, is not there."""
 MOST_ENTRIES = 200_000
+_FILES = ("--recursive", "--files-only")
+_FOLDERS = ("--recursive", "--dirs-only")
 _TIMES = ["--format=stp", "--time-format=unixnano", "--use-server-modtime"]
 """Of S3 without one more call for each object."""
 _PATIENCE = ["--retries=1", "--low-level-retries=2", "--contimeout=15s"]
@@ -74,12 +76,22 @@ async def stored_entries(hub: RcloneHub, place: Place, below: bytes) -> dict[byt
     if folder is None:
         return {}
     await hub.daemon.call("rc/noop", {}, remotes=(place.remote,))  # obscures the passwords
-    found = await _listed(hub, place, folder, 1, folders=True, with_times=True)
+    found = await _listed(hub, place, folder, 1, of=(), with_times=True)
     start = below + b"/" if below else b""
     return {
         start + path.removesuffix(b"/"): None if path.endswith(b"/") else seen
         for path, seen in found.items()
     }
+
+
+async def stored_folders(hub: RcloneHub, place: Place, below: bytes, *, depth: int) -> set[bytes]:
+    """The folders that a store has right so deep below a folder. Raises as `stored_files` does."""
+    folder = remote_name(below) if below else b""
+    if folder is None:
+        return set()
+    found = await _listed(hub, place, folder, depth, of=_FOLDERS)
+    start = below + b"/" if below else b""
+    return {start + path[:-1] for path in found if path.count(b"/") == depth}
 
 
 async def _listed(
@@ -88,13 +100,13 @@ async def _listed(
     folder: bytes,
     depth: int,
     *,
-    folders: bool = False,
+    of: Sequence[str] = _FILES,
     with_times: bool = False,
 ) -> dict[bytes, Seen]:
     remote = place.remote
     root = remote.root.encode("utf-8", "surrogateescape")
     lines = stream(
-        _words(root, folder, depth, folders=folders, with_times=with_times),
+        _words(root, folder, depth, [*of, *(_TIMES if with_times else ())]),
         silence_seconds=CALL_SECONDS,
         accept=NOT_THERE | {0} if folder else frozenset({0}),
         env={**rclone_environment(hub.daemon.directory), **remote.environment()},
@@ -111,12 +123,10 @@ async def _listed(
     return found
 
 
-def _words(root: bytes, folder: bytes, depth: int, *, folders: bool, with_times: bool) -> list[str]:
+def _words(root: bytes, folder: bytes, depth: int, more: Sequence[str]) -> list[str]:
     target = root.rstrip(b"/") + b"/" + folder if root and folder else root or folder
-    words = [find_rclone(), "lsf", "--format=sp", "--separator=;", *_PATIENCE]
-    words += [] if folders else ["--recursive", "--files-only"]
+    words = [find_rclone(), "lsf", "--format=sp", "--separator=;", *_PATIENCE, *more]
     words += [f"--max-depth={depth}"] if depth else []
-    words += _TIMES if with_times else []
     return [*words, "--", os.fsdecode(b"hf:" + target)]
 
 

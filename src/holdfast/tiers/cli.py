@@ -93,6 +93,7 @@ LIMIT = Field(name="limit", kind="number", query=True, help="At most so many, in
 WHOLE_PAGES = 10_000
 """As many as the server gives: for each page it looks at all of it again."""
 LS = Verb(
+    empty="no file lies right in it; for what lies deeper: --depth 0, or holdfast tier tree",
     name="ls",
     path="/api/tiers/list",
     columns=("path", "bytes", "local", "remote", "frozen", "differing", "missing", "lost"),

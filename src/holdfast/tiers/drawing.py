@@ -28,6 +28,8 @@ def _lines(folder: dict[str, Any], indent: str) -> Iterator[str]:
 
 
 def _folder_line(folder: dict[str, Any]) -> str:
+    if not folder.get("looked_into", True):
+        return f"{folder['name']}/"
     counts = [f"{folder[name]} {name}" for name in _FLAGS if folder[name]]
     counts += [f"{folder['may_differ']} may differ"] if folder["may_differ"] else []
     return f"{folder['name'] or '.'}/  ({', '.join([amount(folder), *counts])})"

@@ -153,10 +153,20 @@ async def _check(
         raise Invalid(
             f"{draft.name!r} is not a name", hint="letters, digits, dot, dash and underscore"
         )
+    _check_second(draft)
     check_options(draft.options)
     await check_same(session, draft, ground)
     others = [(row.name, row.root) for row in await queries.all_tiers(session) if row.id != own_id]
     check_apart(ground.root, others)
+
+
+def _check_second(draft: TierDraft) -> None:
+    first, second = draft.prefix.strip("/"), draft.second_prefix.strip("/")
+    if draft.second_store_id == draft.store_id and first == second:
+        raise Invalid(
+            "second_store_id: it is the first store in the same folder, and would prove nothing",
+            hint="another store, or another folder of it: second_prefix",
+        )
 
 
 def check_options(options: TierOptions) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.place import Place, open_place
 from holdfast.tiers import queries
-from holdfast.tiers.browsing import Seen, stored_entries, stored_files
+from holdfast.tiers.browsing import Seen, stored_entries, stored_files, stored_folders
 from holdfast.tiers.differing import differences
 from holdfast.tiers.here import Here, local_files
 from holdfast.tiers.left import Left, left_in
@@ -79,13 +79,17 @@ async def list_files(
 async def tree(services: Services, path: bytes, *, depth: int) -> dict[str, Any]:
     """The folder with its files and folders, each folder with the counts of what it holds.
 
-    ``depth`` and failures as of `list_files`; what lies deeper is not counted.
+    ``depth`` and failures as of `list_files`. What lies deeper is not counted: the folders that it
+    lies in are told as not looked into.
     """
-    _, below = await place_of(services, path)
+    row, below = await place_of(services, path)
     top = _folder(to_text(below).rpartition("/")[2], to_text(below))
     found = await _look(services, path, depth)
     for each in found.files:
         _put(top, each, below)
+    for folder in sorted(found.deeper | await _stored_deeper(services, row, below, depth)):
+        *_, last = _way(top, folder[len(below) + 1 :] if below else folder)
+        last["looked_into"] = False
     unreadable = [{"path": to_text(name), "error": why} for name, why in found.unreadable.items()]
     return {**top, "unreadable": unreadable[:MOST_UNREADABLE]}
 
@@ -124,7 +128,7 @@ async def list_stored(
     )
     lost: dict[bytes, Left] = {}
     if with_lost:
-        left = await _left(services, row, below, depth, here)
+        left, _ = await _left(services, row, below, depth, here)
         gone = await _lost(services, row, below, depth, here, there, left)
         lost = {name: left[name] for name in sorted(gone)}
     # on S3 a folder is no thing: nobody can tell an empty one from one that is not there
@@ -156,20 +160,27 @@ def nowhere(path: bytes) -> NotFound:
 
 def _put(top: dict[str, Any], each: Listed, below: bytes) -> None:
     told = each.as_json()
-    inner = each.path[len(below) + 1 :] if below and each.path != below else each.path
-    *folders, name = to_text(inner).split("/") if each.path != below else [top["name"]]
+    inner = each.path[len(below) + 1 :] if below else each.path  # empty: the one file
+    around, _, name = inner.rpartition(b"/")
     here = top
-    _count(here, told)
-    for folder in folders:
-        path = f"{here['path']}/{folder}" if here["path"] else folder
-        here = here["folders"].setdefault(folder, _folder(folder, path))
+    for here in _way(top, around):
         _count(here, told)
-    here["entries"].append({"name": name, **told})
+    here["entries"].append({"name": to_text(name) or top["name"], **told})
+
+
+def _way(top: dict[str, Any], inner: bytes) -> Iterator[dict[str, Any]]:
+    """The folders on the way to one below ``top``, from ``top`` on; they are made."""
+    here = top
+    yield here
+    for name in to_text(inner).split("/") if inner else ():
+        path = f"{here['path']}/{name}" if here["path"] else name
+        here = here["folders"].setdefault(name, _folder(name, path))
+        yield here
 
 
 def _folder(name: str, path: str) -> dict[str, Any]:
     counts = {**dict.fromkeys(COUNTED, 0), "may_differ": 0}
-    return {"name": name, "path": path, **counts, "folders": {}, "entries": []}
+    return {"name": name, "path": path, "looked_into": True, **counts, "folders": {}, "entries": []}
 
 
 def _count(folder: dict[str, Any], told: dict[str, Any]) -> None:
@@ -193,6 +204,8 @@ async def place_of(services: Services, path: bytes) -> tuple[TierRow, bytes]:
 class _Found:
     files: list[Listed]
     unreadable: dict[bytes, str]
+    deeper: set[bytes]
+    """Folders that were not looked into, as far as they are here or files left from them."""
 
 
 async def _look(services: Services, path: bytes, depth: int) -> _Found:
@@ -203,7 +216,7 @@ async def _look(services: Services, path: bytes, depth: int) -> _Found:
         asyncio.to_thread(local_files, row.root, below, depth=depth),
         stored_files(services.get(RcloneHub), place, below, depth=depth, with_times=True),
     )
-    left = await _left(services, row, below, depth, here)
+    left, deeper = await _left(services, row, below, depth, here)
     names = sorted({*here.files, *there, *left})
     if not names and not await is_somewhere(services, row, place, below):
         raise nowhere(path)
@@ -214,15 +227,24 @@ async def _look(services: Services, path: bytes, depth: int) -> _Found:
         differ = await differences(session, row.id, place, both)
     look = _Look(here, there, left, lost, differ)
     listed = [look.listed(name) for name in names]
-    return _Found(listed, here.unreadable)
+    return _Found(listed, here.unreadable, here.too_deep | deeper)
+
+
+async def _stored_deeper(services: Services, row: TierRow, below: bytes, depth: int) -> set[bytes]:
+    if not depth:
+        return set()
+    async with services.database.read() as session:
+        place = await open_place(session, services, row.store_id, row.prefix)
+    return await stored_folders(services.get(RcloneHub), place, below, depth=depth)
 
 
 async def _left(
     services: Services, row: TierRow, below: bytes, depth: int, here: Here[Seen]
-) -> dict[bytes, Left]:
+) -> tuple[dict[bytes, Left], set[bytes]]:
     async with services.database.read() as session:
         found = await left_in(session, row.id, below, depth=depth, known=here.too_deep)
-    return {path: left for path, left in found.files.items() if path not in here.files}
+    files = {path: left for path, left in found.files.items() if path not in here.files}
+    return files, set(found.folders)
 
 
 async def _lost(
