@@ -23,6 +23,7 @@ from holdfast.kernel.stores.host_keys import HostKey
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.work import Role
 from holdfast.tiers import api as tier_api
+from holdfast.tiers import scan
 from tests.kernel.api import API_KEY, a_token, client_of, services_for
 
 SECRET = "s3cr3t-of-the-older-tool"
@@ -179,6 +180,18 @@ async def test_when_one_is_refused_nothing_is_made_and_each_is_named(
     assert SECRET not in answer.text
 
 
+@pytest.mark.real
+async def test_what_helps_is_named_as_the_file_has_it(
+    api: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "keeps_no_atime", lambda _: True)
+    text = f"{a_folder(tmp_path, 'one')}: {{{S3}, freezable: true}}"
+    refused = (await sent(api, text)).json()["detail"]
+    assert refused.endswith("allow it: disable_atime_test: true)")
+    allowed = text.replace("}", ", disable_atime_test: true}")
+    assert (await sent(api, allowed, dry_run=True)).status_code == 200
+
+
 async def test_only_an_admin_imports_and_only_a_text(
     services: Services, api: httpx.AsyncClient
 ) -> None:
@@ -245,6 +258,16 @@ def test_names_that_are_no_texts_are_not_repeated() -> None:
         "a path that is no text: the path is not absolute",
         "/a: unknown option that is no text: mend it, or take it out",
     ]
+
+
+def test_a_password_that_became_a_name_is_not_repeated() -> None:
+    read = read_repositories(f"password:{SECRET}: 1\n/a: {{{SFTP}, password:{SECRET}}}\n")
+    assert read.problems == [
+        "a path that is no name: the path is not absolute",
+        "/a: unknown option that is no name: mend it, or take it out",
+    ]
+    with pytest.raises(Invalid, match="line 1: one that is no name stands there twice"):
+        read_repositories(f"{{pass:{SECRET}, pass:{SECRET}}}")
 
 
 @pytest.mark.parametrize(

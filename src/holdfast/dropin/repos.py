@@ -21,6 +21,7 @@ LARGEST_FILE = 1024 * 1024
 DAYS = range(2, 10_001)
 IDS = range(65_537)
 DEFAULT_AGE = 180
+_NAME = re.compile(r"[A-Za-z0-9._~/-]{1,100}")
 DEFAULT_INTERVAL = 7
 BACKENDS = {
     "sftp": ("url", "user", "password"),
@@ -89,8 +90,7 @@ def read_repositories(text: str) -> Repositories:
         try:
             repositories.found.append(_repository(path, options))
         except AppError as error:
-            shown = path if isinstance(path, str) else "a path that is no text"
-            repositories.problems.append(f"{shown}: {error.message}")
+            repositories.problems.append(f"{_shown(path, 'a path')}: {error.message}")
     return repositories
 
 
@@ -122,7 +122,9 @@ class _Loader(yaml.SafeLoader):
         if "<<" in names:
             raise Invalid(f"line {node.start_mark.line + 1}: << is not taken over: write it out")
         if twice:
-            raise Invalid(f"line {node.start_mark.line + 1}: {twice[0]} stands there twice")
+            raise Invalid(
+                f"line {node.start_mark.line + 1}: {_shown(twice[0], 'one')} stands there twice"
+            )
         return super().construct_mapping(node, deep=deep)
 
 
@@ -137,17 +139,22 @@ def _repository(path: object, given: object) -> Repository:
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise Invalid("there is no such backend: it is sftp or s3")
     fields = BACKENDS[backend]
-    unknown = sorted(
-        name if isinstance(name, str) else "that is no text"
-        for name in given
-        if name not in {*COMMON, *fields}
-    )
+    unknown = sorted(_shown(name) for name in given if name not in {*COMMON, *fields})
     if unknown:
         raise Invalid(f"unknown option {', '.join(unknown)}: mend it, or take it out")
     texts = {name: _text(given, name) for name in fields}
     store, prefix = (_sftp if backend == "sftp" else _s3)(texts)
     options, notes = _options(PurePosixPath(path), given)
     return Repository(path=path, store=store, prefix=prefix, options=options, notes=tuple(notes))
+
+
+def _shown(name: object, what: str = "") -> str:
+    """A name of the file; ``password:secret`` without a space after the colon is one too."""
+    if not isinstance(name, str):
+        return f"{what} that is no text".strip()
+    return (
+        name if name.startswith("/") or _NAME.fullmatch(name) else f"{what} that is no name".strip()
+    )
 
 
 def _text(given: Mapping[str, Any], name: str) -> str:
