@@ -3,7 +3,6 @@
 from typing import Annotated, cast
 
 from fastapi import Depends, Path, Request
-from fastapi.routing import APIRoute
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
@@ -12,6 +11,7 @@ from holdfast.gateway.context import Gateway
 from holdfast.gateway.publish import warning_of
 from holdfast.kernel.nginx.validate import BUCKET
 from holdfast.kernel.web.deps import ServicesDep, WorkDep
+from holdfast.kernel.web.router import LateRoute
 from holdfast.kernel.work import Work
 
 WARNING_HEADER = "X-Holdfast-Warning"
@@ -30,7 +30,7 @@ async def open_gateway_work(request: Request, work: WorkDep) -> Work:
     return work
 
 
-class GatewayRoute(APIRoute):
+class GatewayRoute(LateRoute):
     """Adds the warning of a change that is not live; it is known when all is committed."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
