@@ -14,9 +14,10 @@ from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import forgetting, queries, timers
 from holdfast.tiers.arrivals import stamp_pulled
 from holdfast.tiers.left import left_in
-from holdfast.tiers.model import Action, FileState
+from holdfast.tiers.model import Action, FileState, PathRule, Policy
+from holdfast.tiers.proof_cache import day_of
 from holdfast.tiers.service import keeping
-from holdfast.tiers.tables import TierFileRow, TierPulledRow, TierRunRow
+from holdfast.tiers.tables import TierFileRow, TierProofRow, TierPulledRow, TierRunRow
 from holdfast.tiers.totals import totals
 from tests.tiers.scene import Scene, a_scene
 
@@ -80,6 +81,40 @@ async def _rows(scene: Scene, tier_id: int) -> tuple[int, int]:
         files = await session.scalars(select(TierFileRow).where(TierFileRow.tier_id == tier_id))
         graces = select(TierPulledRow).where(TierPulledRow.tier_id == tier_id)
         return len(files.all()), len((await session.scalars(graces)).all())
+
+
+async def test_what_is_known_of_files_is_forgotten_when_it_was_of_no_use_for_long(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "BLOCK_ROWS", 2)
+    row, today = await scene.a_tier(), day_of(now())
+    async with scene.services.database.write(SYSTEM) as work:
+        for inode, ago in enumerate((600, 500, 402, 402, 401, 399, 0)):
+            proof = TierProofRow(
+                tier_id=row.id,
+                device=1,
+                inode=inode,
+                kind="md5",
+                size_bytes=1,
+                mtime_ns=1,
+                ctime_ns=1,
+                digest="",
+                used_day=today - ago,
+            )
+            work.session.add(proof)
+
+    async def kept() -> list[int]:
+        async with scene.services.database.read() as session:
+            return list(await session.scalars(select(TierProofRow.inode).order_by("inode")))
+
+    await scene.changed(
+        row.id, rules=(PathRule(pattern="x", policy=Policy.FREEZE_AFTER, age_days=520),)
+    )
+    await timers.forget_old_runs(scene.services)
+    assert await kept() == [1, 2, 3, 4, 5, 6]
+    await scene.changed(row.id, rules=())
+    await timers.forget_old_runs(scene.services)
+    assert await kept() == [5, 6]
 
 
 async def test_of_a_forgotten_run_only_the_latest_that_left_stays_in_the_journal(

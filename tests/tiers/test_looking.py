@@ -214,6 +214,7 @@ async def test_a_file_that_was_changed_at_another_time_may_differ_until_it_was_c
                     kind=kind,
                     size_bytes=3,
                     digest=digest,
+                    used_day=1,
                     **times,
                 )
                 work.session.add(row)

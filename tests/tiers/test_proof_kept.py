@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
 from holdfast.kernel.db import Database
+from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import asking, proof
 from holdfast.tiers.holding import Stays
 from holdfast.tiers.listing import ListingTotals
 from holdfast.tiers.merge import Count, Listed
 from holdfast.tiers.model import Proof, Skip
 from holdfast.tiers.proof import Pair, Proven, place_name, prove
+from holdfast.tiers.proof_cache import day_of
+from holdfast.tiers.tables import TierProofRow
 from tests.tiers.icebox import NOWHERE, Icebox, an_icebox, found
 
 NAMES = (b"a/x", b"b/x")
@@ -99,3 +103,19 @@ async def test_content_is_read_when_a_change_would_have_another_mark(
     results = await prove(run, pairs(box), (listing,))
     assert all(isinstance(one, Stays) for one in results)
     assert min(read_at) >= listing.ended + proof.MARKS_APART_SECONDS
+
+
+async def test_what_is_of_use_is_noted_so_but_not_by_each_run(box: Icebox) -> None:
+    today = day_of(box.run().ctx.now())
+
+    async def days() -> set[int]:
+        async with box.services.database.read() as session:
+            return set(await session.scalars(select(TierProofRow.used_day)))
+
+    await proven(box)
+    assert await days() == {today}
+    for day, noted in ((today - 30, today - 30), (today - 31, today)):
+        async with box.services.database.write(SYSTEM) as work:
+            await work.session.execute(update(TierProofRow).values(used_day=day))
+        await proven(box)
+        assert (await days(), box.asked) == ({noted}, 1)

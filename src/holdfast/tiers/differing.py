@@ -13,7 +13,8 @@ from holdfast.kernel.stores.place import Place
 from holdfast.tiers.browsing import Seen
 from holdfast.tiers.merge import Listed
 from holdfast.tiers.model import Candidate
-from holdfast.tiers.proof import Pair, has_proofs, known_of
+from holdfast.tiers.proof import Pair, known_of
+from holdfast.tiers.proof_cache import has_proofs
 from holdfast.tiers.pull_plan import SAME_TIME_NS
 
 

@@ -18,7 +18,8 @@ from holdfast.tiers.asking import Told
 from holdfast.tiers.holding import Stays
 from holdfast.tiers.journal import Found
 from holdfast.tiers.model import FileState, Proof, Skip
-from holdfast.tiers.proof import Proven, forget, place_name
+from holdfast.tiers.proof import Proven, place_name
+from holdfast.tiers.proof_cache import forget
 from holdfast.tiers.quarantine import Quarantine
 from holdfast.tiers.running import Outcome, Run, Stop, Tally, in_threads, tallying, to_the_end
 from holdfast.tiers.tables import TierFileRow

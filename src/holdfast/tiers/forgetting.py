@@ -1,4 +1,4 @@
-"""What is forgotten after a while: old runs with what the journal has of them, and old graces.
+"""What is forgotten after a while: runs with what the journal has of them, graces, proofs.
 
 Of a file that left for good the latest row stays: a folder's listing tells by it what was frozen.
 Some rows at a time go in a transaction, so that nobody waits long to write.
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import Table, bindparam, delete, select, tuple_
+from sqlalchemy import ColumnElement, Table, bindparam, delete, select, tuple_
 
 from holdfast.kernel.db import Database
 from holdfast.kernel.work import SYSTEM
@@ -58,20 +58,29 @@ async def forget_pulled(database: Database, before: datetime) -> None:
             count = len(rows)
 
 
+async def forget_proofs(database: Database, before_day: int) -> None:
+    """Forget what was of no use since a day: most of it is of files that are there no more."""
+    table = cast("Table", TierProofRow.__table__)
+    await _forget_some(database, table, table.c.used_day < before_day)
+
+
 async def forget_tier(database: Database, tier_id: int) -> None:
     """Forget the many rows of a tier that is about to be deleted; not those still on their way."""
     for row_type in (TierFileRow, TierPulledRow, TierProofRow):
         table = cast("Table", row_type.__table__)
-        keys = table.primary_key.columns
-        some = select(*keys).where(table.c.tier_id == tier_id).limit(BLOCK_ROWS)
-        if row_type is TierFileRow:
-            some = some.where(table.c.ended_at.is_not(None))
-        count = BLOCK_ROWS
-        while count == BLOCK_ROWS:
-            async with database.write(SYSTEM) as work:
-                rows = [tuple(row) for row in await work.session.execute(some)]
-                await work.session.execute(delete(table).where(tuple_(*keys).in_(rows)))
-                count = len(rows)
+        ended = [table.c.ended_at.is_not(None)] if row_type is TierFileRow else []
+        await _forget_some(database, table, table.c.tier_id == tier_id, *ended)
+
+
+async def _forget_some(database: Database, table: Table, *which: ColumnElement[bool]) -> None:
+    keys = table.primary_key.columns
+    some = select(*keys).where(*which).limit(BLOCK_ROWS)
+    count = BLOCK_ROWS
+    while count == BLOCK_ROWS:
+        async with database.write(SYSTEM) as work:
+            rows = [tuple(row) for row in await work.session.execute(some)]
+            await work.session.execute(delete(table).where(tuple_(*keys).in_(rows)))
+            count = len(rows)
 
 
 async def _files_of(

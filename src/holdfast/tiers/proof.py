@@ -10,10 +10,8 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, Self
 
-from sqlalchemy import Insert, Table, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.stores.model import HashKind
@@ -24,20 +22,16 @@ from holdfast.tiers.holding import Stays
 from holdfast.tiers.listing import ListingTotals
 from holdfast.tiers.merge import Listed
 from holdfast.tiers.model import Candidate, Proof, Skip
+from holdfast.tiers.proof_cache import Known, cached, day_of, keep, note_use
 from holdfast.tiers.running import Run
-from holdfast.tiers.tables import TierProofRow
 
 COMPARED_AT_ONCE = 4
 MARKS_APART_SECONDS = 2.0
 """A change has another mark than one that was so much earlier: many stores keep whole seconds."""
-_ROWS_AT_ONCE = 500
 
 Pair = tuple[Candidate, tuple[Listed, ...]]
 Listings = Sequence[ListingTotals]
 """Of each place, in their order."""
-Inode = tuple[int, int]
-Known = dict[tuple[int, int, str], str]
-"""Digests of the cache by device, inode and kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +92,9 @@ async def prove(
     ``again``: each store is asked, also for what it has said before. Raises what is wrong with a
     store.
     """
+    today = day_of(run.ctx.now())
     async with run.ctx.read() as session:
-        known = await _cached(session, run.tier.id, [file for file, _ in block])
+        known, old = await cached(session, run.tier.id, [file for file, _ in block], today)
     fresh: Known = {}
     said = {} if again else known
     sides = [
@@ -108,9 +103,10 @@ async def prove(
     ]
     stored = [tuple(side[row] for side in sides) for row in range(len(block))]
     local = await _local(run, block, stored, known, fresh)
-    if fresh:
+    if fresh or old:
         async with run.ctx.write() as work:
-            await _keep(work.session, run.tier.id, [file for file, _ in block], fresh)
+            await note_use(work.session, run.tier.id, old, today)
+            await keep(work.session, run.tier.id, [file for file, _ in block], fresh, today)
     rows = zip(block, stored, local, strict=True)
     names = [place_name(place) for place in run.places]
     return [_judged(names, file, told, hashes) for (file, _), told, hashes in rows]
@@ -134,7 +130,7 @@ async def known_of(
     kind: HashKind | None,
 ) -> list[bool | None]:
     """The same of any place of a tier."""
-    known = await _cached(session, tier_id, [file for file, _ in block])
+    known, _ = await cached(session, tier_id, [file for file, _ in block])
     name = place_name(place)
     found: list[bool | None] = []
     for file, (listed, *_) in block:
@@ -142,12 +138,6 @@ async def known_of(
         here = known.get(_key(file, told.kind)) if told and told.kind else None
         found.append(None if here is None or told is None else here == told.digest)
     return found
-
-
-async def has_proofs(session: AsyncSession, tier_id: int) -> bool:
-    """Whether anything was found out about a tier's files."""
-    query = select(TierProofRow.inode).where(TierProofRow.tier_id == tier_id).limit(1)
-    return await session.scalar(query) is not None
 
 
 def _judged(
@@ -327,68 +317,3 @@ def place_name(place: Place) -> str:
     else:
         parts = [place.kind, place.remote.root, json.dumps(place.remote.address, sort_keys=True)]
     return "on:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-
-async def forget(run: Run, inodes: Sequence[Inode]) -> None:
-    """Of files that are gone, nothing need be known."""
-    by_device: dict[int, list[int]] = {}
-    for device, inode in inodes:
-        by_device.setdefault(device, []).append(inode)
-    async with run.ctx.write() as work:
-        for device, gone in by_device.items():
-            query = delete(TierProofRow).where(
-                TierProofRow.tier_id == run.tier.id,
-                TierProofRow.device == device,
-                TierProofRow.inode.in_(gone),
-            )
-            await work.session.execute(query)
-
-
-async def _cached(session: AsyncSession, tier_id: int, files: Sequence[Candidate]) -> Known:
-    """What is known of files that are as they were then."""
-    by_inode = {(file.device, file.inode): file for file in files}
-    known: Known = {}
-    for start in range(0, len(files), _ROWS_AT_ONCE):
-        part = files[start : start + _ROWS_AT_ONCE]
-        query = select(
-            TierProofRow.device,
-            TierProofRow.inode,
-            TierProofRow.kind,
-            TierProofRow.digest,
-            TierProofRow.size_bytes,
-            TierProofRow.mtime_ns,
-            TierProofRow.ctime_ns,
-        ).where(
-            TierProofRow.tier_id == tier_id,
-            TierProofRow.device.in_({file.device for file in part}),
-            TierProofRow.inode.in_({file.inode for file in part}),
-        )
-        for device, inode, kind, digest, *then in await session.execute(query):
-            file = by_inode.get((device, inode))
-            if file is not None and then == [file.size_bytes, file.mtime_ns, file.ctime_ns]:
-                known[device, inode, kind] = digest
-    return known
-
-
-async def _keep(
-    session: AsyncSession, tier_id: int, files: Sequence[Candidate], fresh: Known
-) -> None:
-    by_inode = {(file.device, file.inode): file for file in files}
-    rows = []
-    for (device, inode, kind), digest in fresh.items():
-        file = by_inode[device, inode]
-        row = {"tier_id": tier_id, "device": device, "inode": inode, "kind": kind}
-        times = {"mtime_ns": file.mtime_ns, "ctime_ns": file.ctime_ns}
-        rows.append({**row, **times, "size_bytes": file.size_bytes, "digest": digest})
-    await session.execute(_upsert(session), rows)
-
-
-def _upsert(session: AsyncSession) -> Insert:
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
-    given = (sqlite if is_sqlite else postgresql).insert(cast("Table", TierProofRow.__table__))
-    told = ("size_bytes", "mtime_ns", "ctime_ns", "digest")
-    upsert: Insert = given.on_conflict_do_update(
-        index_elements=["tier_id", "device", "inode", "kind"],
-        set_={name: given.excluded[name] for name in told},
-    )
-    return upsert

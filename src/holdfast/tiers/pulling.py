@@ -25,7 +25,8 @@ from holdfast.tiers.merge import Count
 from holdfast.tiers.model import Skip, is_own
 from holdfast.tiers.names import to_text
 from holdfast.tiers.present import LINK_SUFFIX, at_home, list_present
-from holdfast.tiers.proof import has_proofs, known_same
+from holdfast.tiers.proof import known_same
+from holdfast.tiers.proof_cache import has_proofs
 from holdfast.tiers.pull_outcome import (
     RESTORED,
     STAYED,

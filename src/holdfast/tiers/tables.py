@@ -143,6 +143,8 @@ class TierProofRow(Base, kw_only=True):
     mtime_ns: Mapped[int] = mapped_column(BigInteger)
     ctime_ns: Mapped[int] = mapped_column(BigInteger)
     digest: Mapped[str]
+    used_day: Mapped[int] = mapped_column(index=True)
+    """When it was last of use, give or take some weeks; in days since 1970."""
 
 
 class TierPulledRow(Base, kw_only=True):

@@ -11,8 +11,9 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM, Work
 from holdfast.tiers import queries
 from holdfast.tiers.files import forget_old_details, forget_old_work
-from holdfast.tiers.forgetting import forget_pulled, forget_runs
-from holdfast.tiers.model import EMPTY, QUARANTINE, Action, Asked, Tier, bytes_over
+from holdfast.tiers.forgetting import forget_proofs, forget_pulled, forget_runs
+from holdfast.tiers.model import EMPTY, QUARANTINE, Action, Asked, Tier, bytes_over, longest_age
+from holdfast.tiers.proof_cache import USE_NOTED_DAYS, day_of
 from holdfast.tiers.service.asking import put_in
 from holdfast.tiers.service.rooms import rooms_of
 from holdfast.tiers.service.roots import Room
@@ -22,6 +23,8 @@ PAUSE = timedelta(minutes=15)
 """Between two tries of what failed, or did not make enough room."""
 WORK_KEPT = timedelta(days=1)
 """So long a run that failed can be tried again from where it stood."""
+PROOFS_KEPT_DAYS = 400
+"""A verify once a year still knows what it found out."""
 log = get_logger(__name__)
 
 
@@ -105,6 +108,9 @@ async def forget_old_runs(services: Services) -> None:
         living = await queries.living_jobs(session)
     longest = max((tier.options.grace_hours for tier in tiers), default=0)
     await forget_pulled(services.database, min(oldest, now() - timedelta(hours=longest)))
+    oldest_age = max((longest_age(tier.options)[-1] for tier in tiers), default=0)
+    proofs_kept = max(PROOFS_KEPT_DAYS, oldest_age + USE_NOTED_DAYS)
+    await forget_proofs(services.database, day_of(now()) - proofs_kept)
     data_dir = services.settings.data_dir
     await asyncio.to_thread(forget_old_work, data_dir, living, now() - WORK_KEPT)
     await asyncio.to_thread(forget_old_details, data_dir, kept, oldest)
