@@ -150,6 +150,7 @@ def test_a_run_is_told_in_lines() -> None:
     assert run_text(failed).splitlines() == ["freeze (dry run) failed: job abc", "no room"]
     assert not run_text({"job_id": "abc", "joined": False})
     assert differs(run)
+    assert "differs: 1 file, 7 B: pinned" in run_text({**run, "action": "verify"})
     assert not differs({"job_id": "abc", "joined": False})
 
 

@@ -94,6 +94,7 @@ def run_out(run: Run) -> dict[str, Any]:
         "job_id": row.job_id,
         "tier_id": row.tier_id,
         "action": row.action,
+        "title": job.title if job else row.action,
         "asked": json.loads(row.asked),
         "state": job.state if job else None,
         "error": job.error if job else None,

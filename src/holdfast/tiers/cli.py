@@ -232,7 +232,7 @@ TIERS = (
     Verb(
         name="runs",
         path="/api/tiers/runs",
-        columns=("job_id", "tier_id", "action", "state", "created_at", "ended_at"),
+        columns=("job_id", "title", "state", "created_at", "ended_at"),
         fields=(
             Field(name="tier", query=True, ref="tier", help="Only of this tier."),
             Field(name="action", query=True, help="Only pull, freeze, undo, verify or report."),

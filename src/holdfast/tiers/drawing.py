@@ -60,7 +60,7 @@ def run_text(run: dict[str, Any]) -> str:
     lines += beside(told, dry_run=is_dry)
     if told.get("over_limit"):
         lines.append(f"beyond the limits of the tier: {told['over_limit']}")
-    for title, found in (("left", "skipped"), ("would stay", "stays")):
+    for title, found in ((left_words(run["action"]), "skipped"), ("would stay", "stays")):
         lines += [f"{title}: {amount(left)}: {why}" for why, left in told.get(found, {}).items()]
     lines += [f"now: {amount(left)}: {state}" for state, left in run["files"].items()]
     return "\n".join([*lines, *_report_lines(told)])
@@ -93,6 +93,11 @@ def amount(found: dict[str, Any]) -> str:
 def files_words(count: int) -> str:
     """``1 file``, ``2 files``."""
     return f"{count} file{'' if count == 1 else 's'}"
+
+
+def left_words(action: str) -> str:
+    """What is said of the files that an outcome has under ``skipped``."""
+    return "differs" if action == "verify" else "left"
 
 
 def age_words(start: int, end: int | None) -> str:

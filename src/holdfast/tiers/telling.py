@@ -9,7 +9,7 @@ from holdfast.kernel.jobs.registry import EndedJob
 from holdfast.kernel.notify import outbox
 from holdfast.kernel.notify.outbox import News
 from holdfast.kernel.work import Work
-from holdfast.tiers.drawing import beside, files_words
+from holdfast.tiers.drawing import beside, files_words, left_words
 from holdfast.tiers.model import Action, Asked
 from holdfast.tiers.names import to_text
 from holdfast.tiers.tables import TierRow, TierRunRow
@@ -44,7 +44,10 @@ def news_of(run: TierRunRow, tier: str, ended: EndedJob, *, root: str = "") -> N
     lines += [*_paths(asked, root), "", *_counts(asked, outcome), ""]
     if run.action == Action.FREEZE and not asked.dry_run and outcome.get("files"):
         lines.append(f"Take it back, while its undo window lasts: holdfast tier undo {run.job_id}")
-    lines.append(f"What became of each file: holdfast tier details {run.job_id}")
+    if run.action == Action.REPORT:
+        lines.append(f"All of it: holdfast tier run {run.job_id}")
+    else:
+        lines.append(f"What became of each file: holdfast tier details {run.job_id}")
     return News(
         job_id=run.job_id,
         subject=f"Holdfast: {what} of {_place(tier, asked)}: {ended.state}",
@@ -72,8 +75,9 @@ def _counts(asked: Asked, outcome: dict[str, Any]) -> Iterator[str]:
         yield "It was a dry run: nothing was changed. Without it:"
     if "files" in outcome and "bytes" in outcome:
         yield _amount(outcome)
+    title = left_words(asked.action)
     for reason, left in outcome.get("skipped", {}).items():
-        yield f"left: {_amount(left)}: {reason}"
+        yield f"{title}: {_amount(left)}: {reason}"
     yield from beside(outcome, dry_run=asked.dry_run)
     if outcome.get("over_limit"):
         yield f"This is beyond the limits of the tier: it would take {outcome['over_limit']}"

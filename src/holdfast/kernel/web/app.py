@@ -73,7 +73,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if wants_page(request):
         return await error_page(request, NotFound("There is no such page", hint="look in the menu"))
     items = [_shown(item) for item in error.errors()]
-    body = {"detail": items, "code": "invalid", "hint": "mend the fields named in loc"}
+    body = {"detail": items, "code": "invalid", "hint": "mend the fields that are named"}
     return JSONResponse(body, status_code=422)
 
 
@@ -130,7 +130,8 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 def _shown(item: dict[str, Any]) -> dict[str, Any]:
     """One complaint of pydantic, in JSON types and without secrets."""
     secret = any(isinstance(part, str) and _may_be_secret(part) for part in item.get("loc", ()))
-    shown: dict[str, Any] = {k: item[k] for k in ("type", "loc", "msg") if k in item}
+    shown: dict[str, Any] = {k: item[k] for k in ("type", "loc") if k in item}
+    shown["msg"] = str(item.get("msg", "")).removeprefix("Value error, ")
     given = item.get("input")
     # a body that is no object has no names that would tell what is secret in it, and what came by
     # a wrong name may be what belongs to another
