@@ -61,13 +61,13 @@ def user_create(
     secret = read_secret("password") if password else ""
 
     async def act(services: "Services") -> Any:  # noqa: ANN401 - JSON
-        from holdfast.kernel.identity import api, service  # noqa: PLC0415 - slow
+        from holdfast.kernel.identity import schemas, service  # noqa: PLC0415 - slow
 
         async with services.database.write(local_actor()) as work:
             user = await service.create_user(
                 work, name=name, role=service.role_named(role), password=secret
             )
-        return api.user_out(user).model_dump()
+        return schemas.user_out(user).model_dump()
 
     output.show(with_services(act))
 
@@ -77,10 +77,10 @@ def user_list(*, form: Output = Form.TABLE, as_json: AsJson = False) -> None:
     choose_form(form, as_json=as_json)
 
     async def act(services: "Services") -> Any:  # noqa: ANN401 - JSON
-        from holdfast.kernel.identity import api, tables  # noqa: PLC0415 - slow
+        from holdfast.kernel.identity import schemas, tables  # noqa: PLC0415 - slow
 
         async with services.database.read() as session:
-            return [api.user_out(row).model_dump() for row in await tables.users(session)]
+            return [schemas.user_out(row).model_dump() for row in await tables.users(session)]
 
     output.show(with_services(act), USER_COLUMNS)
 
@@ -141,12 +141,12 @@ def user_link(
     choose_form(form, as_json=as_json)
 
     async def act(services: "Services") -> Any:  # noqa: ANN401 - JSON
-        from holdfast.kernel.identity import api, invitations  # noqa: PLC0415 - slow
+        from holdfast.kernel.identity import invitations, schemas  # noqa: PLC0415 - slow
 
         async with services.database.write(local_actor()) as work:
             row, secret = await invitations.create_link(work, name)
         base = url or invitations.own_address(services.settings)
-        return api.link_out(row, name, invitations.link_address(base, secret)).model_dump()
+        return schemas.link_out(row, name, invitations.link_address(base, secret)).model_dump()
 
     made = with_services(act)
     output.show(made["link"] if output.chosen() is Form.TABLE else made)
@@ -175,7 +175,7 @@ def token_create(
 
     async def act(services: "Services") -> Any:  # noqa: ANN401 - JSON
         from holdfast.kernel.clock import now  # noqa: PLC0415 - beside its only use
-        from holdfast.kernel.identity import api, service  # noqa: PLC0415 - slow
+        from holdfast.kernel.identity import schemas, service  # noqa: PLC0415 - slow
 
         async with services.database.write(local_actor()) as work:
             row, text = await service.create_token(
@@ -186,7 +186,7 @@ def token_create(
                 expires_at=now() + lifetime if lifetime else None,
                 scope=scope or (),
             )
-        return {**api.token_fields(row), "token": text}
+        return {**schemas.token_fields(row), "token": text}
 
     made = with_services(act)
     output.show(made["token"] if output.chosen() is Form.TABLE else made)
@@ -199,10 +199,10 @@ def token_list(*, form: Output = Form.TABLE, as_json: AsJson = False) -> None:
     choose_form(form, as_json=as_json)
 
     async def act(services: "Services") -> Any:  # noqa: ANN401 - JSON
-        from holdfast.kernel.identity import api, tables  # noqa: PLC0415 - slow
+        from holdfast.kernel.identity import schemas, tables  # noqa: PLC0415 - slow
 
         async with services.database.read() as session:
-            return [api.token_fields(row) for row in await tables.tokens(session)]
+            return [schemas.token_fields(row) for row in await tables.tokens(session)]
 
     output.show(with_services(act), TOKEN_COLUMNS)
 
@@ -230,12 +230,12 @@ def session_list(
     choose_form(form, as_json=as_json)
 
     async def act(services: "Services") -> Any:  # noqa: ANN401 - JSON
-        from holdfast.kernel.identity import session_api, sessions  # noqa: PLC0415 - slow
+        from holdfast.kernel.identity import schemas, sessions  # noqa: PLC0415 - slow
 
         async with services.database.read() as session:
             rows = await sessions.living(session, services.settings)
         shown = (row for row in rows if name in {None, row.name})
-        return [session_api.session_out(row, services.settings).model_dump() for row in shown]
+        return [schemas.session_out(row, services.settings).model_dump() for row in shown]
 
     output.show(with_services(act), SESSION_COLUMNS)
 

@@ -1,17 +1,23 @@
 """Users and tokens over HTTP: for admins, but ``whoami``; a token's text is shown once."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Path, Request
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
-from holdfast.kernel.clock import iso_time, now
+from holdfast.kernel.clock import now
 from holdfast.kernel.identity import invitations, service, tables
-from holdfast.kernel.identity.tables import InvitationRow, TokenRow, UserRow
+from holdfast.kernel.identity.schemas import (
+    LinkOut,
+    TokenOut,
+    UserOut,
+    link_out,
+    token_fields,
+    user_out,
+)
 from holdfast.kernel.web.deps import ADMIN, ActorDep, CallerDep, PageDep, ReadDep, WorkDep
 from holdfast.kernel.web.router import Router
-from holdfast.kernel.work import Role
 
 router = Router(prefix="/api", tags=["identity"])
 LONGEST_LIFE_SECONDS = 100 * 365 * 86400
@@ -38,28 +44,6 @@ class UserChange(BaseModel):
     """What may be changed of a person."""
 
     role: str
-
-
-class UserOut(BaseModel):
-    """A person."""
-
-    id: int
-    name: str
-    role: str
-    has_password: bool
-    created_at: str | None
-    disabled_at: str | None
-
-
-class LinkOut(BaseModel):
-    """A link that sets a user's password, once; it is given here and never again.
-
-    Empty in a dry run.
-    """
-
-    link: str
-    user: str
-    expires_at: str | None
 
 
 class TokenIn(BaseModel):
@@ -92,22 +76,6 @@ class TokenIn(BaseModel):
         if self.expires_at and self.expires_at.tzinfo is None:
             return self.expires_at.replace(tzinfo=UTC)
         return self.expires_at
-
-
-class TokenOut(BaseModel):
-    """A token without its text; ``hint`` is how it begins."""
-
-    id: int
-    name: str
-    role: str
-    scope: list[str]
-    """The areas that it opens; empty: all."""
-    hint: str
-    user_id: int | None
-    created_at: str | None
-    expires_at: str | None
-    revoked_at: str | None
-    last_used_at: str | None
 
 
 class NewTokenOut(TokenOut):
@@ -193,36 +161,3 @@ async def create_token(work: WorkDep, body: TokenIn) -> NewTokenOut:
 async def revoke_token(work: WorkDep, token_id: TokenId) -> TokenOut:
     """End a token and its logins now."""
     return TokenOut(**token_fields(await service.revoke_token(work, token_id)))
-
-
-def user_out(row: UserRow) -> UserOut:
-    """A user's row as it is shown."""
-    return UserOut(
-        id=row.id,
-        name=row.name,
-        role=Role(row.role).name.lower(),
-        has_password=bool(row.password_hash),
-        created_at=iso_time(row.created_at),
-        disabled_at=iso_time(row.disabled_at),
-    )
-
-
-def link_out(row: InvitationRow, name: str, link: str) -> LinkOut:
-    """A link as it is shown."""
-    return LinkOut(link=link, user=name, expires_at=iso_time(row.expires_at))
-
-
-def token_fields(row: TokenRow) -> dict[str, Any]:
-    """A token's row as it is shown."""
-    return {
-        "id": row.id,
-        "name": row.name,
-        "role": Role(row.role).name.lower(),
-        "scope": list(row.areas),
-        "hint": row.hint,
-        "user_id": row.user_id,
-        "created_at": iso_time(row.created_at),
-        "expires_at": iso_time(row.expires_at),
-        "revoked_at": iso_time(row.revoked_at),
-        "last_used_at": iso_time(row.last_used_at),
-    }

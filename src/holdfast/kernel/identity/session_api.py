@@ -5,37 +5,14 @@ from typing import Annotated
 from fastapi import Path, Query, Request
 from pydantic import BaseModel, SecretStr
 
-from holdfast.kernel.clock import iso_time
-from holdfast.kernel.config import Settings
 from holdfast.kernel.identity import logins, sessions
-from holdfast.kernel.identity.caller import Caller
-from holdfast.kernel.identity.tables import SessionRow
+from holdfast.kernel.identity.schemas import SessionOut, session_out
 from holdfast.kernel.web.deps import ADMIN, CallerDep, PageDep, ReadDep, ServicesDep, WorkDep
 from holdfast.kernel.web.router import Router
 from holdfast.kernel.web.security import visit_of
 
 router = Router(prefix="/api", tags=["identity"])
 SessionId = Annotated[int, Path(ge=1, le=2**31 - 1)]
-
-
-class SessionOut(BaseModel):
-    """A console login; its cookie is known to the browser alone."""
-
-    id: int
-    name: str
-    """Who logged in: a user, a token, or ``api`` with the operator's key."""
-    method: str
-    """``password``, ``link`` or ``key``."""
-    address: str
-    user_agent: str
-    created_at: str | None
-    last_seen_at: str | None
-    """To the minute."""
-    expires_at: str | None
-    """When it ends if nothing more is asked with it."""
-    ended_at: str | None
-    current: bool
-    """Whether it is the one that asks."""
 
 
 class Ended(BaseModel):
@@ -116,19 +93,3 @@ async def change_password(
         visit=visit_of(request),
     )
     return Ended(ended=ended)
-
-
-def session_out(row: SessionRow, settings: Settings, caller: Caller | None = None) -> SessionOut:
-    """A login's row as it is shown."""
-    return SessionOut(
-        id=row.id,
-        name=row.name,
-        method=row.method,
-        address=row.address,
-        user_agent=row.user_agent,
-        created_at=iso_time(row.created_at),
-        last_seen_at=iso_time(row.last_seen_at),
-        expires_at=iso_time(sessions.shown_end(row, settings)),
-        ended_at=iso_time(row.ended_at),
-        current=bool(caller and caller.session and caller.session.id == row.id),
-    )

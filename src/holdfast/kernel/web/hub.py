@@ -6,7 +6,6 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-import psycopg
 from sqlalchemy.engine.url import make_url
 from sse_starlette import ServerSentEvent
 
@@ -189,6 +188,8 @@ class _Bell:
 
     async def run(self) -> None:
         """Listen until cancelled, and again after a lost connection."""
+        import psycopg  # noqa: PLC0415 - only PostgreSQL needs it
+
         while True:
             try:
                 await self._listen()
@@ -198,6 +199,8 @@ class _Bell:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> None:
+        import psycopg  # noqa: PLC0415 - only PostgreSQL needs it
+
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
             await connection.execute(f"LISTEN {CHANNEL}".encode())
             self._hears = True
