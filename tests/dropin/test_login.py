@@ -1,6 +1,7 @@
 """Who gets in where clients of older tools are answered."""
 
 import base64
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,13 +9,15 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
+from holdfast import api
 from holdfast.dropin import context
 from holdfast.dropin.baricadr import ENDPOINTS, PREFIX
 from holdfast.kernel.clock import now
 from holdfast.kernel.config import validate_settings
 from holdfast.kernel.db import Database
-from holdfast.kernel.errors import Invalid
+from holdfast.kernel.errors import Invalid, Unavailable
 from holdfast.kernel.identity import service
 from holdfast.kernel.identity.model import NAME_FAILURES
 from holdfast.kernel.identity.sessions import sha256
@@ -174,3 +177,12 @@ def test_the_other_port_is_another_one() -> None:
     for same in ({"dropin_port": 8080}, {"port": "81", "dropin_port": "81"}):
         with pytest.raises(Invalid, match=r"'dropin_port'.*: it is the port of Holdfast itself"):
             validate_settings(same)
+
+
+def test_it_is_told_which_port_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = validate_settings({"dropin": "baricadr", "dropin_port": port})
+        config = uvicorn.Config(print, host="127.0.0.1", port=0, log_config=None)
+        with pytest.raises(Unavailable, match=f"port {port} of 127.0.0.1 cannot be listened on"):
+            api._listening(config, settings)
