@@ -10,7 +10,7 @@ older (in real time) than one that had ended before the read began, or that the 
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 Kind = Literal["put", "del", "mpu"]
 Pool = Literal["S", "D"]
@@ -84,6 +84,24 @@ class State(NamedTuple):
 
 NOTHING = -2
 """The driver holds no value."""
+
+
+def _replaced_quickly(kind: type[Writer | State]) -> Any:
+    """``_replace`` in half the time: a search does little else, some millions of times."""
+    places = {name: number for number, name in enumerate(kind._fields)}
+    made = tuple.__new__
+
+    def replaced(self: Writer | State, /, **changes: object) -> Writer | State:
+        values: list[object] = list(self)
+        for name, value in changes.items():
+            values[places[name]] = value
+        return made(kind, values)
+
+    return replaced
+
+
+for _kind in (Writer, State):
+    _kind._replace = _replaced_quickly(_kind)  # type: ignore[method-assign]
 
 
 class World:
