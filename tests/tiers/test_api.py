@@ -58,9 +58,11 @@ async def test_a_tier_is_made_shown_changed_listed_and_deleted(
     assert (made["age_days"], made["undo_hours"], made["proof"]) == (180, 24.0, "hash")
     address = f"/api/tiers/{made['id']}"
     assert (await api.get(address)).json() == made
-    change = {"uid": None, "age_days": 30, "description": "of the group", "name": None}
+    change: dict[str, Any] = {"uid": None, "age_days": 30, "description": "of the group"}
+    change |= {"name": None, "filters": [""]}
     changed = (await api.put(address, json=change)).json()
     assert (changed["uid"], changed["age_days"], changed["name"]) == (None, 30, "photos")
+    assert changed["filters"] == []
     await created(api, a_body(scene, "films"))
     found = await api.get("/api/tiers", params={"search": "GROUP"})
     assert [tier["name"] for tier in found.json()] == ["photos"]

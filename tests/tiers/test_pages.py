@@ -235,6 +235,7 @@ async def test_a_freeze_that_stopped_at_its_limit_needs_somebody(scene: Scene, w
     assert column(await web.get("/web/tiers"), 1) == ["stopped at its limit"]
     run = await web.get("/web/tiers/runs/j1")
     assert "Freeze all the same" in run
+    assert "Run again" not in run
     assert "Freeze all the same" not in await web.get("/web/tiers/runs/j1", who="viewer")
     found: dict[str, Any] = {"over_limit": limit, "files": 9, "bytes": 90}
     await a_run(scene, tier.id, "j2", outcome=found, dry_run=True)
@@ -260,6 +261,7 @@ async def test_a_failed_run_a_full_disk_and_a_folder_that_is_gone_need_somebody(
     await a_run(scene, tier.id, "j1", Action.PULL, JobState.FAILED, error="the store is away")
     overview = words(await web.get("/"))
     assert "The last pull of photos failed the store is away" in overview
+    assert "Run again" in await web.get("/web/tiers/runs/j1")
     assert "The disk of photos is" in overview
     scene.folder("photos").rmdir()
     assert "The folder of photos does not answer" in words(await web.get("/"))

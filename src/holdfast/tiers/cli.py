@@ -50,7 +50,7 @@ OPTIONS = (
         name="filters",
         option="filter",
         kind="texts",
-        help="A filter rule of rclone, like '- *.tmp'; repeatable, in this order.",
+        help="A filter rule of rclone, like '- *.tmp'; repeatable, in order. '' takes all away.",
     ),
     Field(name="freezable", kind="flag", help="Whether files may leave."),
     Field(name="age_days", kind="number", help="How long unread before a file may leave."),

@@ -216,7 +216,7 @@ def fields_of(body: TierIn | TierChange, *, exclude_unset: bool) -> dict[str, An
     if given.get("path") is not None:
         given["path"] = absolute_path(given["path"])
     if given.get("filters") is not None:
-        given["filters"] = tuple(given["filters"])
+        given["filters"] = tuple(rule for rule in given["filters"] if rule.strip())
     if given.get("rules") is not None:
         given["rules"] = tuple(rule.rule() for rule in given["rules"])
     return given
