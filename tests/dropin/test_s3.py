@@ -89,8 +89,8 @@ async def _edited(services: Services, root: Path) -> None:
         shown = await look_into(services, tier, b"")
         told = [(one.name, one.is_folder, one.differing) for one in shown.entries]
         assert told == [("deep", True, False), ("one", False, differs)]
-    streamed = [each async for block in all_files(services, bytes(root)) for each in block]
-    assert [(one.path, one.differing) for one in streamed] == [
-        (b"deep/two lines", False),
-        (b"one", False),
-    ]
+        streamed = [each async for block in all_files(services, bytes(root)) for each in block]
+        told_of_all = [(one.path, one.differing) for one in streamed]
+        assert told_of_all == [(b"deep/two lines", False), (b"one", differs)]
+        ((one,),) = [block async for block in all_files(services, bytes(root / "one"))]
+        assert one.differing is differs

@@ -10,7 +10,8 @@ import csv
 import os
 import re
 import time
-from contextlib import aclosing
+from collections.abc import Iterator
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -28,6 +29,7 @@ from holdfast.kernel.stores.rclone_remote import Remote
 from holdfast.kernel.stores.rclone_words import listing_failure, spoils_listing
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.errors import S3Error
+from holdfast.kernel.stores.s3.model import ListedObject
 from holdfast.tiers.filters import literal
 from holdfast.tiers.merge import (
     REST_MARK,
@@ -87,48 +89,79 @@ class _LeftOut:
 class _Records:
     """The file of records that is written."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], times: IO[bytes] | None = None) -> None:
         self._file = file
+        self._times = times
         self.left_out = _LeftOut()
 
     def add(
-        self, path: bytes | None, size_bytes: int, rest: str, name: bytes, stored_as: bytes = b""
+        self,
+        path: bytes | None,
+        size_bytes: int,
+        rest: str,
+        name: bytes,
+        stored_as: bytes = b"",
+        *,
+        put_at: int = 0,
     ) -> None:
-        """``name``: as the store has it."""
+        """``name``: as the store has it; ``put_at``: when a bucket got it, Unix time."""
         if path is None or size_bytes < 0:
             self.left_out.add(name, max(0, size_bytes))
         else:
             end = rest.encode() + b" " + stored_as
             self._file.write(b"%b//%d//:%b\0" % (path, size_bytes, end))
+            if self._times is not None and put_at:
+                self._times.write(b"%b//%d\0" % (path, put_at))
 
 
 async def list_place(
-    services: Services, place: Place, below: bytes, to: Path, *, folders: Path | None = None
+    services: Services,
+    place: Place,
+    below: bytes,
+    to: Path,
+    *,
+    folders: Path | None = None,
+    times: Path | None = None,
 ) -> ListingTotals:
     """Write what a place has at or below a path (b"": all of it) to a file sorted by path.
 
     Raises when the listing did not end whole, and leaves no file then. A folder that is not there
     is an empty listing; a place that is not there raises. ``folders``: where the folders' paths go,
-    NUL-separated, in no order; a bucket has none.
+    NUL-separated, in no order; a bucket has none. ``times``: where goes when a bucket got each, as
+    `read_times` reads it; of others the listing itself has their times.
     """
+    if times is not None:
+        await asyncio.to_thread(times.write_bytes, b"")
     if folders is not None:
         await asyncio.to_thread(folders.write_bytes, b"")
     if place.s3 is not None:
-        return await list_bucket(place.s3, below, to)
+        return await list_bucket(place.s3, below, to, times=times)
     daemon = services.get(RcloneHub).daemon
     return await list_remote(daemon, place.remote, below, to, folders=folders)
 
 
-async def list_bucket(place: S3Place, below: bytes, to: Path) -> ListingTotals:
+def read_times(path: Path) -> Iterator[tuple[bytes, int]]:
+    """Of objects in the order of a listing: the path, and when they were put there (Unix time)."""
+    for block in lists(path):
+        for record in block:
+            yield path_of(record), size_of(record)
+
+
+async def list_bucket(
+    place: S3Place, below: bytes, to: Path, *, times: Path | None = None
+) -> ListingTotals:
     """The same of a prefix of a bucket."""
     raw = _beside(to, "raw")
     try:
-        with raw.open("wb") as file:
-            records = _Records(file)
+        with raw.open("wb") as file, ExitStack() as stack:
+            kept = stack.enter_context(times.open("wb")) if times is not None else None
+            records = _Records(file, kept)
             key = s3_key(below) if below else ""
             if key is not None:
                 async with place.client(limit=FOLDERS_AT_ONCE) as client:
                     await _Bucket(client, place, records).read(key)
+        if times is not None:
+            await sort(times, times)
         return await _finish(raw, to, records, HashKind.MD5)
     finally:
         raw.unlink(missing_ok=True)
@@ -195,7 +228,7 @@ class _Bucket:
             if not error.is_missing:
                 raise
         else:
-            self._add(key, head.size_bytes, head.etag)
+            self._add(key, head.size_bytes, head.etag, head.modified)
 
     async def _reader(self) -> None:
         while True:
@@ -212,7 +245,7 @@ class _Bucket:
             )
             for listed in page.objects:
                 if not listed.key.endswith("/"):  # a marker of an empty folder
-                    self._put(listed.key, listed.size_bytes, listed.etag)
+                    self._put(listed)
             seen.update(page.folders)
             if not page.next_token:
                 break
@@ -222,15 +255,18 @@ class _Bucket:
         for name in sorted(seen - {folder}):
             self._waiting.put_nowait(name)
 
-    def _put(self, key: str, size_bytes: int, etag: str) -> None:
-        if not etag and _BROKEN_WRITE.fullmatch(key):
+    def _put(self, listed: ListedObject) -> None:
+        key = listed.key
+        if not listed.etag and _BROKEN_WRITE.fullmatch(key):
             return
         if not is_temporary(key):
-            self._add(key.removeprefix(self._place.prefix), size_bytes, etag)
+            inner = key.removeprefix(self._place.prefix)
+            self._add(inner, listed.size_bytes, listed.etag, listed.modified)
 
-    def _add(self, key: str, size_bytes: int, etag: str) -> None:
+    def _add(self, key: str, size_bytes: int, etag: str, put_at: int = 0) -> None:
         name = key.encode("utf-8", "surrogateescape")
-        self._records.add(from_s3_key(key), size_bytes, _told_by_etag(etag), name)
+        rest = _told_by_etag(etag)
+        self._records.add(from_s3_key(key), size_bytes, rest, name, put_at=put_at)
 
 
 def _told_by_etag(etag: str) -> str:

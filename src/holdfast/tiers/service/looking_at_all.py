@@ -18,7 +18,7 @@ from holdfast.tiers.browsing import Seen
 from holdfast.tiers.differing import known_differences, seem_to_differ
 from holdfast.tiers.files import work_dir
 from holdfast.tiers.left import left_rows
-from holdfast.tiers.listing import ListingTotals, list_place
+from holdfast.tiers.listing import ListingTotals, list_place, read_times
 from holdfast.tiers.merge import SIZE_MARK
 from holdfast.tiers.merge import Listed as Stored
 from holdfast.tiers.present import Present, absolute, at_home, list_present, read_records
@@ -32,6 +32,7 @@ from holdfast.tiers.verifying import aligned
 BLOCK_FILES = 1000
 Found = tuple[Listed, Pair | None]
 """A file, and what may be known of its content."""
+SECOND_NS = 1_000_000_000
 _LINK = b"l"
 _FOLDER = b"d"
 
@@ -77,6 +78,7 @@ class _Look:
         self._work = work
         self._unreadable = 0
         self._totals: list[ListingTotals] = []
+        self._times: _Times
         self.places: list[Place] = []
 
     async def begin(self) -> Iterator[Found]:
@@ -88,8 +90,10 @@ class _Look:
         self.places = await self._places()
         for number, place in enumerate(self.places):
             listings.append(self._work / f"there-{number}")
-            totals = await list_place(self._services, place, self._below, listings[-1])
+            times = self._work / "times" if not number else None
+            totals = await list_place(self._services, place, self._below, listings[-1], times=times)
             self._totals.append(totals)
+        self._times = _Times(self._work / "times")
         await self._write_left(left)
         return self._joined(aligned(here, listings), _read_left(left))
 
@@ -166,7 +170,10 @@ class _Look:
 
     def _differ(self, mine: Present, its: Stored) -> bool | None:
         is_link, keeps_times = mine.kind == _LINK, self.places[0].s3 is None
-        there_ns = int(its.version) if keeps_times and its.version.isdecimal() else None
+        if keeps_times:
+            there_ns = int(its.version) if its.version.isdecimal() else None
+        else:
+            there_ns = self._times.of(its.path)
         here = Seen(mine.size_bytes, is_link, mine.mtime_ns)
         there = Seen(its.size_bytes, is_link, there_ns)
         return seem_to_differ(here, there, keeps_times=keeps_times)
@@ -182,6 +189,23 @@ class _Look:
         except OSError:
             return None
         return None
+
+
+class _Times:
+    """When a bucket got its objects, asked for in their order."""
+
+    def __init__(self, path: Path) -> None:
+        self._told = read_times(path)
+        self._next = next(self._told, None)
+
+    def of(self, path: bytes) -> int | None:
+        """In nanoseconds; None: it does not say."""
+        key = path + SIZE_MARK
+        while self._next is not None and self._next[0] + SIZE_MARK < key:
+            self._next = next(self._told, None)
+        if self._next is None or self._next[0] != path:
+            return None
+        return self._next[1] * SECOND_NS
 
 
 def _read_left(path: Path) -> Iterator[_Gone]:
