@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.kernel.child import ProcessFailed
 from holdfast.kernel.errors import Invalid, Unavailable
 from holdfast.kernel.stores import hub as hub_module
 from holdfast.kernel.stores.host_keys import (
@@ -19,7 +20,11 @@ from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.kinds import as_text
 from holdfast.kernel.stores.place import below, s3_endpoint, s3_place
 from holdfast.kernel.stores.rclone_remote import Remote
-from holdfast.kernel.stores.rclone_words import rclone_failure, spoils_listing
+from holdfast.kernel.stores.rclone_words import (
+    listing_failure,
+    rclone_failure,
+    spoils_listing,
+)
 from tests.kernel.stores.stores_kit import S3_SECRET
 
 ED25519 = HostKey(
@@ -120,6 +125,15 @@ def test_what_rclone_said_is_told_in_words_of_ours(said: str, told: str) -> None
     error = rclone_failure(said, "store 'cold' could not be listed")
     assert told in error.message
     assert "words" not in error.message + error.hint
+
+
+def test_a_host_with_another_key_is_named() -> None:
+    said = ["NewFs: couldn't connect SSH: ssh: handshake failed: knownhosts: key mismatch"]
+    failed = ProcessFailed("rclone", "failed", returncode=1, last_lines=said)
+    options = {"host": "tape.example.org", "user": "me", "known_hosts_file": "/known"}
+    error = listing_failure(failed, Remote("sftp", options, "lab"), "the store")
+    assert error.code == "host_key_changed"
+    assert error.message.startswith("the host tape.example.org shows another key")
 
 
 @pytest.mark.parametrize(

@@ -89,12 +89,12 @@ def spoils_listing(line: str) -> bool:
 
 
 def rclone_failure(
-    said: str, what: str = "rclone could not do it", *, hint: str = ""
+    said: str, what: str = "rclone could not do it", *, hint: str = "", host: str = ""
 ) -> RcloneFailed:
     """What rclone said, as one of our errors; ``what``: what could not be done."""
     if any(sign in said for sign in _OTHER_HOST_KEY):
         return HostKeyChanged(
-            "the host shows another key than the one that was trusted, and is not spoken to",
+            f"the host {host or 'of the store'} shows another key than the one that was trusted, and is not spoken to",
             hint="if whoever runs it confirms the new key: holdfast store host-key STORE, then "
             "holdfast store trust STORE FINGERPRINT",
             said=said,
@@ -107,4 +107,5 @@ def listing_failure(error: ProcessFailed, remote: Remote, store: str) -> RcloneF
     """The error of an rclone process that did not list or look at all of a store."""
     said = remote.hide("\n".join((error.message, *error.last_lines)))
     log.warning("a store was not listed", store=store, rclone=said)
-    return rclone_failure(said, f"the listing of {store} is not whole")
+    host = remote.address.get("host", "")
+    return rclone_failure(said, f"the listing of {store} is not whole", host=host)
