@@ -94,7 +94,8 @@ def rclone_failure(
     """What rclone said, as one of our errors; ``what``: what could not be done."""
     if any(sign in said for sign in _OTHER_HOST_KEY):
         return HostKeyChanged(
-            f"the host {host or 'of the store'} shows another key than the one that was trusted, and is not spoken to",
+            f"the host {host or 'of the store'} shows another key than the one that was trusted, "
+            "and is not spoken to",
             hint="if whoever runs it confirms the new key: holdfast store host-key STORE, then "
             "holdfast store trust STORE FINGERPRINT",
             said=said,
