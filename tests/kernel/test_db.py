@@ -1,7 +1,7 @@
 """The schema: revisions make what the tables say, on both databases."""
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from alembic import command
@@ -14,7 +14,7 @@ from holdfast.kernel.db import Database, alembic_config, newest_revision
 from holdfast.kernel.errors import Unavailable
 from holdfast.schema import metadata
 from holdfast.tiers.model import FileState
-from holdfast.tiers.tables import TierFileRow, TierPulledRow, TierRunRow
+from holdfast.tiers.tables import TierFileRow, TierProofRow, TierPulledRow, TierRunRow
 from holdfast.tiers.totals import totals
 
 A_STORE = (
@@ -101,7 +101,15 @@ async def test_what_a_tier_knows_outlives_the_revisions(empty_database_url: str)
         for job, state, ended in JOURNAL:
             row = {"job": job, "state": state, "path": b"x", "ended": ended}
             await connection.execute(text(A_FILE), row)
+        await connection.execute(
+            text("INSERT INTO tier_proof VALUES (1, 2, 3, 'md5', 4, 5, 6, '')")
+        )
     await database.upgrade()
+    async with database.read() as session:
+        day = await session.scalar(select(TierProofRow.used_day))
+        assert (
+            abs(datetime.now(UTC) - datetime.fromtimestamp(0, UTC) - timedelta(days=day)).days < 2
+        )
     async with database.read() as session:
         rows = (await session.scalars(select(TierPulledRow).order_by(TierPulledRow.path))).all()
         runs = await session.scalars(select(TierRunRow.dry_run).order_by(TierRunRow.job_id))

@@ -334,26 +334,37 @@ async def test_a_folder_is_shown_with_what_is_where(scene: Scene, web: Web) -> N
     async with services.database.write(SYSTEM) as work:
         store = await work.session.get_one(StoreRow, scene.store_id)
         store.root = str(archive)
-    await scene.journal(tier.id, b"left", FileState.FROZEN)
+    os.utime(tree / "same", (0, 0))
+    for name in (b"left", b"lost", b"all/gone/x"):
+        await scene.journal(tier.id, name, FileState.FROZEN)
     page = await web.get(f"/web/tiers/{tier.id}/browse")
     states = dict(zip(column(page, 0), column(page, 4), strict=True))
     assert states == {
+        "all/": "lost",
         "in/": "on both",
         "only/": "not here",
         to_text(b"b\xdf\n"): "only here",
         "its": "not here",
         "left": "frozen",
+        "lost": "lost",
         "mine": "only here",
         "other": "differing",
-        "same": "on both",
+        "same": "may differ",
     }
+    assert column(await web.get(f"/web/tiers/{tier.id}/browse?path=all"), 0) == ["gone/"]
+    for show, names in (("lost", ["all/", "lost"]), ("differing", ["other", "same"])):
+        assert column(await web.get(f"/web/tiers/{tier.id}/browse?show={show}"), 0) == names
     inner = await web.get(f"/web/tiers/{tier.id}/browse?path=in")
     assert column(inner, 0) == ["a", "b"]
     assert ">Clear<" not in inner
     ordered = column(await web.get(f"/web/tiers/{tier.id}/browse?sort=-name"), 0)
     assert ordered == sorted(ordered, reverse=True)
     assert column(await web.get(f"/web/tiers/{tier.id}/browse?sort=-size"), 0)[0] == "other"
-    assert column(await web.get(f"/web/tiers/{tier.id}/browse?show=frozen"), 0) == ["left"]
+    assert column(await web.get(f"/web/tiers/{tier.id}/browse?show=frozen"), 0) == [
+        "all/",
+        "left",
+        "lost",
+    ]
     assert (
         "<button"
         not in (await web.get(f"/web/tiers/{tier.id}/browse", who="viewer"))
@@ -366,4 +377,5 @@ async def test_a_folder_is_shown_with_what_is_where(scene: Scene, web: Web) -> N
     away = words(await web.get(f"/web/tiers/{tier.id}/browse"))
     assert "The store was not asked" in away
     assert "not asked" in away.partition("same")[2]
+    assert "frozen" in away.partition("lost")[2].partition("mine")[0]
     await services.get(RcloneHub).stop()
