@@ -25,7 +25,6 @@ from holdfast.tiers.freezing import freeze
 from holdfast.tiers.model import STAGING, Proof, Skip
 from holdfast.tiers.planning import plan_freeze
 from holdfast.tiers.pull_plan import FETCH, Wanted
-from holdfast.tiers.pull_process import MOST_AWAY
 from holdfast.tiers.pulling import pull
 from holdfast.tiers.tables import TierPulledRow, TierRunRow
 from holdfast.tiers.verifying import verify
@@ -278,12 +277,15 @@ async def test_a_killed_rclone_is_followed_by_another(tree: Tree, store: Path) -
     assert tree.here() == [b"big"]
 
 
-async def test_rclone_is_ended_when_the_store_is_away_for_file_after_file(
+async def test_rclone_is_ended_when_the_store_is_away_and_nothing_comes(
     tree: Tree, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By itself it would try each file that is left, for hours."""
-    line = json.dumps({"level": "error", "msg": "dial tcp: connection refused", "object": "a"})
-    script = f"for _ in $(seq {MOST_AWAY}); do echo '{line}' >&2; done; sleep 300"
+    words = "connection refused, failed to get rate limit token, retry quota exceeded"  # as of S3
+    error = json.dumps({"level": "error", "msg": words, "object": "a"})
+    stats = json.dumps({"level": "notice", "stats": {"bytes": 0}})
+    script = f"for line in '{stats}' '{error}' '{stats}'; do echo \"$line\" >&2; done; sleep 300"
+    monkeypatch.setattr(pull_process, "AWAY_SECONDS", 0.0)
     monkeypatch.setattr(pull_process, "_words", lambda *_: ["sh", "-c", script])
     put(store, {b"a": b"1"})
     with pytest.raises(RcloneFailed, match="nothing listens at its address"):

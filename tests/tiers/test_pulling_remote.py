@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.kernel.stores.rclone_words import RcloneFailed
 from holdfast.tiers import pull_process, pulling
+from holdfast.tiers.model import Skip
 from holdfast.tiers.pull_process import Choice
 from holdfast.tiers.pulling import pull
 from tests.servers.s3 import S3Server, nanio_server
@@ -61,6 +62,23 @@ async def test_files_links_and_odd_names_come_from_sftp(tree: Tree, server: Sftp
     assert (tree.root / "deep/er/f").stat().st_mtime == 10**9
     again, lines = await tree.pulled()
     assert (again.files, again.present_files, lines) == (0, outcome.files, [])
+
+
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        ("object not found", Skip.MISSING_ON_STORE),
+        ("failed to open: 404 Not Found", Skip.MISSING_ON_STORE),
+        ("open /t/a: permission denied", Skip.NOT_PERMITTED),
+        ("dial tcp 127.0.0.1:40404: connect: connection refused", None),
+        ("open a/404: read tcp 10.0.0.1:22: i/o timeout", None),
+        ("multi-thread copy: EOF at 404040", None),
+    ],
+)
+def test_no_other_try_helps_where_a_file_is_gone_or_forbidden(
+    problem: str, reason: Skip | None
+) -> None:
+    assert pull_process.lasting(problem) is reason
 
 
 def everything_said_by_processes() -> str:

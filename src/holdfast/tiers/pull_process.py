@@ -5,6 +5,8 @@ comes as a file with what it leads to: rclone makes none, and so follows none.
 """
 
 import json
+import re
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,13 +37,15 @@ TRANSFERS = 8
 """Small files wait for the way there and back; some servers allow ten connections, and no more."""
 STATS_INTERVAL = "500ms"
 KEPT_PROBLEMS = 10_000
-MOST_AWAY = TRANSFERS + 2
-"""When the store was not there for so many files, one after another, rclone is ended: it would try
-each of them several times, which takes hours. As many as are on their way fail at once."""
+AWAY_SECONDS = 60.0
+"""So long after a store was not there for a file, and nothing came since, rclone is ended: it would
+try each file that is left several times, which takes hours."""
 _HERE = {"RCLONE_CONFIG_HERE_TYPE": "local"}
-_NO_ROOM = ("no space left", "remaining disk space", "quota exceeded")
+_MOVES = ("bytes", "checks", "listed")
+"""Of rclone's figures those that grow while a store answers."""
+_NO_ROOM = ("no space left", "remaining disk space", "disk quota exceeded")
 _FORBIDDEN = ("permission denied", "operation not permitted", "read-only file system")
-_GONE = ("object not found", "no such file", "file does not exist", "404")
+_GONE = re.compile(r"object not found|no such file|file does not exist|\b404\b")
 
 log = get_logger(__name__)
 OnStats = Callable[[int, int], None]
@@ -62,8 +66,8 @@ class Ended:
     """The last problem that it told."""
     problems: dict[str, str] = field(default_factory=dict)
     """By file, as rclone names it."""
-    away: int = 0
-    """How many files the store was not there for since the last byte came."""
+    away_since: float | None = None
+    """When the store was first not there for a file, by the monotonic clock; None: it is there."""
 
     def hear(self, said: dict[str, Any], hide: Callable[[str], str]) -> None:
         """Keep a problem."""
@@ -73,7 +77,8 @@ class Ended:
         name = said.get("object")
         if not text.startswith("Attempt "):
             self.last = text
-            self.away += is_unreachable(text)
+            if self.away_since is None and is_unreachable(text):
+                self.away_since = time.monotonic()
             if name and said.get("objectType") != "string" and len(self.problems) < KEPT_PROBLEMS:
                 self.problems[str(name)] = text
 
@@ -128,21 +133,21 @@ async def fetch(
     def hide(text: str) -> str:
         return place.remote.hide(text).replace(to, STAGING)
 
-    moved = 0
+    seen: list[int] = []
 
     def hear(line: str) -> None:
-        nonlocal moved
+        nonlocal seen
         said = _parsed(line)
-        if "stats" in said:
-            stats = said["stats"]
-            size_bytes = int(stats.get("bytes", 0))
-            on_stats(size_bytes, int(stats.get("transfers", 0)))
-            if size_bytes > moved:
-                moved, ended.away = size_bytes, 0
-        else:
+        if "stats" not in said:
             ended.hear(said, hide)
-            if ended.away >= MOST_AWAY:
-                raise _StoreAway
+            return
+        stats = said["stats"]
+        on_stats(int(stats.get("bytes", 0)), int(stats.get("transfers", 0)))
+        now = [int(stats.get(name, 0)) for name in _MOVES]
+        if now != seen:
+            seen, ended.away_since = now, None
+        elif ended.away_since and time.monotonic() - ended.away_since >= AWAY_SECONDS:
+            raise _StoreAway
 
     environment = rclone_environment(daemon.directory) | place.remote.environment() | _HERE
     try:
@@ -199,9 +204,11 @@ def no_room(problem: str) -> bool:
 def lasting(problem: str) -> Skip | None:
     """Why trying again would not help; None: it may."""
     text = problem.lower()
+    if is_unreachable(text):
+        return None
     if any(words in text for words in _FORBIDDEN):
         return Skip.NOT_PERMITTED
-    return Skip.MISSING_ON_STORE if any(words in text for words in _GONE) else None
+    return Skip.MISSING_ON_STORE if _GONE.search(text) else None
 
 
 def failed(place: Place, ended: Ended) -> RcloneFailed:
