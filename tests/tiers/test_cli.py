@@ -152,6 +152,7 @@ def test_a_run_is_told_in_lines() -> None:
     assert differs(run)
     assert "differs: 1 file, 7 B: pinned" in run_text({**run, "action": "verify"})
     assert not differs({"job_id": "abc", "joined": False})
+    assert not differs({"outcome": {"skipped": {"excluded": left}}})
 
 
 class Runs:

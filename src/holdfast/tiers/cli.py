@@ -9,6 +9,7 @@ import typer
 
 from holdfast.commands.verbs import DRY_RUN, Field, Verb, noun
 from holdfast.tiers.drawing import run_text, tree_text
+from holdfast.tiers.model import Skip
 from holdfast.tiers.names import to_text
 
 
@@ -85,8 +86,11 @@ OPTIONS = (
 
 
 def differs(answer: dict[str, Any]) -> bool:
-    """Whether a verify that was waited for found something; what is merely not here is nothing."""
-    return bool(answer.get("outcome", {}).get("skipped"))
+    """Whether a verify that was waited for found something.
+
+    What is merely not here, or excluded, is nothing.
+    """
+    return bool(set(answer.get("outcome", {}).get("skipped", ())) - {Skip.EXCLUDED})
 
 
 LIMIT = Field(name="limit", kind="number", query=True, help="At most so many, in one call.")

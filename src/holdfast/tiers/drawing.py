@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdfast.kernel.web.console.formats import duration, size
+from holdfast.tiers.model import Action, Skip
 
 MOST_FOLDERS = 15
 """Of a report, the largest."""
@@ -60,8 +61,9 @@ def run_text(run: dict[str, Any]) -> str:
     lines += beside(told, dry_run=is_dry)
     if told.get("over_limit"):
         lines.append(f"beyond the limits of the tier: {told['over_limit']}")
-    for title, found in ((left_words(run["action"]), "skipped"), ("would stay", "stays")):
-        lines += [f"{title}: {amount(left)}: {why}" for why, left in told.get(found, {}).items()]
+    for why, left in told.get("skipped", {}).items():
+        lines.append(f"{left_words(run['action'], why)}: {amount(left)}: {why}")
+    lines += [f"would stay: {amount(left)}: {why}" for why, left in told.get("stays", {}).items()]
     lines += [f"now: {amount(left)}: {state}" for state, left in run["files"].items()]
     return "\n".join([*lines, *_report_lines(told)])
 
@@ -95,9 +97,9 @@ def files_words(count: int) -> str:
     return f"{count} file{'' if count == 1 else 's'}"
 
 
-def left_words(action: str) -> str:
+def left_words(action: str, reason: str) -> str:
     """What is said of the files that an outcome has under ``skipped``."""
-    return "differs" if action == "verify" else "left"
+    return "differs" if action == Action.VERIFY and reason != Skip.EXCLUDED else "left"
 
 
 def age_words(start: int, end: int | None) -> str:

@@ -75,9 +75,8 @@ def _counts(asked: Asked, outcome: dict[str, Any]) -> Iterator[str]:
         yield "It was a dry run: nothing was changed. Without it:"
     if "files" in outcome and "bytes" in outcome:
         yield _amount(outcome)
-    title = left_words(asked.action)
     for reason, left in outcome.get("skipped", {}).items():
-        yield f"{title}: {_amount(left)}: {reason}"
+        yield f"{left_words(asked.action, reason)}: {_amount(left)}: {reason}"
     yield from beside(outcome, dry_run=asked.dry_run)
     if outcome.get("over_limit"):
         yield f"This is beyond the limits of the tier: it would take {outcome['over_limit']}"
