@@ -36,7 +36,7 @@ async def test_files_are_counted_by_tier_and_state(scene: Scene) -> None:
 
 async def test_a_store_knows_the_tiers_that_stand_on_it(scene: Scene) -> None:
     await scene.a_tier("photos")
-    await scene.a_tier("films", second_store_id=scene.store_id)
+    await scene.a_tier("films", second_store_id=scene.store_id, second_prefix="copy")
     async with scene.services.database.read() as session:
         assert await context.store_users(session, scene.store_id) == ["tier films", "tier photos"]
         assert await context.store_users(session, scene.store_id + 1) == []
