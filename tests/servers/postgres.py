@@ -24,7 +24,10 @@ UNPRIVILEGED = ("postgres", "nobody")
 FAST_NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 SMALL = ("shared_buffers=32MB", "max_connections=200", "unix_socket_directories=")
 
-END_OTHERS = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+END_OTHERS = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 SHAPE = """
     SELECT relnamespace::text, relname, relkind FROM pg_class WHERE oid >= 16384
     UNION SELECT 'revision', version_num, '' FROM alembic_version ORDER BY 1, 2
@@ -72,11 +75,12 @@ class Cluster:
         name = self._returned.pop() if self._returned else self._name(self.create(TEMPLATE))
         self._shape = self._shape or self._shape_of(name)
         yield self.url(name)
-        with self.admin() as connection:
-            connection.execute(END_OTHERS, [name])
-        if self._shape_of(name) == self._shape:
-            with self._to(name) as connection:
+        with self._to(name) as connection:  # one connection for all: each is a process
+            connection.execute(END_OTHERS)
+            is_as_made = connection.execute(SHAPE).fetchall() == self._shape
+            if is_as_made:
                 connection.execute(EMPTY)
+        if is_as_made:
             self._returned.append(name)
         else:
             self.drop(self.url(name))
