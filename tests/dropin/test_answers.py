@@ -97,7 +97,7 @@ async def test_a_neighbour_whose_name_begins_alike_is_not_in_the_tier(
 
 
 @pytest.mark.real
-async def test_what_was_frozen_and_the_store_has_lost_is_missing(
+async def test_what_was_frozen_and_the_store_has_lost_is_missing_in_the_tree_alone(
     scene: Scene, client: httpx.AsyncClient
 ) -> None:
     root, store = str(scene.folder("photos")), scene.place.parent / "archive"
@@ -112,9 +112,7 @@ async def test_what_was_frozen_and_the_store_has_lost_is_missing(
         names = ["sub/kept", "sub/lost"]
         assert drawn == [{"Path": path, "missing": True} for path in names]
         _, listed = await asked(client, "list", path=f"{root}/sub", missing=True, full=True)
-        assert [one["Path"] for one in listed] == ["kept", "lost"]
-        assert (listed[1]["Size"], listed[1]["ModTime"][:10]) == (10, "1970-01-02")
-        assert await asked(client, "list", path=f"{root}/sub") == (200, [{"Path": "kept"}])
+        assert [one["Path"] for one in listed] == ["kept"]  # and a pull can bring it
     finally:
         await hub.stop()
 

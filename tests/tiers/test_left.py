@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Conflict
+from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import browsing, left
+from holdfast.tiers.arrivals import stamp_pulled
 from holdfast.tiers.left import left_in
 from holdfast.tiers.model import FileState
 from tests.tiers.scene import Scene, a_scene
@@ -66,6 +69,21 @@ async def test_what_left_is_found_by_its_folder_however_few_rows_are_read_at_onc
             assert await found(b"absent", 0) == (set(), set())
             told = (await left_in(session, row.id, b"a/b", depth=0)).files[b"a/b"]
             assert (told.waits, told.size_bytes) == (True, 77)
+
+
+async def test_what_a_pull_brought_back_is_no_more_frozen(scene: Scene) -> None:
+    row, other = await scene.a_tier(), await scene.a_tier("films")
+    for path in PATHS:
+        await scene.journal(row.id, path, FileState.FROZEN)
+    await scene.journal(other.id, b"a", FileState.FROZEN)
+    await scene.journal(row.id, b"waits", FileState.QUARANTINED)
+    async with scene.services.database.write(SYSTEM) as work:
+        await stamp_pulled(work.session, row.id, [b"a", LONG, b"new", b"waits"], now())
+    async with scene.services.database.read() as session:
+        found = await left_in(session, row.id, b"", depth=0)
+        elsewhere = await left_in(session, other.id, b"", depth=0)
+    assert set(found.files) == {*PATHS, b"waits"} - {b"a", LONG}
+    assert set(elsewhere.files) == {b"a"}
 
 
 async def test_more_than_a_look_can_hold_is_refused(

@@ -7,7 +7,6 @@ from typing import Any
 from holdfast.dropin.asked import Asked, Refused
 from holdfast.kernel.services import Services
 from holdfast.tiers.browsing import Seen
-from holdfast.tiers.left import Left
 from holdfast.tiers.names import to_text
 from holdfast.tiers.service import looking
 from holdfast.tiers.service.looking import Stored
@@ -17,20 +16,18 @@ _NO_KIND = "application/octet-stream"
 
 
 async def listed(services: Services, asked: Asked) -> list[dict[str, Any]]:
-    """Files that the store has below the path; of the missing ones also what it has lost.
+    """Files that the store has below the path. Raises `Refused`, and what the store says.
 
-    Raises `Refused`, and what the store says.
+    Clients pull what is missing here until nothing is: what the store has lost is not among it.
     """
     full, only_missing = asked.flag("full"), asked.flag("missing")
     from_root = asked.flag("from_root")
-    found = await _stored(services, asked, with_times=full, with_lost=only_missing)
+    found = await _stored(services, asked, with_times=full)
     shown = [path for path in found.files if not (only_missing and path in found.here)]
-    files = {**found.files, **{path: _as_it_was(left) for path, left in found.lost.items()}}
-    shown = sorted([*shown, *found.lost])
     paths = {path: to_text(path if from_root else _inner(found, path)) for path in shown}
     if not full:
         return [{"Path": path} for path in paths.values()]
-    return [_full(path, files[name]) for name, path in paths.items()]
+    return [_full(path, found.files[name]) for name, path in paths.items()]
 
 
 async def tree(services: Services, asked: Asked) -> list[dict[str, Any]]:
@@ -43,7 +40,7 @@ async def tree(services: Services, asked: Asked) -> list[dict[str, Any]]:
 
 
 async def _stored(
-    services: Services, asked: Asked, *, with_lost: bool, with_times: bool = False
+    services: Services, asked: Asked, *, with_times: bool = False, with_lost: bool = False
 ) -> Stored:
     with asked.outside():
         found = await looking.list_stored(
@@ -52,10 +49,6 @@ async def _stored(
     if not found.is_known:
         raise Refused(f"File/directory not found on remote repository: {asked.text}")
     return found
-
-
-def _as_it_was(left: Left) -> Seen:
-    return Seen(left.size_bytes, modified_ns=left.mtime_ns)
 
 
 def _inner(found: Stored, path: bytes) -> bytes:

@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.errors import Conflict
+from holdfast.tiers import queries
 from holdfast.tiers.holding import MADE, Stays, folder, opened_root, told
 from holdfast.tiers.inheriting import Inherited, give_access, inherited_from
 from holdfast.tiers.merge import Count
@@ -337,7 +338,7 @@ async def _stamp(run: Run, paths: Sequence[bytes]) -> None:
 async def stamp_pulled(
     session: AsyncSession, tier_id: int, paths: Sequence[bytes], moment: datetime
 ) -> None:
-    """Keep that these files of a tier were pulled now."""
+    """Keep that these files of a tier were pulled now, and are no more frozen."""
     is_sqlite = session.get_bind().dialect.name == "sqlite"
     given = (sqlite if is_sqlite else postgresql).insert(TierPulledRow)
     stamp = given.on_conflict_do_update(
@@ -348,3 +349,4 @@ async def stamp_pulled(
         for path in paths
     ]
     await session.execute(stamp, rows)
+    await queries.note_return(session, tier_id, paths)

@@ -18,7 +18,7 @@ from holdfast.tiers.queries import WAITING_FILES
 from holdfast.tiers.tables import TierFileRow, TierProofRow, TierPulledRow, TierRunRow
 
 BLOCK_ROWS = 1000
-ENDED = (FileState.STAYED, FileState.RESTORED, FileState.FROZEN)
+ENDED = (FileState.STAYED, FileState.RESTORED, FileState.RETURNED, FileState.FROZEN)
 _pulled = cast("Table", TierPulledRow.__table__)
 
 

@@ -61,7 +61,7 @@ class Proof(StrEnum):
 
 
 class FileState(StrEnum):
-    """Where a file is on its way out; the last three are final."""
+    """Where a file is on its way out; the last four are final."""
 
     INTENT = "intent"
     """About to be moved to quarantine; it may be in either place."""
@@ -69,6 +69,8 @@ class FileState(StrEnum):
     LEAVING = "leaving"
     """Proven again, about to be unlinked; it may be gone."""
     FROZEN = "frozen"
+    RETURNED = "returned"
+    """It was frozen, and pulled again since: what becomes of it now is its users' doing."""
     RESTORED = "restored"
     """Moved back, by an undo or because it changed in quarantine."""
     STAYED = "stayed"

@@ -24,6 +24,7 @@ from holdfast.kernel.sorting import Sorts, order_by
 from holdfast.tiers.model import EMPTY, Action, Asked, FileState, Standing
 from holdfast.tiers.tables import KEY_BYTES, TierFileRow, TierRow, TierRunRow
 
+PATHS_AT_ONCE = 500
 JOINABLE = (JobState.WAITING, JobState.RUNNING)
 LEFT = frozenset({FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN})
 path_key = func.substr(
@@ -250,12 +251,27 @@ async def named(
     session: AsyncSession, tier_id: int, paths: Sequence[bytes]
 ) -> Sequence[Row[int, bytes, str, str]]:
     """The journal's rows of these paths of a tier."""
-    query = select(TierFileRow.id, TierFileRow.path, TierFileRow.job_id, TierFileRow.state).where(
-        TierFileRow.tier_id == tier_id, TierFileRow.path.in_(paths)
-    )
-    if not is_sqlite(session):
-        query = query.where(path_key.in_({path[:KEY_BYTES] for path in paths}))
+    columns = (TierFileRow.id, TierFileRow.path, TierFileRow.job_id, TierFileRow.state)
+    query = select(*columns).where(*_of_paths(session, tier_id, paths))
     return (await session.execute(query)).all()
+
+
+async def note_return(session: AsyncSession, tier_id: int, paths: Sequence[bytes]) -> None:
+    """What was frozen of these paths is here again."""
+    for start in range(0, len(paths), PATHS_AT_ONCE):
+        these = _of_paths(session, tier_id, paths[start : start + PATHS_AT_ONCE])
+        frozen = update(TierFileRow).where(*these, TierFileRow.state == FileState.FROZEN)
+        returned = frozen.values(state=FileState.RETURNED)
+        await session.execute(returned.execution_options(synchronize_session=False))
+
+
+def _of_paths(
+    session: AsyncSession, tier_id: int, paths: Sequence[bytes]
+) -> list[ColumnElement[bool]]:
+    these = [TierFileRow.tier_id == tier_id, TierFileRow.path.in_(paths)]
+    if not is_sqlite(session):
+        these.append(path_key.in_({path[:KEY_BYTES] for path in paths}))
+    return these
 
 
 async def is_emptied(session: AsyncSession, tier_id: int, failed_after: datetime) -> bool:
