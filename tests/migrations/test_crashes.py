@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from holdfast.demo.wire import Wire
 from holdfast.kernel.errors import AppError
 from holdfast.kernel.process import start
 from tests.migrations.rig import BUCKET, QUICK, Rig, contents, running_rig, until
+from tests.servers.programs import words_of
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY
 
 pytestmark = [
@@ -61,7 +61,7 @@ async def drive(rig: Rig, moment: str = "") -> tuple[int, list[dict[str, object]
     path = rig.root / "drive.json"
     path.write_text(json.dumps(config))
     lines: list[dict[str, object]] = []
-    argv = [sys.executable, "-m", "tests.migrations.drive", str(path)]
+    argv = words_of("tests.migrations.drive", str(path))
     environment = {"PYTHONPATH": str(ROOT)}
     child = await start(
         argv, env=environment, cwd=ROOT, on_line=lambda line: lines.append(json.loads(line))

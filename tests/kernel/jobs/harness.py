@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from holdfast.kernel.jobs.times import EngineTimes, LeaseTimes
 from holdfast.kernel.secrets import Sealer
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM
+from tests.servers.programs import words_of
 
 ROOT = Path(__file__).parents[3]
 LIMIT_SECONDS = 60.0
@@ -66,7 +66,7 @@ class WorkerProcess:
         self.log = data_dir / "worker.log"
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.kernel.jobs.worker_program", str(data_dir), url],
+                words_of("tests.kernel.jobs.worker_program", str(data_dir), url),
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
