@@ -18,6 +18,7 @@ log = get_logger(__name__)
 LONGEST_PAUSE_SECONDS = 30.0
 """Somebody may have moved the clock."""
 SHORTEST_PAUSE_SECONDS = 0.01
+FAILED_PAUSE_SECONDS = 5.0
 
 
 class TimerRow(Base, kw_only=True):
@@ -58,6 +59,8 @@ async def _run_timer(database: Database, timer: Timer) -> None:
                 await timer.run()
         except Exception as error:  # noqa: BLE001 - the loop of a worker goes on, and says so
             log.warning("timer failed", timer=timer.name, error=str(error))
+            if pause <= 0:  # due, and nobody could claim it: the database is away, or its disk full
+                pause = min(timer.interval_seconds, FAILED_PAUSE_SECONDS)
 
 
 async def _seconds_left(database: Database, timer: Timer) -> float:

@@ -4,9 +4,11 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from dbos._sys_db import SystemDatabase
 from sqlalchemy.exc import DBAPIError
 
 from holdfast.kernel.clock import now
@@ -57,6 +59,29 @@ async def test_old_jobs_are_forgotten_with_their_steps_logs_and_records(
         records = await asyncio.to_thread(durable.statuses, [old, young])
     assert steps == [young]
     assert list(records) == [young]
+
+
+async def test_a_job_whose_end_could_not_be_written_is_given_in_again(
+    tmp_path: Path, database_url: str, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is full for a while."""
+    write = SystemDatabase.update_workflow_outcome
+    refused: list[str] = []
+
+    def refuse_twice(self: SystemDatabase, job_id: str, *given: Any, **named: Any) -> bool:
+        if len(refused) < 2:  # that it is done, and that this failed
+            refused.append(job_id)
+            raise OSError("the disk is full")
+        return write(self, job_id, *given, **named)
+
+    monkeypatch.setattr(SystemDatabase, "update_workflow_outcome", refuse_twice)
+    times = replace(QUICK, lost_seconds=0.1)
+    async with engine_here(tmp_path / "data", database_url, times=times) as services:
+        (tmp_path / "go").touch()
+        args = {"evidence": str(evidence.path), "name": "x", "go": str(tmp_path / "go")}
+        job_id = await submit(services.database, "sample.hold", args)
+        await state_of(services.database, job_id, JobState.DONE)
+    assert refused == [job_id, job_id]
 
 
 async def test_a_reaction_that_fails_does_not_hold_the_lock(

@@ -46,6 +46,7 @@ def a_situation(
     runs_here: bool = False,
     owner_alive: bool = True,
     owner_is_me: bool = True,
+    lost: bool = False,
 ) -> Situation:
     return Situation(
         state=state,
@@ -54,6 +55,7 @@ def a_situation(
         runs_here=runs_here,
         owner_alive=owner_alive,
         owner_is_me=owner_is_me,
+        lost=lost,
     )
 
 
@@ -125,6 +127,7 @@ def test_somebody_is_admitted_when_nothing_runs(waiting: Sequence[Claim], cap: i
         (a_situation(Recorded.QUEUED), Action.NOTHING),
         (a_situation(Recorded.QUEUED, state=JobState.CANCELLING), Action.CANCEL),
         (a_situation(Recorded.RUNNING), Action.NOTHING),
+        (a_situation(Recorded.RUNNING, lost=True), Action.TAKE_OVER),
         (a_situation(Recorded.RUNNING, state=JobState.CANCELLING), Action.CANCEL),
         (
             a_situation(Recorded.RUNNING, state=JobState.CANCELLING, owner_is_me=False),

@@ -1,7 +1,9 @@
 """What a worker looks after between jobs: who may start, who has ended, who died, what is old."""
 
 import asyncio
+import math
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 
 from holdfast.kernel.clock import now
@@ -46,6 +48,8 @@ class Caretaker:
         self._runner = runner
         self._times = times
         self._due: dict[str, float] = {}
+        self._lost: dict[str, float] = {}
+        """Jobs on record as running here that do not, and since when by the monotonic clock."""
 
     async def look(self) -> float:
         """Admit, take over, and give each admitted job what it needs; twice is harmless.
@@ -80,9 +84,11 @@ class Caretaker:
             active = await tables.active_jobs(session)
         rows = [row for row in active if self._needs_look(row)]
         if not rows:
+            self._lost.clear()
             return bool(active)
         alive = await self._lease.alive()
         records = await asyncio.to_thread(durable.statuses, [row.id for row in rows])
+        self._note_lost(records)
         for row in rows:
             record = records.get(row.id, NO_RECORD)
             action = next_action(self._situation(row, record, alive))
@@ -93,6 +99,21 @@ class Caretaker:
     def _needs_look(self, row: JobRow) -> bool:
         return row.state == JobState.CANCELLING or row.id not in self._runner.runs
 
+    def _note_lost(self, records: Mapping[str, Status]) -> None:
+        moment = time.monotonic()
+        lost = [
+            job_id
+            for job_id, record in records.items()
+            if record.recorded is Recorded.RUNNING
+            and record.executor_id == self._lease.executor_id
+            and job_id not in self._runner.runs
+        ]
+        self._lost = {job_id: self._lost.get(job_id, moment) for job_id in lost}
+
+    def _is_lost(self, job_id: str) -> bool:
+        since = self._lost.get(job_id, math.inf)
+        return time.monotonic() - since >= self._times.lost_seconds
+
     def _situation(self, row: JobRow, record: Status, alive: set[str]) -> Situation:
         return Situation(
             state=JobState(row.state),
@@ -101,6 +122,7 @@ class Caretaker:
             runs_here=row.id in self._runner.runs,
             owner_alive=record.executor_id in alive,
             owner_is_me=record.executor_id == self._lease.executor_id,
+            lost=self._is_lost(row.id),
         )
 
     async def _act(self, action: Action, row: JobRow, record: Status) -> None:
@@ -111,6 +133,9 @@ class Caretaker:
             case Action.RUN_AGAIN:
                 await asyncio.to_thread(durable.run_again, row.id)
                 await self._mark_launched(row.id)
+            case Action.TAKE_OVER:
+                await asyncio.to_thread(durable.take_over, row.id)
+                log.warning("job given in again: its end was not written", job=row.id)
             case Action.CANCEL:
                 await self._cancel(row.id)
             case Action.FINISH:

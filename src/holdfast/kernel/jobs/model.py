@@ -108,6 +108,8 @@ class Action(StrEnum):
     """Give it to the engine underneath for the first time."""
     RUN_AGAIN = "run again"
     """Give it back, from the step it failed or was cancelled in."""
+    TAKE_OVER = "take over"
+    """Give it back, as that of a dead worker: how it ended here could not be written down."""
     CANCEL = "cancel"
     FINISH = "finish"
     """Nothing runs any more: record its end and release its locks."""
@@ -124,6 +126,8 @@ class Situation:
     runs_here: bool
     owner_alive: bool
     owner_is_me: bool
+    lost: bool = False
+    """Whether it is on record as running here, and has not for a while: the disk was full."""
 
 
 def next_action(job: Situation) -> Action:
@@ -135,7 +139,9 @@ def next_action(job: Situation) -> Action:
             return Action.CANCEL if job.state is JobState.CANCELLING else Action.NOTHING
         case Recorded.RUNNING:
             mine = job.state is JobState.CANCELLING and job.owner_is_me
-            return Action.CANCEL if mine else Action.NOTHING
+            if mine:
+                return Action.CANCEL
+            return Action.TAKE_OVER if job.lost else Action.NOTHING
         case Recorded.SUCCEEDED | Recorded.FAILED | Recorded.CANCELLED | Recorded.GAVE_UP:
             return _after_its_end(job)
         case _:

@@ -23,4 +23,6 @@ class EngineTimes:
     cleaning_seconds: float = 3600.0
     closing_seconds: float = 20.0
     """How long interrupted jobs may take to clean up when the worker stops."""
+    lost_seconds: float = 30.0
+    """So long after a job stopped running here without its end on record, it is given in again."""
     lease: LeaseTimes = field(default_factory=LeaseTimes)
