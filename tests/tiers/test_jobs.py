@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
-from holdfast.kernel.errors import Conflict, NotFound
+from holdfast.kernel.errors import Conflict, NotFound, Unavailable
 from holdfast.kernel.jobs.context import JobContext, NoFence, PlainSteps
 from holdfast.kernel.jobs.logfile import JobLog
 from holdfast.kernel.jobs.model import JobState
@@ -19,8 +19,10 @@ from holdfast.kernel.jobs.registry import EndedJob
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import SYSTEM
-from holdfast.tiers import jobs, journal, queries
+from holdfast.tiers import context, jobs, journal, queries
 from holdfast.tiers.model import Action, FileState
+from holdfast.tiers.mounts import mount_point
+from holdfast.tiers.service import looking
 from holdfast.tiers.service.reading import details
 from holdfast.tiers.tables import TierRow, TierRunRow
 from holdfast.tiers.totals import totals
@@ -124,6 +126,41 @@ async def test_a_pull_is_tried_and_then_done(bench: Bench) -> None:
     work = bench.scene.services.settings.data_dir / "tiers" / "work"
     assert list(work.iterdir()) == []
     assert "2 files of 300 bytes" in (bench.scene.place / "wet.log").read_text()
+
+
+async def test_nothing_is_pulled_into_a_folder_whose_disk_is_not_mounted(bench: Bench) -> None:
+    services, number, root = bench.scene.services, bench.tier.id, os.fsencode(bench.root)
+
+    async def is_mounted_at(path: bytes) -> None:
+        async with services.database.write(SYSTEM) as work:
+            row = await work.session.get(TierRow, number)
+            assert row is not None
+            row.mounted_at = path
+
+    async def known() -> bytes:
+        async with services.database.read() as session:
+            row = await session.get(TierRow, number)
+            assert row is not None
+            return row.mounted_at
+
+    found = mount_point(root)
+    assert await known() == found != root
+    await is_mounted_at(root)  # as if there had been a disk of its own
+    with pytest.raises(Unavailable, match="is not mounted") as refused:
+        await jobs.pull(bench.context(), tier_id=number)
+    assert bench.here() == set()
+    assert f"--path {bench.root}" in refused.value.hint
+    with pytest.raises(Unavailable, match="is not mounted"):
+        await looking.list_files(services, root, depth=1, limit=9)
+    findings = {one.check: one for one in await context.check_tiers(services)}
+    assert "is not mounted" in findings["tier photos"].detail
+    await bench.scene.changed(number, age_days=90)
+    assert await known() == root
+    await bench.scene.changed(number, path=root)
+    await is_mounted_at(b"")  # a tier of an earlier version
+    await jobs.pull(bench.context(), tier_id=number)
+    assert (bench.here(), await known()) == (set(FILES), found)
+    assert (mount_point(b"/proc/self/fd"), mount_point(b"/")) == (b"/proc", b"/")
 
 
 async def test_a_schedule_freezes_the_whole_tier_and_it_is_undone(bench: Bench) -> None:

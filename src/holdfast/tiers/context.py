@@ -10,10 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.contributors import Finding, Gauge, Verdict, contributors
+from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.process import ProcessFailed, ProgramMissing, find_program, run
 from holdfast.kernel.services import Services
 from holdfast.tiers import queries
 from holdfast.tiers.model import FileState
+from holdfast.tiers.mounts import check_mounted
 from holdfast.tiers.names import to_text
 from holdfast.tiers.scan import keeps_no_atime
 from holdfast.tiers.service.ground import check_store_moves
@@ -109,6 +111,10 @@ def _root(row: TierRow) -> Finding:
     if not os.access(row.root, os.R_OK | os.W_OK | os.X_OK):
         remedy = f"give the user {os.geteuid()} the right to read and write there"
         return _finding(check, Verdict.FAIL, f"{shown} cannot be used", remedy)
+    try:
+        check_mounted(row.tier())
+    except Unavailable as error:
+        return _finding(check, Verdict.FAIL, error.message, error.hint)
     options = row.tier().options
     if options.freezable and keeps_no_atime(row.root):
         verdict = Verdict.WARN if options.allow_noatime else Verdict.FAIL

@@ -29,6 +29,7 @@ from holdfast.tiers import (
 )
 from holdfast.tiers.files import clear_work_dir, details_path, forget_what_is_told_again, work_dir
 from holdfast.tiers.model import EMPTY, Action, Asked, Tier
+from holdfast.tiers.mounts import check_mounted
 from holdfast.tiers.names import from_text
 from holdfast.tiers.plan_file import FreezePlan, read_plan
 from holdfast.tiers.pull_outcome import estimate_seconds
@@ -184,6 +185,7 @@ def paths_of(asked: Asked) -> list[bytes]:
 async def running(ctx: JobContext, tier_id: int, asked: Asked | None) -> AsyncIterator[Run]:
     """A job at work on its tier; its listings are forgotten when the block ends well."""
     tier = await begin(ctx, tier_id, asked)
+    await _look_where_mounted(ctx, tier)
     data_dir, job_id = ctx.services.settings.data_dir, ctx.job_id
     yield Run(
         ctx=ctx,
@@ -215,6 +217,16 @@ async def begin(ctx: JobContext, tier_id: int, asked: Asked | None) -> Tier:
             )
             work.session.add(run)
         return row.tier()
+
+
+async def _look_where_mounted(ctx: JobContext, tier: Tier) -> None:
+    """Keep where; raises ``Unavailable`` when it is not any more."""
+    found = await asyncio.to_thread(check_mounted, tier)
+    if found and found != tier.mounted_at:
+        async with ctx.write() as work:
+            row = await work.session.get(TierRow, tier.id)
+            if row is not None and row.root == tier.root:
+                row.mounted_at = found
 
 
 async def places_of(ctx: JobContext, tier: Tier) -> tuple[Place, ...]:

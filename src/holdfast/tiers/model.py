@@ -164,6 +164,8 @@ class Tier:
     name: str
     root: bytes
     """Absolute and without symlinks."""
+    mounted_at: bytes = b""
+    """Where the file system of the root was mounted when it was last used; empty: not known."""
     store_id: int
     prefix: str = ""
     second_store_id: int | None = None

@@ -64,7 +64,7 @@ async def look_into(services: Services, row: TierRow, below: bytes) -> Folder:
     problem: AppError | None = None
     there: dict[bytes, Seen | None] | None = None
     place: Place | None = None
-    await check_there(services, row.root)
+    await check_there(services, row.tier())
     here = await asyncio.to_thread(local_entries, row.root, below)
     try:
         async with services.database.read() as session:

@@ -16,6 +16,7 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.stores.place import below
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.tiers import queries, scan
+from holdfast.tiers.mounts import mount_point
 from holdfast.tiers.service import roots
 from holdfast.tiers.service.draft import TierDraft
 from holdfast.tiers.service.rooms import check_disk_answers, patiently, rooms_of
@@ -41,6 +42,8 @@ class Ground:
 
     asked: bytes
     root: bytes
+    mounted_at: bytes
+    """Where the root's file system is mounted."""
     stored_at: tuple[StoredAt, ...]
     """Of the stores that are on this machine."""
 
@@ -69,7 +72,8 @@ async def look(
     others = [*((row.name, row.root) for row in rows), *beside]
     root = await patiently(partial(_checked, services, draft, others, stored_at))
     await _check_mounted_once(services, root, others)
-    return Ground(asked=draft.path, root=root, stored_at=stored_at)
+    mounted_at = await patiently(partial(mount_point, root))
+    return Ground(asked=draft.path, root=root, mounted_at=mounted_at, stored_at=stored_at)
 
 
 async def check_same(session: AsyncSession, draft: TierDraft, ground: Ground) -> None:

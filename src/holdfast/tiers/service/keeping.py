@@ -48,6 +48,7 @@ async def create_tier(work: Work, draft: TierDraft, ground: Ground) -> TierRow:
     row = TierRow(
         name=draft.name,
         root=root,
+        mounted_at=ground.mounted_at,
         store_id=draft.store_id,
         prefix=draft.prefix,
         second_store_id=draft.second_store_id,
@@ -77,7 +78,8 @@ async def update_tier(
 ) -> TierRow:
     """Change a tier; ``changes``: fields of `TierDraft`, and those of its options.
 
-    ``ground``: what `look_at_change` found.
+    ``ground``: what `look_at_change` found. A path that is given, and be it the same, lies on the
+    file system that it lies on now.
 
     Raises ``NotFound``, ``Invalid``, and ``Conflict``: also while a root or store is to change that
     a job or the quarantine still needs.
@@ -92,6 +94,8 @@ async def update_tier(
         await _check_idle(work.session, row, "given another place")
     before = audited(row)
     row.name, row.root, row.description = new.name, root, new.description
+    if "path" in changes:
+        row.mounted_at = ground.mounted_at
     row.store_id, row.prefix = new.store_id, new.prefix
     row.second_store_id, row.second_prefix = new.second_store_id, new.second_prefix
     row.options, row.updated_at = new.options.to_json(), now()

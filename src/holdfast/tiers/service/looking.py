@@ -196,8 +196,9 @@ async def place_of(services: Services, path: bytes) -> tuple[TierRow, bytes]:
     async with services.database.read() as session:
         known = {row.root: row for row in await queries.all_tiers(session)}
     ((root, below),) = await locate(services, [path], known)
-    await check_there(services, root)
-    return known[root], below
+    row = known[root]
+    await check_there(services, row.tier())
+    return row, below
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.services import Services
-from holdfast.tiers.model import nearest_root
+from holdfast.tiers.model import Tier, nearest_root
+from holdfast.tiers.mounts import check_mounted
 from holdfast.tiers.service.roots import Room, located, room_of, shown
 
 T = TypeVar("T")
@@ -51,14 +53,15 @@ def rooms_of(services: Services) -> Rooms:
     return services.find(Rooms) or services.add(Rooms())
 
 
-async def check_there(services: Services, root: bytes) -> None:
-    """Raises ``Unavailable`` for a root that is gone, or whose disk does not answer."""
-    found = await rooms_of(services).of([root], seconds=PATIENCE_SECONDS)
-    if found[root] is None:
+async def check_there(services: Services, tier: Tier) -> None:
+    """Raises ``Unavailable`` when its folder is gone, is not mounted, or its disk is silent."""
+    found = await rooms_of(services).of([tier.root], seconds=PATIENCE_SECONDS)
+    if found[tier.root] is None:
         raise Unavailable(
-            f"the tier's folder {shown(root)} is not there, or its disk does not answer",
+            f"the tier's folder {shown(tier.root)} is not there, or its disk does not answer",
             hint="is its disk mounted?",
         )
+    await patiently(partial(check_mounted, tier))
 
 
 async def check_disk_answers(services: Services, path: bytes) -> None:
