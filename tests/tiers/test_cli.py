@@ -237,6 +237,8 @@ def test_a_list_of_all_is_written_as_it_comes(
 ) -> None:
     monkeypatch.setattr(output, "BLOCK_ROWS", 2)
     monkeypatch.setattr(Calls, "ROWS", [{"path": f"f{number}", "bytes": 1} for number in range(5)])
+    if form is Form.JSON:
+        Calls.ROWS.append({"path": "no line\u2028of its own\x85", "bytes": 1})
     output.choose(form)
     try:
         assert called("ls", path="/t/a", depth=0) == [("/api/tiers/files", {"path": "/t/a"})]
@@ -245,7 +247,7 @@ def test_a_list_of_all_is_written_as_it_comes(
             names = [line.split()[0] for line in told.splitlines()]
             assert names == ["PATH", "f0", "f1", "f2", "f3", "f4"]
         elif form is Form.JSON:
-            assert told == json.dumps(Calls.ROWS, indent=2) + "\n"
+            assert told == json.dumps(Calls.ROWS, indent=2, ensure_ascii=False) + "\n"
         else:
             assert yaml.safe_load(told) == Calls.ROWS
         monkeypatch.setattr(Calls, "ROWS", [])

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import chain, islice
-from textwrap import indent
 from typing import Any
 
 from holdfast.kernel.errors import AppError
@@ -70,7 +69,7 @@ def _show_each(rows: Iterator[dict[str, Any]], columns: Sequence[str]) -> None:
             lead = "[\n"
             for row in rows:
                 text = json.dumps(row, indent=2, ensure_ascii=False)
-                sys.stdout.write(lead + indent(text, "  "))
+                sys.stdout.write(lead + "  " + text.replace("\n", "\n  "))  # a name may have U+2028
                 lead = ",\n"
             _write("\n]")
         case Form.YAML:

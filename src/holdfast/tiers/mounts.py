@@ -5,6 +5,7 @@ or last used; the device has another number after each start of the machine.
 """
 
 import os
+import shlex
 
 from holdfast.kernel.errors import Unavailable
 from holdfast.tiers.model import Tier, relative_to
@@ -13,7 +14,11 @@ from holdfast.tiers.names import to_text
 
 def mount_point(path: bytes) -> bytes:
     """The outermost folder of the file system that a folder lies on. Raises ``OSError``."""
-    device = os.lstat(path).st_dev
+    opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # mounts on demand
+    try:
+        device = os.fstat(opened).st_dev
+    finally:
+        os.close(opened)
     while path != b"/":
         parent = os.path.dirname(path)  # noqa: PTH120 - bytes
         if os.lstat(parent).st_dev != device:
@@ -37,6 +42,6 @@ def check_mounted(tier: Tier) -> bytes:
         raise Unavailable(
             f"the file system at {to_text(known)} is not mounted: {root} is a folder below it",
             hint="mount it; if the tier is to lie there from now on: "
-            f"holdfast tier update {tier.name} --path {root}",
+            f"holdfast tier update {tier.name} --path {shlex.quote(root)}",
         )
     return found

@@ -31,7 +31,7 @@ class TierRow(Base, kw_only=True):
     name: Mapped[str] = mapped_column(unique=True)
     root: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     """Absolute and without symlinks."""
-    mounted_at: Mapped[bytes] = mapped_column(LargeBinary, default=b"", server_default="")
+    mounted_at: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
     store_id: Mapped[int] = mapped_column(ForeignKey("store.id"), index=True)
     prefix: Mapped[str] = mapped_column(default="")
     second_store_id: Mapped[int | None] = mapped_column(

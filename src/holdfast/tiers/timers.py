@@ -6,7 +6,6 @@ from itertools import groupby
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.jobs.submitting import submit
-from holdfast.kernel.logging import get_logger
 from holdfast.kernel.services import Services
 from holdfast.kernel.work import SYSTEM, Work
 from holdfast.tiers import queries
@@ -15,7 +14,7 @@ from holdfast.tiers.forgetting import forget_proofs, forget_pulled, forget_runs
 from holdfast.tiers.model import EMPTY, QUARANTINE, Action, Asked, Tier, bytes_over, longest_age
 from holdfast.tiers.proof_cache import USE_NOTED_DAYS, day_of
 from holdfast.tiers.service.asking import put_in
-from holdfast.tiers.service.rooms import rooms_of
+from holdfast.tiers.service.rooms import is_there, rooms_of
 from holdfast.tiers.service.roots import Room
 
 CHECK_SECONDS = 60.0
@@ -25,16 +24,17 @@ WORK_KEPT = timedelta(days=1)
 """So long a run that failed can be tried again from where it stood."""
 PROOFS_KEPT_DAYS = 400
 """A verify once a year still knows what it found out."""
-log = get_logger(__name__)
 
 
 async def empty_quarantines(services: Services) -> None:
     """Queue a job for each tier in whose quarantine an undo window has ended, if none is there."""
     async with services.database.read() as session:
-        due = await queries.tiers_with_due_files(session, now())
-    for tier_id in due:
-        async with services.database.write(SYSTEM) as work:
-            await empty(work, tier_id)
+        due = set(await queries.tiers_with_due_files(session, now()))
+        tiers = [row.tier() for row in await queries.all_tiers(session) if row.id in due]
+    for tier in tiers:
+        if await is_there(services, tier):
+            async with services.database.write(SYSTEM) as work:
+                await empty(work, tier.id)
 
 
 async def empty(work: Work, tier_id: int) -> str | None:
@@ -54,11 +54,10 @@ async def keep_room(services: Services) -> None:
         coming = {tier.id: await queries.coming_bytes(session, tier.id, now()) for tier in tiers}
     if all(tier.options.space_high_percent is None for tier in tiers):
         return
-    rooms = await rooms_of(services).of(tier.root for tier in tiers)
-    found = [(tier, room) for tier in tiers if (room := rooms[tier.root]) is not None]
-    for tier in tiers:
-        if rooms[tier.root] is None and tier.options.space_high_percent is not None:
-            log.warning("room not known", tier=tier.name)
+    usable = await asyncio.gather(*(is_there(services, tier) for tier in tiers))
+    there = [tier for tier, is_usable in zip(tiers, usable, strict=True) if is_usable]
+    rooms = await rooms_of(services).of(tier.root for tier in there)
+    found = [(tier, room) for tier in there if (room := rooms[tier.root]) is not None]
     for _, disk in groupby(sorted(found, key=_device), key=_device):
         on_it = list(disk)
         await _keep_room_on(services, on_it, sum(coming[tier.id] for tier, _ in on_it))

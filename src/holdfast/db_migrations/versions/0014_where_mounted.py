@@ -9,7 +9,10 @@ down_revision = "0013"
 
 def upgrade() -> None:
     """Add the folder; empty until the tier is used."""
-    folder = sa.Column("mounted_at", sa.LargeBinary(), nullable=False, server_default="")
+    empty = "x''" if op.get_bind().dialect.name == "sqlite" else "''"
+    folder = sa.Column(
+        "mounted_at", sa.LargeBinary(), nullable=False, server_default=sa.text(empty)
+    )
     op.add_column("tier", folder)
 
 

@@ -114,21 +114,14 @@ async def edit_tier(
 
     found: list[Ground] = []
 
-    root = row.root
-
-    def changes_of(body: TierForm) -> dict[str, Any]:
-        """A path that stays is not given anew: it would count though its disk is not mounted."""
-        told = fields_of(body, exclude_unset=False)
-        return {name: value for name, value in told.items() if (name, value) != ("path", root)}
-
     async def look(body: TierForm) -> None:
-        changes = changes_of(body)
+        changes = fields_of(body, exclude_unset=False)
         found.append(await keeping.look_at_change(services, tier_id, changes))
 
     async def act(work: Work, body: TierForm) -> TierRow:
         there = _values(await keeping.get_tier(work.session, tier_id))
         await check_unchanged(work.session, form, there, kind="tier", number=tier_id)
-        changes = changes_of(body)
+        changes = fields_of(body, exclude_unset=False)
         return await keeping.update_tier(work, tier_id, changes, found[0])
 
     if request.method == "POST" and not await _wants_more(form, request):

@@ -78,8 +78,8 @@ async def update_tier(
 ) -> TierRow:
     """Change a tier; ``changes``: fields of `TierDraft`, and those of its options.
 
-    ``ground``: what `look_at_change` found. A path that is given, and be it the same, lies on the
-    file system that it lies on now.
+    ``ground``: what `look_at_change` found. A path that is given by itself, and be it the same, is
+    taken for what it lies on now, whatever was mounted there before.
 
     Raises ``NotFound``, ``Invalid``, and ``Conflict``: also while a root or store is to change that
     a job or the quarantine still needs.
@@ -93,9 +93,9 @@ async def update_tier(
     if _place(moved) != _place(dataclasses.replace(new, path=root)):
         await _check_idle(work.session, row, "given another place")
     before = audited(row)
-    row.name, row.root, row.description = new.name, root, new.description
-    if "path" in changes:
+    if root != row.root or changes.keys() == {"path"}:
         row.mounted_at = ground.mounted_at
+    row.name, row.root, row.description = new.name, root, new.description
     row.store_id, row.prefix = new.store_id, new.prefix
     row.second_store_id, row.second_prefix = new.second_store_id, new.second_prefix
     row.options, row.updated_at = new.options.to_json(), now()

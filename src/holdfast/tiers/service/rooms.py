@@ -6,11 +6,13 @@ from functools import partial
 from typing import TypeVar
 
 from holdfast.kernel.errors import Unavailable
+from holdfast.kernel.logging import get_logger
 from holdfast.kernel.services import Services
 from holdfast.tiers.model import Tier, nearest_root
 from holdfast.tiers.mounts import check_mounted
 from holdfast.tiers.service.roots import Room, located, room_of, shown
 
+log = get_logger(__name__)
 T = TypeVar("T")
 LONGEST_WAIT_SECONDS = 1.0
 """Of a page."""
@@ -62,6 +64,16 @@ async def check_there(services: Services, tier: Tier) -> None:
             hint="is its disk mounted?",
         )
     await patiently(partial(check_mounted, tier))
+
+
+async def is_there(services: Services, tier: Tier) -> bool:
+    """Whether its folder can be used; tells in the log why not."""
+    try:
+        await check_there(services, tier)
+    except Unavailable as error:
+        log.warning("tier cannot be used", tier=tier.name, why=error.message)
+        return False
+    return True
 
 
 async def check_disk_answers(services: Services, path: bytes) -> None:
