@@ -10,6 +10,7 @@ import pytest
 from holdfast.gateway.api.deps import WARNING_HEADER
 from holdfast.gateway.service.routing import ensure_bucket_route
 from holdfast.kernel.nginx import Nginx
+from holdfast.kernel.nginx.master import children, find_master
 from holdfast.kernel.work import SYSTEM
 from tests.gateway.echo import echo_server
 from tests.gateway.room import HOST, Json, Room
@@ -220,6 +221,36 @@ async def test_no_request_goes_astray_while_a_batch_merges_a_bucket_into_its_new
         answer = await room.call("POST", "/config/batch", {"operations": operations})
     assert answer.status_code == 200, answer.text
     assert answers == {"two PUT /bkt/x"}
+
+
+async def test_who_had_connected_before_goes_where_the_bucket_was_meanwhile_and_later(
+    routed: tuple[Room, int, int],
+) -> None:
+    room, _, _ = routed
+    operations = [
+        {"op": "update", "kind": "vhost", "vhost": HOST, "default_pool": "two"},
+        {"op": "delete", "kind": "route", "vhost": HOST, "route": "/bkt"},
+    ]
+    reader, writer = await asyncio.open_connection("127.0.0.1", room.port)
+    writer.write(f"PUT /bkt/x HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n".encode())
+    await writer.drain()
+    await serves(room, "two")  # so the worker has taken the other client, too
+
+    async def ends_its_request() -> bytes:
+        master = find_master(room.lab.prefix / "nginx.pid")
+        async with asyncio.timeout(10):
+            while not any("shutting down" in title for title in children(master or 0).values()):
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(0.2)  # the flag would be gone by now
+        writer.write(b"Content-Length: 0\r\n\r\n")
+        return await reader.read()
+
+    batch = room.call("POST", "/config/batch", {"operations": operations})
+    answer, told = await asyncio.gather(batch, ends_its_request())
+    writer.close()
+    assert answer.status_code == 200, answer.text
+    assert told.endswith(b"two PUT /bkt/x"), told
+    await serves(room, "two")
 
 
 async def test_a_name_is_not_given_on_while_flags_still_mean_its_old_pool(

@@ -41,6 +41,10 @@ class FlagChange:
         moved = (flag is None or flag.serving_alias != alias for flag, alias in flags)
         return bool(self.removed) or any(moved)
 
+    def changes_later(self, early: Collection[Place]) -> bool:
+        """Whether any that is there already changes, besides those that change ``early``."""
+        return any(flag is not None and place not in early for place, flag in self.before.items())
+
     @classmethod
     async def plan(
         cls,

@@ -143,6 +143,8 @@ async def _publish(work: Work, change: Change) -> None:
     work.on_rollback(flags.undo)  # before the way back of the switch: they may name a new pool
     if leaving:
         await leaving.prove(lambda place: place not in handover.early)
+    if flags.changes_later(handover.early):
+        await change.gateway.nginx.wait_left()
     await flags.set(lambda place: place[0] not in files.new_vhosts and place not in handover.early)
     await flags.remove(lambda place: place not in handover.early)
     for vhost in files.gone_vhosts:

@@ -20,6 +20,8 @@ from holdfast.kernel.process import SEARCH_PATH, ProcessFailed, run
 
 _TEST_SECONDS = 120.0
 _WAIT_SECONDS = 0.002
+_LEAVE_SECONDS = 1.0
+"""A client that was connected when nginx reloaded has sent its request by then."""
 _WAIT_SHARE = 0.05
 """A wait of what was waited so far: who waits long notices the end a little later."""
 
@@ -67,6 +69,8 @@ class Nginx:
         self._complaints: Complaints | None = None
         self.refusal = ""
         """Why nginx did not take the last reload, in its own words; empty when it did not say."""
+        self._replaced: tuple[int, frozenset[int], float] = (0, frozenset(), 0.0)
+        """Master, the workers that the last reload replaced, and until when they are waited for."""
 
     @property
     def control_port(self) -> int:
@@ -135,7 +139,18 @@ class Nginx:
                 await run([*self.command, "-s", "reload"], timeout_seconds=_TEST_SECONDS)
             except ProcessFailed as error:
                 raise Unavailable("nginx refuses to reload", details=error.details) from error
+        self._replaced = (pid, before, time.monotonic() + _LEAVE_SECONDS)
         return before
+
+    async def wait_left(self) -> None:
+        """Wait until the workers that the last reload replaced have gone; a second at most.
+
+        They take no more clients, but serve those who had connected, by the files of before.
+        """
+        pid, replaced, until = self._replaced
+        while replaced & master.children(pid).keys() and time.monotonic() < until:  # noqa: ASYNC110 - it tells no event
+            await asyncio.sleep(_WAIT_SECONDS)
+        self._replaced = (pid, frozenset(), until)
 
     async def wait_loaded(
         self, number: int, before: frozenset[int] = frozenset(), *, timeout_seconds: float = 30.0
