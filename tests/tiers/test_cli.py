@@ -17,7 +17,7 @@ from holdfast.kernel.errors import Invalid
 from holdfast.tiers.api import router
 from holdfast.tiers.cli import OPTIONS, TIERS, absolute, differs
 from holdfast.tiers.drawing import run_text, tree_text
-from holdfast.tiers.model import TierOptions
+from holdfast.tiers.model import Skip, TierOptions
 from holdfast.tiers.names import from_text
 from holdfast.tiers.schemas import TierChange, TierIn, absolute_path
 
@@ -149,10 +149,25 @@ def test_a_run_is_told_in_lines() -> None:
     failed = {**run, "outcome": {}, "files": {}, "state": "failed", "error": "no room"}
     assert run_text(failed).splitlines() == ["freeze (dry run) failed: job abc", "no room"]
     assert not run_text({"job_id": "abc", "joined": False})
-    assert differs(run)
-    assert "differs: 1 file, 7 B: pinned" in run_text({**run, "action": "verify"})
+
+
+@pytest.mark.parametrize("reason", Skip)
+def test_only_what_was_compared_and_is_not_the_same_differs(reason: Skip) -> None:
+    run: dict[str, Any] = {"job_id": "abc", "action": "verify", "state": "done", "error": None}
+    outcome = {"skipped": {str(reason): {"files": 1, "bytes": 7}}}
+    told = run_text({**run, "asked": {}, "files": {}, "outcome": outcome}).splitlines()[1:]
+    is_found = reason in {
+        Skip.MISSING_ON_STORE,
+        Skip.OTHER_SIZE,
+        Skip.OTHER_CONTENT,
+        Skip.LOST,
+    }
+    assert differs({"outcome": outcome}) is is_found
+    assert told == [f"{'differs' if is_found else 'not compared'}: 1 file, 7 B: {reason}"]
+
+
+def test_an_answer_without_an_outcome_has_found_nothing() -> None:
     assert not differs({"job_id": "abc", "joined": False})
-    assert not differs({"outcome": {"skipped": {"excluded": left}}})
 
 
 class Runs:

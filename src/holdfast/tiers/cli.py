@@ -9,7 +9,7 @@ import typer
 
 from holdfast.commands.verbs import DRY_RUN, Field, Verb, noun
 from holdfast.tiers.drawing import run_text, tree_text
-from holdfast.tiers.model import Skip
+from holdfast.tiers.model import UNLIKE
 from holdfast.tiers.names import to_text
 
 
@@ -88,9 +88,9 @@ OPTIONS = (
 def differs(answer: dict[str, Any]) -> bool:
     """Whether a verify that was waited for found something.
 
-    What is merely not here, or excluded, is nothing.
+    What is merely not here, or could not be compared, is nothing.
     """
-    return bool(set(answer.get("outcome", {}).get("skipped", ())) - {Skip.EXCLUDED})
+    return not UNLIKE.keys().isdisjoint(answer.get("outcome", {}).get("skipped", ()))
 
 
 LIMIT = Field(name="limit", kind="number", query=True, help="At most so many, in one call.")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdfast.kernel.web.console.formats import duration, size
-from holdfast.tiers.model import Action, Skip
+from holdfast.tiers.model import UNLIKE, Action
 
 MOST_FOLDERS = 15
 """Of a report, the largest."""
@@ -99,7 +99,9 @@ def files_words(count: int) -> str:
 
 def left_words(action: str, reason: str) -> str:
     """What is said of the files that an outcome has under ``skipped``."""
-    return "differs" if action == Action.VERIFY and reason != Skip.EXCLUDED else "left"
+    if action != Action.VERIFY:
+        return "left"
+    return "differs" if reason in UNLIKE else "not compared"
 
 
 def age_words(start: int, end: int | None) -> str:

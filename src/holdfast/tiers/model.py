@@ -51,6 +51,16 @@ class Skip(StrEnum):
     DIFFERS = "differs from the store and is kept"
 
 
+UNLIKE = {
+    Skip.MISSING_ON_STORE: "only here",
+    Skip.OTHER_SIZE: "differs",
+    Skip.OTHER_CONTENT: "differs",
+    Skip.LOST: "on no store",
+}
+"""What a verify says of a file that is not the same, by the reason; for all others it could not be
+compared, and nobody knows."""
+
+
 class Proof(StrEnum):
     """How it is proven that a store holds the same bytes."""
 

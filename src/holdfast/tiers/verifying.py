@@ -16,7 +16,7 @@ from holdfast.tiers.filters import Filters
 from holdfast.tiers.holding import Stays
 from holdfast.tiers.listing import ListingTotals, list_place, read_listing
 from holdfast.tiers.merge import SIZE_MARK, Count, Listed
-from holdfast.tiers.model import FileState, Skip, inside, is_own
+from holdfast.tiers.model import UNLIKE, FileState, Skip, inside, is_own
 from holdfast.tiers.present import (
     Present,
     absolute,
@@ -31,12 +31,6 @@ from holdfast.tiers.scan import sort
 from holdfast.tiers.tables import TierFileRow
 
 BLOCK_FILES = 500
-WORDS = {
-    Skip.MISSING_ON_STORE: "only here",
-    Skip.OTHER_SIZE: "differs",
-    Skip.OTHER_CONTENT: "differs",
-}
-"""What is said of a file that is not the same, by the reason; of others nobody knows."""
 LEFT = (FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)
 T = TypeVar("T")
 Row = tuple[Present | None, tuple[Listed | None, ...]]
@@ -118,7 +112,7 @@ class _Comparison:
                 self._tally.count(Skip.LOST, 1, size_bytes)
                 waits = state != FileState.FROZEN
                 detail = ": it waits in quarantine, an undo brings it back" if waits else ""
-                self._tally.tell(path, size_bytes, "on no store", f"{Skip.LOST}{detail}")
+                self._tally.tell(path, size_bytes, UNLIKE[Skip.LOST], f"{Skip.LOST}{detail}")
 
     async def _compare_block(self, block: Sequence[Row]) -> None:
         pairs = []
@@ -196,7 +190,7 @@ class _Comparison:
 
     def _differs(self, path: bytes, size_bytes: int, reason: Skip, detail: str) -> None:
         self._tally.count(reason, 1, size_bytes)
-        what = WORDS.get(reason, "not compared")
+        what = UNLIKE.get(reason, "not compared")
         self._tally.tell(
             at_home(path), size_bytes, what, f"{reason}: {detail}" if detail else reason
         )
