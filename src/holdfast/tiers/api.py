@@ -203,7 +203,8 @@ async def _lines(
     except AppError as error:
         yield json.dumps(error.body(), default=str) + "\n"
     finally:
-        first.cancel()
+        if not first.cancel():
+            await blocks.aclose()
 
 
 def _as_lines(block: Iterable[Listed]) -> str:

@@ -6,17 +6,17 @@ Both sides are listed into sorted files, as a verify does, and read side by side
 import asyncio
 import os
 import secrets
-import shutil
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
 
+from holdfast.kernel.errors import TooMany, Unavailable
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.place import Place, open_place
 from holdfast.tiers.browsing import Seen
 from holdfast.tiers.differing import known_differences, seem_to_differ
-from holdfast.tiers.files import work_dir
+from holdfast.tiers.files import clear_work_dir, work_dir
 from holdfast.tiers.left import left_rows
 from holdfast.tiers.listing import ListingTotals, list_place, read_times
 from holdfast.tiers.merge import SIZE_MARK
@@ -32,6 +32,8 @@ from holdfast.tiers.verifying import aligned
 BLOCK_FILES = 1000
 Found = tuple[Listed, Pair | None]
 """A file, and what may be known of its content."""
+LOOKS_AT_ONCE = 4
+"""Of one process: each writes some hundred bytes a file to the data directory."""
 SECOND_NS = 1_000_000_000
 _LINK = b"l"
 _FOLDER = b"d"
@@ -41,22 +43,36 @@ async def all_files(services: Services, path: bytes) -> AsyncGenerator[list[List
     """Files at or below an absolute path, some at a time, by their paths; an empty block is first.
 
     Raises ``BadRequest`` outside every tier, ``Unavailable`` when the tier's folder cannot be
-    looked at, ``NotFound`` for what nothing is known of, and what a store has to say.
+    looked at or the list not be kept, ``NotFound`` for what nothing is known of, ``TooMany`` while
+    others are looking, and what a store has to say.
     """
     row, below = await place_of(services, path)
     name = f"list-{secrets.token_hex(8)}"
-    work = await asyncio.to_thread(work_dir, services.settings.data_dir, name)
-    try:
-        look = _Look(services, row, below, work)
-        files = await look.begin()
-        block = await asyncio.to_thread(block_of, files, BLOCK_FILES)
-        if not block and not await is_somewhere(services, row, look.places[0], below):
-            raise nowhere(path)
-        yield await look.known(block)
-        while block := await asyncio.to_thread(block_of, files, BLOCK_FILES):
+    if _looks.locked():
+        raise TooMany(
+            f"{LOOKS_AT_ONCE} lists of all files are made already",
+            hint="try again when one of them has ended, or list less deep",
+        )
+    async with _looks:
+        try:
+            work = await asyncio.to_thread(work_dir, services.settings.data_dir, name)
+            look = _Look(services, row, below, work)
+            files = await look.begin()
+            block = await asyncio.to_thread(block_of, files, BLOCK_FILES)
+            if not block and not await is_somewhere(services, row, look.places[0], below):
+                raise nowhere(path)
             yield await look.known(block)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+            while block := await asyncio.to_thread(block_of, files, BLOCK_FILES):
+                yield await look.known(block)
+        except OSError as error:
+            raise Unavailable(
+                f"the list could not be kept: {error}", hint="is the data directory's disk full?"
+            ) from error
+        finally:
+            clear_work_dir(services.settings.data_dir, name)
+
+
+_looks = asyncio.Semaphore(LOOKS_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
