@@ -1,12 +1,16 @@
 """At the end of the undo window: asked once more, then gone; what changed comes back."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Unavailable
+from holdfast.kernel.work import SYSTEM
+from holdfast.tiers.arrivals import stamp_pulled
 from holdfast.tiers.emptying import empty_due
 from holdfast.tiers.freezing import freeze
 from holdfast.tiers.model import QUARANTINE, FileState, Skip
@@ -38,6 +42,21 @@ async def test_what_is_due_is_removed_and_what_is_not_waits(box: Icebox) -> None
     assert (outcome.files, outcome.size_bytes, outcome.skipped) == (1, SIZE, {})
     assert await box.states() == {NAME: FileState.FROZEN, b"later": FileState.QUARANTINED}
     assert list((box.root / QUARANTINE).iterdir()) == [box.root / QUARANTINE / "job2"]
+
+
+async def test_what_a_pull_fetched_beside_the_removal_is_not_frozen(box: Icebox) -> None:
+    box.put(b"other", b"before")
+    await frozen(box, NAME, b"other", b"before")
+    async with box.services.database.write(SYSTEM) as work:
+        earlier = now() - timedelta(days=1)
+        await stamp_pulled(work.session, box.tier_id, [b"before"], earlier)
+        await stamp_pulled(work.session, box.tier_id, [NAME], now())
+    assert (await empty_due(box.run())).files == 3
+    assert await box.states() == {
+        NAME: FileState.RETURNED,
+        b"other": FileState.FROZEN,
+        b"before": FileState.FROZEN,
+    }
 
 
 async def test_of_one_freeze_only(box: Icebox) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Table, bindparam, insert, or_, select, update
 from holdfast.kernel.errors import Unavailable
 from holdfast.kernel.jobs.model import ACTIVE
 from holdfast.kernel.jobs.tables import JobRow
-from holdfast.tiers import hashing
+from holdfast.tiers import hashing, queries
 from holdfast.tiers.holding import Stays
 from holdfast.tiers.model import Candidate, FileState, Skip
 from holdfast.tiers.names import to_text
@@ -112,6 +112,9 @@ async def record(run: Run, changes: Sequence[Change]) -> None:
                     for one in alike
                 ],
             )
+        # a pull of a folder may run beside the removal: it found no row to note its return in
+        frozen = [one["id"] for one in changes if one.get("state") == FileState.FROZEN]
+        await queries.note_pulled(work.session, frozen)
 
 
 def _columns(change: Change) -> tuple[str, ...]:

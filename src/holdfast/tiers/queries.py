@@ -22,7 +22,14 @@ from holdfast.kernel.jobs.model import UNFINISHED, JobState
 from holdfast.kernel.jobs.tables import JobRow
 from holdfast.kernel.sorting import Sorts, order_by
 from holdfast.tiers.model import EMPTY, Action, Asked, FileState, Standing
-from holdfast.tiers.tables import KEY_BYTES, TierFileRow, TierRow, TierRunRow
+from holdfast.tiers.tables import (
+    KEY_BYTES,
+    TierFileRow,
+    TierPulledRow,
+    TierRow,
+    TierRunRow,
+    key_of,
+)
 
 PATHS_AT_ONCE = 500
 JOINABLE = (JobState.WAITING, JobState.RUNNING)
@@ -263,6 +270,36 @@ async def note_return(session: AsyncSession, tier_id: int, paths: Sequence[bytes
         frozen = update(TierFileRow).where(*these, TierFileRow.state == FileState.FROZEN)
         returned = frozen.values(state=FileState.RETURNED)
         await session.execute(returned.execution_options(synchronize_session=False))
+
+
+async def note_pulled(session: AsyncSession, ids: Sequence[int]) -> None:
+    """Of these rows that just became frozen: what a pull fetched meanwhile is here again."""
+    for start in range(0, len(ids), PATHS_AT_ONCE):
+        these = TierFileRow.id.in_(ids[start : start + PATHS_AT_ONCE])
+        columns = (TierFileRow.id, TierFileRow.tier_id, TierFileRow.path, TierFileRow.moved_at)
+        rows = (await session.execute(select(*columns).where(these))).all()
+        pulled = await _pulled_at(session, [(row.tier_id, key_of(row.path)) for row in rows])
+        here = [
+            row.id
+            for row in rows
+            if (moment := pulled.get((row.tier_id, key_of(row.path)))) is not None
+            and (row.moved_at is None or moment > row.moved_at)
+        ]
+        if here:
+            returned = update(TierFileRow).where(TierFileRow.id.in_(here))
+            returned = returned.values(state=FileState.RETURNED)
+            await session.execute(returned.execution_options(synchronize_session=False))
+
+
+async def _pulled_at(
+    session: AsyncSession, keys: Sequence[tuple[int, bytes]]
+) -> dict[tuple[int, bytes], datetime]:
+    """When these files were pulled last: by tier, and by the hash of the path."""
+    query = select(TierPulledRow.tier_id, TierPulledRow.path_hash, TierPulledRow.pulled_at).where(
+        TierPulledRow.tier_id.in_({tier_id for tier_id, _ in keys}),
+        TierPulledRow.path_hash.in_([key for _, key in keys]),
+    )
+    return {(row.tier_id, row.path_hash): row.pulled_at for row in await session.execute(query)}
 
 
 def _of_paths(
