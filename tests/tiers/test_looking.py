@@ -13,12 +13,11 @@ import pytest
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import BadRequest, Conflict, NotFound, Unavailable
 from holdfast.kernel.stores.hub import RcloneHub, build_hub
-from holdfast.kernel.stores.place import open_place
+from holdfast.kernel.stores.place import Place, open_place
 from holdfast.kernel.stores.rclone_words import RcloneFailed
 from holdfast.kernel.stores.tables import StoreRow
 from holdfast.kernel.work import SYSTEM
 from holdfast.tiers import browsing, here, holding
-from holdfast.tiers.differing import seem_to_differ
 from holdfast.tiers.model import OWN, FileState
 from holdfast.tiers.present import list_present
 from holdfast.tiers.proof import place_name
@@ -221,29 +220,6 @@ async def test_a_file_that_was_changed_at_another_time_may_differ_until_it_was_c
     assert await told() == [None, None, False, True]
 
 
-@pytest.mark.parametrize(
-    ("mine", "its", "kept", "uploaded"),
-    [
-        ((1, 0), (2, 0), True, True),
-        ((1, 0), (1, 2), False, False),
-        ((1, 3), (1, 0), None, None),
-        ((1, 0), (1, 3), None, False),
-        ((1, 0), (1, None), False, False),
-    ],
-)
-def test_what_times_say_depends_on_whose_they_are(
-    mine: tuple[int, int],
-    its: tuple[int, int | None],
-    kept: bool | None,
-    uploaded: bool | None,
-) -> None:
-    here = browsing.Seen(mine[0], modified_ns=mine[1] * 10**9)
-    there = browsing.Seen(its[0], modified_ns=None if its[1] is None else its[1] * 10**9)
-    assert seem_to_differ(here, there, keeps_times=True) is kept
-    assert seem_to_differ(here, there, keeps_times=False) is uploaded
-    assert seem_to_differ(here, browsing.Seen(mine[0], is_link=True), keeps_times=True) is True
-
-
 async def test_one_file_is_looked_at_like_a_folder(view: View) -> None:
     assert await view.shown(b"both") == {b"both": "local remote"}
     assert await view.shown(b"deep/er/gone") == {b"deep/er/gone": "remote missing"}
@@ -261,7 +237,17 @@ async def test_quarantine_and_unfinished_transfers_are_not_shown_but_links_are(v
     assert not [path for path in shown if b"holdfast" in path]
 
 
-async def test_a_tree_counts_what_its_folders_hold(view: View) -> None:
+async def test_a_tree_counts_what_its_folders_hold(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    listed = browsing._listed
+
+    def counted(hub: RcloneHub, place: Place, folder: bytes, depth: int, **more: Any) -> Any:
+        asked.append(depth)
+        return listed(hub, place, folder, depth, **more)
+
+    monkeypatch.setattr(browsing, "_listed", counted)
     top = await looking.tree(view.scene.services, view.row.root, depth=0)
     assert (top["files"], top["local"], top["missing"], top["differing"]) == (7, 4, 3, 1)
     deep = top["folders"]["deep"]
@@ -272,6 +258,7 @@ async def test_a_tree_counts_what_its_folders_hold(view: View) -> None:
     flat = await looking.tree(view.scene.services, view.row.root, depth=1)
     told = {name: (one["looked_into"], one["files"]) for name, one in flat["folders"].items()}
     assert told == {"deep": (False, 0), "same": (False, 0)}
+    assert asked == [0, 0, 1]  # the store is listed once for each tree
     flat = await looking.tree(view.scene.services, view.row.root + b"/deep", depth=1)
     assert [one["path"] for one in flat["folders"].values()] == ["deep/er"]
     assert flat["looked_into"]

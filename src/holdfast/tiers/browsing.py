@@ -18,9 +18,10 @@ NOT_THERE = frozenset({3, 4})
 """rclone's statuses when a folder, or a file, is not there."""
 MOST_ENTRIES = 200_000
 _FILES = ("--recursive", "--files-only")
-_FOLDERS = ("--recursive", "--dirs-only")
-_TIMES = ["--format=stp", "--time-format=unixnano", "--use-server-modtime"]
-"""Of S3 without one more call for each object."""
+_ALL = ("--recursive",)
+_TIMES = ("--format=stp", "--time-format=unixnano")
+_SERVER_TIMES = frozenset({"s3", "swift"})
+"""Kinds that tell a file's own time only by one more call for each: their servers' count here."""
 _PATIENCE = ["--retries=1", "--low-level-retries=2", "--contimeout=15s"]
 """Somebody waits: a store that does not answer is told soon, and may be asked again."""
 
@@ -37,6 +38,11 @@ class Seen:
     """Of a local one: device, inode, and when anything of it was changed, in nanoseconds."""
 
 
+def keeps_times(place: Place) -> bool:
+    """Whether a look is told a file's own time of change; else it is when it was put there."""
+    return place.kind not in _SERVER_TIMES
+
+
 def check_size(kept: Sized) -> None:
     """Raises ``Conflict`` for more than a look can hold."""
     if len(kept) > MOST_ENTRIES:
@@ -46,25 +52,47 @@ def check_size(kept: Sized) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class StoredBelow:
+    """What a store has below a folder, by the names that a pull would give."""
+
+    files: dict[bytes, Seen]
+    deeper: set[bytes]
+    """Folders that lie as deep as was looked, and were not looked into."""
+
+
 async def stored_files(
     hub: RcloneHub, place: Place, below: bytes, *, depth: int, with_times: bool = False
 ) -> dict[bytes, Seen]:
-    """What a store has below a folder, or the one file: by the names that a pull would give.
+    """What a store has below a folder, or the one file: `StoredBelow.files`."""
+    return (await stored_below(hub, place, below, depth=depth, with_times=with_times)).files
 
-    ``with_times``: as the server keeps them; of S3 that is when an object was put there. Raises
-    when the listing did not end whole.
+
+async def stored_below(
+    hub: RcloneHub, place: Place, below: bytes, *, depth: int, with_times: bool = False
+) -> StoredBelow:
+    """What a store has below a folder, or the one file, so many folders deep (0: all).
+
+    ``with_times``: those that `keeps_times` tells of. Raises when the listing did not end whole.
     """
     folder = remote_name(below) if below else b""
     if folder is None:
-        return {}
+        return StoredBelow({}, set())
     await hub.daemon.call("rc/noop", {}, remotes=(place.remote,))  # obscures the passwords
-    found = await _listed(hub, place, folder, depth, with_times=with_times)
+    of = _ALL if depth else _FILES
+    found = await _listed(hub, place, folder, depth, of=of, with_times=with_times)
     name = below.rpartition(b"/")[2]
     # Of a file, rclone lists the file itself: like a folder with one file of its own name.
     inner = folder + b"/" + folder.rpartition(b"/")[2]
     if below and list(found) == [name] and not await _listed(hub, place, inner, 1):
-        return {below: found[name]}
-    return {below + b"/" + path if below else path: seen for path, seen in found.items()}
+        return StoredBelow({below: found[name]}, set())
+    start = below + b"/" if below else b""
+    files = {start + path: seen for path, seen in found.items() if not path.endswith(b"/")}
+    return StoredBelow(files, {start + path[:-1] for path in found if _is_deepest(path, depth)})
+
+
+def _is_deepest(path: bytes, depth: int) -> bool:
+    return path.endswith(b"/") and path.count(b"/") == depth
 
 
 async def stored_entries(hub: RcloneHub, place: Place, below: bytes) -> dict[bytes, Seen | None]:
@@ -84,16 +112,6 @@ async def stored_entries(hub: RcloneHub, place: Place, below: bytes) -> dict[byt
     }
 
 
-async def stored_folders(hub: RcloneHub, place: Place, below: bytes, *, depth: int) -> set[bytes]:
-    """The folders that a store has right so deep below a folder. Raises as `stored_files` does."""
-    folder = remote_name(below) if below else b""
-    if folder is None:
-        return set()
-    found = await _listed(hub, place, folder, depth, of=_FOLDERS)
-    start = below + b"/" if below else b""
-    return {start + path[:-1] for path in found if path.count(b"/") == depth}
-
-
 async def _listed(
     hub: RcloneHub,
     place: Place,
@@ -106,7 +124,7 @@ async def _listed(
     remote = place.remote
     root = remote.root.encode("utf-8", "surrogateescape")
     lines = stream(
-        _words(root, folder, depth, [*of, *(_TIMES if with_times else ())]),
+        _words(root, folder, depth, [*of, *(_times(place) if with_times else ())]),
         silence_seconds=CALL_SECONDS,
         accept=NOT_THERE | {0} if folder else frozenset({0}),
         env={**rclone_environment(hub.daemon.directory), **remote.environment()},
@@ -121,6 +139,10 @@ async def _listed(
     except ProcessFailed as error:
         raise listing_failure(error, remote, place.name) from None
     return found
+
+
+def _times(place: Place) -> tuple[str, ...]:
+    return _TIMES if keeps_times(place) else (*_TIMES, "--use-server-modtime")
 
 
 def _words(root: bytes, folder: bytes, depth: int, more: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.stores.model import HashKind
 from holdfast.kernel.stores.place import Place
-from holdfast.tiers.browsing import Seen
+from holdfast.tiers.browsing import Seen, keeps_times
 from holdfast.tiers.merge import Listed
 from holdfast.tiers.model import Candidate
 from holdfast.tiers.proof import Pair, known_of
@@ -41,9 +41,9 @@ async def differences(
     both: Mapping[bytes, tuple[Seen, Seen]],
 ) -> dict[bytes, bool | None]:
     """Of files that are on both sides, by their paths; of a store's quick listing."""
-    keeps_times = place.s3 is None
-    seem = {path: seem_to_differ(*two, keeps_times=keeps_times) for path, two in both.items()}
-    pairs = [_pair(path, *both[path], keeps_times=keeps_times) for path in seem if not seem[path]]
+    keeps = keeps_times(place)
+    seem = {path: seem_to_differ(*two, keeps_times=keeps) for path, two in both.items()}
+    pairs = [_pair(path, *both[path], keeps_times=keeps) for path in seem if not seem[path]]
     return {**seem, **await known_differences(session, tier_id, place, pairs, None)}
 
 

@@ -12,7 +12,7 @@ from holdfast.kernel.services import Services
 from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.place import Place, open_place
 from holdfast.tiers import queries
-from holdfast.tiers.browsing import Seen, stored_entries, stored_files, stored_folders
+from holdfast.tiers.browsing import Seen, stored_below, stored_entries, stored_files
 from holdfast.tiers.differing import differences
 from holdfast.tiers.here import Here, local_files
 from holdfast.tiers.left import Left, left_in
@@ -82,12 +82,12 @@ async def tree(services: Services, path: bytes, *, depth: int) -> dict[str, Any]
     ``depth`` and failures as of `list_files`. What lies deeper is not counted: the folders that it
     lies in are told as not looked into.
     """
-    row, below = await place_of(services, path)
-    top = _folder(to_text(below).rpartition("/")[2], to_text(below))
     found = await _look(services, path, depth)
+    below = found.below
+    top = _folder(to_text(below).rpartition("/")[2], to_text(below))
     for each in found.files:
         _put(top, each, below)
-    for folder in sorted(found.deeper | await _stored_deeper(services, row, below, depth)):
+    for folder in sorted(found.deeper):
         *_, last = _way(top, folder[len(below) + 1 :] if below else folder)
         last["looked_into"] = False
     unreadable = [{"path": to_text(name), "error": why} for name, why in found.unreadable.items()]
@@ -203,20 +203,23 @@ async def place_of(services: Services, path: bytes) -> tuple[TierRow, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
+    below: bytes
+    """What was asked for, relative to the tier's root."""
     files: list[Listed]
     unreadable: dict[bytes, str]
     deeper: set[bytes]
-    """Folders that were not looked into, as far as they are here or files left from them."""
+    """Folders that were not looked into: here, on the store, or that files left from."""
 
 
 async def _look(services: Services, path: bytes, depth: int) -> _Found:
     row, below = await place_of(services, path)
     async with services.database.read() as session:
         place = await open_place(session, services, row.store_id, row.prefix)
-    here, there = await asyncio.gather(
+    here, stored = await asyncio.gather(
         asyncio.to_thread(local_files, row.root, below, depth=depth),
-        stored_files(services.get(RcloneHub), place, below, depth=depth, with_times=True),
+        stored_below(services.get(RcloneHub), place, below, depth=depth, with_times=True),
     )
+    there, too_deep = stored.files, here.too_deep | stored.deeper
     left, deeper = await _left(services, row, below, depth, here)
     names = sorted({*here.files, *there, *left})
     if not names and not await is_somewhere(services, row, place, below):
@@ -228,15 +231,7 @@ async def _look(services: Services, path: bytes, depth: int) -> _Found:
         differ = await differences(session, row.id, place, both)
     look = _Look(here, there, left, lost, differ)
     listed = [look.listed(name) for name in names]
-    return _Found(listed, here.unreadable, here.too_deep | deeper)
-
-
-async def _stored_deeper(services: Services, row: TierRow, below: bytes, depth: int) -> set[bytes]:
-    if not depth:
-        return set()
-    async with services.database.read() as session:
-        place = await open_place(session, services, row.store_id, row.prefix)
-    return await stored_folders(services.get(RcloneHub), place, below, depth=depth)
+    return _Found(below, listed, here.unreadable, too_deep | deeper)
 
 
 async def _left(
