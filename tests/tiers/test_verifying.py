@@ -168,7 +168,7 @@ async def test_what_cannot_be_looked_at_is_neither_missing_nor_different(
         return Path(os.fsdecode(path)).lstat()
 
     monkeypatch.setattr(verifying, "list_present", refused)
-    monkeypatch.setattr("holdfast.tiers.verifying.os.lstat", hidden)
+    monkeypatch.setattr("holdfast.tiers.present.lstat", hidden)
     outcome = await verify(run, [b""])
     assert (outcome.files, outcome.missing_files) == (1, 1)
     assert outcome.skipped == {Skip.NOT_PERMITTED: (2, 1)}

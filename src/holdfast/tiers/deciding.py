@@ -131,9 +131,8 @@ async def choose(
         totals.append(await list_place(run.ctx.services, place, path, listing))
         listings.append(listing)
         left = run.work / f"only-here-{number}-{side}"
-        joining = partial(
-            join, to, listing, of=files, matched=both, skipped=left, stays=rules.of_names
-        )
+        stays = None if side else rules.of_names  # once is enough
+        joining = partial(join, to, listing, of=files, matched=both, skipped=left, stays=stays)
         files = (await asyncio.to_thread(joining)).matched
         await asyncio.to_thread(_tell_left, left, rules, tally)
         to = both

@@ -84,6 +84,17 @@ def absolute(root: bytes, path: bytes) -> bytes:
     return root.rstrip(b"/") + b"/" + path if path else root
 
 
+def is_hidden(root: bytes, path: bytes) -> bool:
+    """Of a path that was not listed: whether that says nothing, as its folder cannot be read."""
+    try:
+        lstat(absolute(root, path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 async def list_present(
     root: bytes,
     below: bytes,

@@ -8,19 +8,19 @@ from hashlib import md5
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import select
-
 from holdfast.kernel.stores.model import HashKind
 from holdfast.kernel.web.console.formats import size
 from holdfast.tiers.filters import Filters
 from holdfast.tiers.holding import Stays
+from holdfast.tiers.left import left_rows
 from holdfast.tiers.listing import ListingTotals, list_place, read_listing
 from holdfast.tiers.merge import SIZE_MARK, Count, Listed
-from holdfast.tiers.model import UNLIKE, FileState, Skip, inside, is_own
+from holdfast.tiers.model import UNLIKE, Skip, is_own
 from holdfast.tiers.present import (
     Present,
     absolute,
     at_home,
+    is_hidden,
     list_present,
     read_present,
     read_records,
@@ -28,10 +28,8 @@ from holdfast.tiers.present import (
 from holdfast.tiers.proof import prove
 from holdfast.tiers.running import Outcome, Run, Tally, block_of, tallying
 from holdfast.tiers.scan import sort
-from holdfast.tiers.tables import TierFileRow
 
 BLOCK_FILES = 500
-LEFT = (FileState.QUARANTINED, FileState.LEAVING, FileState.FROZEN)
 T = TypeVar("T")
 Row = tuple[Present | None, tuple[Listed | None, ...]]
 
@@ -108,9 +106,8 @@ class _Comparison:
         await sort(left, left, unique=True)
         rows = lost(aligned(here, listings), read_records(left))
         while block := await to_thread(block_of, rows, BLOCK_FILES):
-            for path, size_bytes, state in block:
+            for path, size_bytes, waits in block:
                 self._tally.count(Skip.LOST, 1, size_bytes)
-                waits = state != FileState.FROZEN
                 detail = ": it waits in quarantine, an undo brings it back" if waits else ""
                 self._tally.tell(path, size_bytes, UNLIKE[Skip.LOST], f"{Skip.LOST}{detail}")
 
@@ -140,7 +137,7 @@ class _Comparison:
             return None
         if not self._filters.takes(at_home(path)):
             self._differs(path, length, Skip.EXCLUDED, "")
-        elif mine is None and self._unreadable and self._is_hidden(path):
+        elif mine is None and self._unreadable and is_hidden(self._run.tier.root, at_home(path)):
             self._differs(path, length, Skip.NOT_PERMITTED, "its folder cannot be read here")
         elif mine is None or mine.kind == b"d":
             self.missing += Count(1, length)
@@ -158,15 +155,6 @@ class _Comparison:
         else:
             return listed
         return None
-
-    def _is_hidden(self, path: bytes) -> bool:
-        try:
-            os.lstat(absolute(self._run.tier.root, at_home(path)))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:
-            return True
-        return True
 
     def _compare_link(self, mine: Present, listed: Sequence[Listed]) -> None:
         path = at_home(mine.path)
@@ -198,29 +186,27 @@ class _Comparison:
 
 async def _write_left(run: Run, below: bytes, to: Path) -> bool:
     """Write what a freeze took from below a path, for `lost`; False when there is nothing."""
-    query = select(TierFileRow.path, TierFileRow.size_bytes, TierFileRow.state).where(
-        TierFileRow.tier_id == run.tier.id, TierFileRow.state.in_(LEFT)
-    )
     with to.open("wb") as file:
         async with run.ctx.read() as session:
-            rows = await session.stream(query.execution_options(yield_per=BLOCK_FILES))
-            async for path, size_bytes, state in rows:
-                if inside(path, below):
-                    file.write(b"%s//%d//%s\0" % (path, size_bytes, state.encode()))
+            async for path, left in left_rows(session, run.tier.id, below):
+                file.write(b"%s//%d//%d\0" % (path, left.size_bytes, left.waits))
         return bool(file.tell())
 
 
-def lost(rows: Iterator[Row], left: Iterator[bytes]) -> Iterator[tuple[bytes, int, str]]:
-    """What left and is neither here nor on a store; both are in the order of their paths."""
+def lost(rows: Iterator[Row], left: Iterator[bytes]) -> Iterator[tuple[bytes, int, bool]]:
+    """What left and is neither here nor on a store, and whether it waits in quarantine.
+
+    Both are in the order of their paths.
+    """
     row = next(rows, None)
     before = b""
     for record in left:
-        path, size_bytes, state = record.rsplit(SIZE_MARK, 2)
+        path, size_bytes, waits = record.rsplit(SIZE_MARK, 2)
         key = path + SIZE_MARK
         while row is not None and _key(row) < key:
             row = next(rows, None)
         if key != before and (row is None or _key(row) != key):
-            yield path, int(size_bytes), state.decode()
+            yield path, int(size_bytes), waits == b"1"
         before = key
 
 

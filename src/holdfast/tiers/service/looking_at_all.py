@@ -4,7 +4,6 @@ Both sides are listed into sorted files, as a verify does, and read side by side
 """
 
 import asyncio
-import os
 import secrets
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from holdfast.tiers.left import left_rows
 from holdfast.tiers.listing import ListingTotals, list_place, read_times
 from holdfast.tiers.merge import SIZE_MARK
 from holdfast.tiers.merge import Listed as Stored
-from holdfast.tiers.present import Present, absolute, at_home, list_present, read_records
+from holdfast.tiers.present import Present, at_home, is_hidden, list_present, read_records
 from holdfast.tiers.proof import Pair
 from holdfast.tiers.running import block_of
 from holdfast.tiers.scan import sort
@@ -196,15 +195,7 @@ class _Look:
 
     def _if_hidden(self, name: bytes) -> bool | None:
         """Of what was not listed here: False, or None where that says nothing."""
-        if not self._unreadable:
-            return False
-        try:
-            os.lstat(absolute(self._row.root, name))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:
-            return None
-        return None
+        return None if self._unreadable and is_hidden(self._row.root, name) else False
 
 
 class _Times:
