@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from holdfast.dropin import importing
+from holdfast.dropin import cli, importing
 from holdfast.dropin.api import router
 from holdfast.dropin.intervals import cron_of
 from holdfast.dropin.repos import read_repositories
@@ -127,6 +128,14 @@ async def again_it_makes_what_is_new(api: httpx.AsyncClient, text: str, tmp_path
     elsewhere = await sent(api, text.replace("/vault/a", "/vault/elsewhere"))
     words = "is the tier 'one' already, of other files: those below 'vault/a'"
     assert (elsewhere.status_code, words in elsewhere.json()["detail"]) == (422, True)
+    store = next(one for one in stores if one["kind"] == "sftp")
+    reached = {"port": "9", "shell_type": "unix", "user": "other", "pass": SECRET}
+    changed = await api.put(f"/api/stores/{store['id']}", json={"options": reached})
+    assert changed.status_code == 200, changed.text
+    still = (await sent(api, text)).json()
+    assert [tier["name"] for tier in still["there"]] == ["one", "a-two", "three"]
+    moved = await sent(api, text.replace("127.0.0.1:/", "127.0.0.2:/"))
+    assert (moved.status_code, words in moved.text) == (422, True)
 
 
 @pytest.mark.real
@@ -190,6 +199,28 @@ async def test_what_helps_is_named_as_the_file_has_it(
     assert refused.endswith("allow it: disable_atime_test: true)")
     allowed = text.replace("}", ", disable_atime_test: true}")
     assert (await sent(api, allowed, dry_run=True)).status_code == 200
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_dry_run_trusts_no_host(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    dry_run: bool,
+) -> None:
+    class Client:
+        def call(self, *_: object, **__: object) -> dict[str, Any]:
+            store = {"name": "cold", "host_keys": ["ssh-ed25519 SHA256:x"]}
+            return {"warnings": [], "there": [], "stores": [store], "tiers": []}
+
+    monkeypatch.setattr(cli, "connect", lambda _: nullcontext(Client()))
+    file = tmp_path / "repos.yml"
+    file.touch()
+    cli.baricadr(file, dry_run=dry_run)
+    told = capsys.readouterr()
+    said = "cold: would be trusted at" if dry_run else "cold: trusted at"
+    assert said in told.out + told.err
 
 
 async def test_only_an_admin_imports_and_only_a_text(

@@ -51,7 +51,8 @@ def baricadr(
         say(f"{tier['path']} is the tier {tier['name']!r} already: left as it is")
     for store in made["stores"]:
         for key in store["host_keys"]:
-            say(f"{store['name']}: trusted at first sight, is it the right one? {key}")
+            trusted = "would be trusted" if dry_run else "trusted"
+            say(f"{store['name']}: {trusted} at first sight, is it the right one? {key}")
     if made["tiers"] or output.chosen() is not Form.TABLE:
         output.show(made["tiers"] if output.chosen() is Form.TABLE else made, COLUMNS)
     done = "made" if made["tiers"] else "nothing was made: all of it is there"

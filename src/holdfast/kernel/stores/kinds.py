@@ -168,6 +168,12 @@ def _check_words(draft: StoreDraft) -> None:
         raise Invalid(f"a description has at most {LONGEST_DESCRIPTION} characters")
 
 
+def says_where(name: str, root: str) -> bool:
+    """Whether an option says where a store's root is; a relative one lies in its user's home."""
+    is_home = name == "user" and not root.startswith("/")
+    return is_home or _SAYS_WHERE.fullmatch(name) is not None
+
+
 def _check_options(kind: str, options: Mapping[str, str], known: KnownOptions) -> None:
     unknown = sorted(set(options) - set(known))
     if unknown:

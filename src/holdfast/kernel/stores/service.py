@@ -26,6 +26,7 @@ from holdfast.kernel.stores.kinds import (
     checked_draft,
     looks_secret,
     masked,
+    says_where,
     secret_names,
 )
 from holdfast.kernel.stores.place import secrets_of
@@ -228,11 +229,12 @@ async def unreadable(session: AsyncSession, services: Services) -> list[str]:
 
 
 def is_at(row: StoreRow, prepared: Prepared) -> bool:
-    """Whether a store is where a draft says, whatever secrets it is reached with."""
+    """Whether a store is where a draft says, however it is reached; what that leaves open fits."""
     draft = prepared.draft
-    openly = {name: text for name, text in draft.options.items() if name not in prepared.secret}
     told: dict[str, str] = json.loads(row.options)
-    return (row.kind, row.root, told) == (draft.kind, draft.root, openly)
+    openly = {name: text for name, text in draft.options.items() if name not in prepared.secret}
+    where = {name: text for name, text in openly.items() if says_where(name, draft.root)}
+    return (row.kind, row.root) == (draft.kind, draft.root) and where.items() <= told.items()
 
 
 def is_same(services: Services, row: StoreRow, prepared: Prepared) -> bool:
