@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,15 +15,18 @@ from sqlalchemy.exc import DBAPIError
 from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import NotFound
-from holdfast.kernel.jobs import durable
+from holdfast.kernel.jobs import durable, lost
 from holdfast.kernel.jobs.admission import leading
+from holdfast.kernel.jobs.caretaker import Caretaker
+from holdfast.kernel.jobs.durable import Status
 from holdfast.kernel.jobs.errors import JobFailed, error_code, storable
 from holdfast.kernel.jobs.logfile import JobLog, log_path, read_log, read_log_before
-from holdfast.kernel.jobs.model import JobState
+from holdfast.kernel.jobs.model import JobState, Recorded
 from holdfast.kernel.jobs.registry import EndedJob, on_job_end
 from holdfast.kernel.jobs.tables import JobRow, JobStepRow
 from holdfast.kernel.process import ProcessFailed
 from holdfast.kernel.work import SYSTEM, Work
+from tests.kernel.api import services_for
 from tests.kernel.jobs.harness import (
     QUICK,
     Evidence,
@@ -82,6 +86,29 @@ async def test_a_job_whose_end_could_not_be_written_is_given_in_again(
         job_id = await submit(services.database, "sample.hold", args)
         await state_of(services.database, job_id, JobState.DONE)
     assert refused == [job_id, job_id]
+
+
+async def test_a_job_that_stays_lost_is_given_in_again_later_each_time(
+    tmp_path: Path, database: Database, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await submit(database, "sample.tick", {"evidence": str(evidence.path)})
+    record = Status(recorded=Recorded.RUNNING, executor_id="me", error=None)
+    clock, given_in = [0.0], []
+    monkeypatch.setattr(durable, "statuses", lambda _: {job_id: record})
+    monkeypatch.setattr(durable, "take_over", lambda _: given_in.append(clock[-1]))
+    monkeypatch.setattr(durable, "enqueue", lambda *_: None)
+    monkeypatch.setattr(lost, "time", SimpleNamespace(monotonic=lambda: clock[-1]))
+    here: Any = SimpleNamespace(executor_id="me", many=False, alive=_nobody, runs={})
+    services = services_for(database, tmp_path / "data")
+    care = Caretaker(services, here, here, replace(QUICK, lost_seconds=10.0))
+    for moment in (0.0, 9.0, 10.0, 11.0, 30.0, 31.0, 32.0, 71.0, 72.0):
+        clock.append(moment)
+        await care.look()
+    assert given_in == [10.0, 31.0, 72.0]
+
+
+async def _nobody() -> set[str]:
+    return set()
 
 
 async def test_a_reaction_that_fails_does_not_hold_the_lock(

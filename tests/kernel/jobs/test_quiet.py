@@ -4,10 +4,11 @@ import inspect
 import sqlite3
 from pathlib import Path
 
-from dbos import _dbos, _queue, _workflow_commands
+from dbos import _dbos, _queue, _sys_db, _workflow_commands
 
 from holdfast.kernel.db import Database
 from holdfast.kernel.jobs.quiet import Quiet
+from holdfast.kernel.jobs.times import EngineTimes
 from holdfast.kernel.work import SYSTEM
 
 
@@ -51,3 +52,10 @@ def test_the_names_that_slow_the_engines_own_looks_down_are_still_there() -> Non
     assert "_BACKGROUND_JOBS_INTERVAL_SEC" in used
     assert "queue._polling_interval_sec" in inspect.getsource(_queue.queue_worker_thread)
     assert "get_internal_queue" in inspect.getsource(_dbos.DBOSRegistry)
+
+
+def test_a_job_counts_as_lost_only_when_the_engine_would_have_written_its_end() -> None:
+    longest = inspect.signature(_sys_db.db_retry).parameters["max_backoff"].default
+    assert "backoff * (0.5 + random.random())" in inspect.getsource(_sys_db.db_retry)
+    one_try = 30.0  # for a place in the pool, or for the lock of SQLite
+    assert EngineTimes().lost_seconds > longest * 1.5 + one_try

@@ -1,9 +1,8 @@
 """What a worker looks after between jobs: who may start, who has ended, who died, what is old."""
 
 import asyncio
-import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from holdfast.kernel.clock import now
@@ -14,6 +13,7 @@ from holdfast.kernel.jobs.ending import finish
 from holdfast.kernel.jobs.errors import JobGaveWay, error_code, error_text
 from holdfast.kernel.jobs.lease import Lease
 from holdfast.kernel.jobs.logfile import delete_logs_before
+from holdfast.kernel.jobs.lost import LostJobs
 from holdfast.kernel.jobs.model import (
     ACTIVE,
     Action,
@@ -48,8 +48,7 @@ class Caretaker:
         self._runner = runner
         self._times = times
         self._due: dict[str, float] = {}
-        self._lost: dict[str, float] = {}
-        """Jobs on record as running here that do not, and since when by the monotonic clock."""
+        self._lost = LostJobs(times.lost_seconds)
 
     async def look(self) -> float:
         """Admit, take over, and give each admitted job what it needs; twice is harmless.
@@ -84,11 +83,11 @@ class Caretaker:
             active = await tables.active_jobs(session)
         rows = [row for row in active if self._needs_look(row)]
         if not rows:
-            self._lost.clear()
+            self._note_lost({}, active)
             return bool(active)
         alive = await self._lease.alive()
         records = await asyncio.to_thread(durable.statuses, [row.id for row in rows])
-        self._note_lost(records)
+        self._note_lost(records, active)
         for row in rows:
             record = records.get(row.id, NO_RECORD)
             action = next_action(self._situation(row, record, alive))
@@ -99,8 +98,7 @@ class Caretaker:
     def _needs_look(self, row: JobRow) -> bool:
         return row.state == JobState.CANCELLING or row.id not in self._runner.runs
 
-    def _note_lost(self, records: Mapping[str, Status]) -> None:
-        moment = time.monotonic()
+    def _note_lost(self, records: Mapping[str, Status], active: Sequence[JobRow]) -> None:
         lost = [
             job_id
             for job_id, record in records.items()
@@ -108,11 +106,7 @@ class Caretaker:
             and record.executor_id == self._lease.executor_id
             and job_id not in self._runner.runs
         ]
-        self._lost = {job_id: self._lost.get(job_id, moment) for job_id in lost}
-
-    def _is_lost(self, job_id: str) -> bool:
-        since = self._lost.get(job_id, math.inf)
-        return time.monotonic() - since >= self._times.lost_seconds
+        self._lost.seen(lost, {row.id for row in active})
 
     def _situation(self, row: JobRow, record: Status, alive: set[str]) -> Situation:
         return Situation(
@@ -122,7 +116,7 @@ class Caretaker:
             runs_here=row.id in self._runner.runs,
             owner_alive=record.executor_id in alive,
             owner_is_me=record.executor_id == self._lease.executor_id,
-            lost=self._is_lost(row.id),
+            lost=self._lost.is_due(row.id),
         )
 
     async def _act(self, action: Action, row: JobRow, record: Status) -> None:
@@ -135,6 +129,7 @@ class Caretaker:
                 await self._mark_launched(row.id)
             case Action.TAKE_OVER:
                 await asyncio.to_thread(durable.take_over, row.id)
+                self._lost.given_in(row.id)
                 log.warning("job given in again: its end was not written", job=row.id)
             case Action.CANCEL:
                 await self._cancel(row.id)

@@ -23,6 +23,10 @@ class EngineTimes:
     cleaning_seconds: float = 3600.0
     closing_seconds: float = 20.0
     """How long interrupted jobs may take to clean up when the worker stops."""
-    lost_seconds: float = 30.0
-    """So long after a job stopped running here without its end on record, it is given in again."""
+    lost_seconds: float = 150.0
+    """So long after a job stopped running here without its end on record, it is given in again.
+
+    The engine underneath tries to write that end anew for as long as its database is away or busy:
+    between two tries it pauses up to 90 s, and one may take 30 s.
+    """
     lease: LeaseTimes = field(default_factory=LeaseTimes)
