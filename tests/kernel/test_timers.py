@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 
@@ -35,28 +36,64 @@ async def test_of_two_workers_one_runs_each_turn_and_failures_do_not_end_it(
     assert all(later - earlier > 0.1 for earlier, later in itertools.pairwise(turns))
 
 
-async def test_a_turn_that_nobody_can_claim_is_not_tried_without_a_pause(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pauses: list[float] = []
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long a timer sleeps, which takes no time here and ends it at the fourth."""
+    slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 4:
+        slept.append(seconds)
+        if len(slept) == 4:
             raise asyncio.CancelledError
-
-    async def claim(*_: object) -> bool:
-        raise OSError("the disk of the database is full")
-
-    async def overdue(*_: object) -> float:
-        return -1.0
-
-    async def run() -> None:
-        raise AssertionError("nobody claimed it")
 
     loop = SimpleNamespace(sleep=sleep, TaskGroup=asyncio.TaskGroup)
     monkeypatch.setattr(timers, "asyncio", loop)
-    monkeypatch.setattr(timers, "_claim", claim)
+    return slept
+
+
+async def never() -> None:
+    raise AssertionError("nobody claimed it")
+
+
+async def fails(*_: object) -> NoReturn:
+    raise OSError("the disk of the database is full")
+
+
+async def test_a_turn_that_nobody_can_claim_is_not_tried_without_a_pause(
+    database: Database, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def overdue(*_: object) -> float:
+        return -1.0
+
+    monkeypatch.setattr(timers, "_claim", fails)
     monkeypatch.setattr(timers, "_seconds_left", overdue)
-    await run_timers(database, [Timer("t", 60.0, run)])
+    await run_timers(database, [Timer("t", 60.0, never)])
     assert pauses == [30.0, 5.0, 5.0, 5.0]
+
+
+async def test_a_database_that_goes_away_just_before_a_turn_is_not_asked_without_a_pause(
+    database: Database, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def soon(*_: object) -> float:
+        if len(pauses) > 1:
+            await fails()
+        return 0.001
+
+    monkeypatch.setattr(timers, "_seconds_left", soon)
+    await run_timers(database, [Timer("t", 60.0, never)])
+    assert pauses == [30.0, 0.01, 5.0, 5.0]
+
+
+async def test_a_timer_that_could_not_be_written_down_at_the_start_is_so_later(
+    database: Database, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    introduce = timers._introduce
+
+    async def second_time(database: Database, timer: Timer) -> None:
+        await (introduce(database, timer) if pauses else fails())
+
+    monkeypatch.setattr(timers, "_introduce", second_time)
+    await run_timers(database, [Timer("t", 60.0, never)])
+    assert pauses == [5.0, 30.0, 30.0, 30.0]
+    async with database.read() as session:
+        assert await session.get(timers.TimerRow, "t")

@@ -48,19 +48,22 @@ async def run_timers(database: Database, timers: Sequence[Timer]) -> None:
 
 
 async def _run_timer(database: Database, timer: Timer) -> None:
-    await _introduce(database, timer)
-    pause = timer.interval_seconds
+    pause, is_introduced = 0.0, False
     while True:
-        await asyncio.sleep(min(max(pause, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS))
         try:
-            pause = await _seconds_left(database, timer)
-            if pause <= 0 and await _claim(database, timer):
-                pause = timer.interval_seconds
-                await timer.run()
+            if not is_introduced:
+                await _introduce(database, timer)
+                pause, is_introduced = timer.interval_seconds, True
+            else:
+                pause = await _seconds_left(database, timer)
+                if pause <= 0 and await _claim(database, timer):
+                    pause = timer.interval_seconds
+                    await timer.run()
         except Exception as error:  # noqa: BLE001 - the loop of a worker goes on, and says so
             log.warning("timer failed", timer=timer.name, error=str(error))
-            if pause <= 0:  # due, and nobody could claim it: the database is away, or its disk full
-                pause = min(timer.interval_seconds, FAILED_PAUSE_SECONDS)
+            # The database may be away, or its disk full, with the timer due or nearly so.
+            pause = max(pause, min(timer.interval_seconds, FAILED_PAUSE_SECONDS))
+        await asyncio.sleep(min(max(pause, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS))
 
 
 async def _seconds_left(database: Database, timer: Timer) -> float:
