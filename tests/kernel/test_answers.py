@@ -16,7 +16,7 @@ from holdfast.kernel.web import live
 from holdfast.kernel.web.assets import Assets
 from holdfast.kernel.web.body import LARGEST_BODY_BYTES
 from holdfast.kernel.web.headers import OTHER_POLICY, PAGE_POLICY, SAFE_HEADERS
-from holdfast.kernel.web.router import Router
+from holdfast.kernel.web.router import LateRoute, Router
 from tests.kernel.api import client_of, services_for
 
 TEXT = "one and the same words, " * 100
@@ -183,3 +183,10 @@ async def test_a_body_that_does_not_say_its_size_is_read_no_further_than_allowed
         answer = await client.post("/api/users", content=endless())
     assert answer.status_code == 413
     assert sent <= LARGEST_BODY_BYTES + 2**20
+
+
+def test_a_route_that_cannot_be_worked_out_says_why_each_time() -> None:
+    route = LateRoute("/api/odd", short_answer, status_code=204, response_model=str)
+    for _ in range(2):
+        with pytest.raises(AssertionError, match="204"):
+            _ = route.dependant

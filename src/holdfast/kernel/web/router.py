@@ -30,8 +30,13 @@ class LateRoute(APIRoute):
         options = self.__dict__.get("_options")
         if options is None:
             raise AttributeError(name)
+        before = dict(self.__dict__)
         self._options = None
-        super().__init__(self.path, self.endpoint, **options)
+        try:
+            super().__init__(self.path, self.endpoint, **options)
+        except BaseException:
+            self.__dict__ = before  # nothing by halves: who asks next is told the same error
+            raise
         return getattr(self, name)
 
 
