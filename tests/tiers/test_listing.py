@@ -82,6 +82,7 @@ async def test_a_directory_tells_all_its_files_under_their_names(
     daemon: RcloneDaemon, tmp_path: Path, to: Path
 ) -> None:
     root = put(tmp_path / "tree", PATHS)
+    (root / " ERROR : error listing").symlink_to("absent")  # rclone tells its name, in its log
     remote = Remote("local", {}, str(root))
     totals, found = await of_remote(daemon, remote, to)
     assert set(found) == set(PATHS)

@@ -276,7 +276,10 @@ async def test_a_file_open_for_writing_or_dated_in_the_future_is_not_proven(
 
 
 async def test_both_stores_must_have_it(box: Icebox, store: Path, tmp_path: Path) -> None:
-    put(box, store, b"both", b"one", b"differs", b"lost")
+    named = b" ERROR : error listing"  # rclone tells this name, in its log
+    put(box, store, b"both", b"one", b"differs", b"lost", named)
+    at(store, named).unlink()
+    at(store, named).symlink_to("absent")
     second = tmp_path / "second"
     second.mkdir()
     remote = Remote("local", {}, str(second))
@@ -292,7 +295,7 @@ async def test_both_stores_must_have_it(box: Icebox, store: Path, tmp_path: Path
     at(second, b"lost").unlink()
     outcome = await empty_due(box.run())
     assert (outcome.files, list(outcome.skipped)) == (1, [Skip.MISSING_ON_STORE])
-    assert set(box.local) == {b"one", b"differs", b"lost"}
+    assert set(box.local) == {b"one", b"differs", b"lost", named}
 
 
 @pytest.mark.parametrize("has_find", [True, False])

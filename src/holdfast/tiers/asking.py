@@ -33,6 +33,7 @@ from holdfast.kernel.stores.place import Place, S3Place
 from holdfast.kernel.stores.rclone import RcloneStore
 from holdfast.kernel.stores.rclone_daemon import find_rclone, rclone_environment
 from holdfast.kernel.stores.rclone_words import (
+    LOG_IN_JSON,
     RcloneFailed,
     listing_failure,
     spoils_listing,
@@ -277,7 +278,7 @@ def _lsf(columns: str, kind: HashKind | None, store: str, parts: int) -> list[st
     checkers = max(1, SFTP_CONNECTIONS // parts) if store == "sftp" else AT_ONCE
     words = [find_rclone(), "lsf", "-R", "--files-only", "--config=", "--separator=;"]
     words += [f"--format={columns}", "--time-format=unixnano", f"--checkers={checkers}"]
-    words.append(f"--low-level-retries={TRIES}")  # of 1 s each, where nobody answers
+    words += [LOG_IN_JSON, f"--low-level-retries={TRIES}"]  # of 1 s each, where nobody answers
     return [*words, f"--hash={kind}"] if kind else words
 
 

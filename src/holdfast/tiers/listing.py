@@ -26,7 +26,7 @@ from holdfast.kernel.stores.place import Place, S3Place
 from holdfast.kernel.stores.rclone import RcloneStore
 from holdfast.kernel.stores.rclone_daemon import RcloneDaemon, find_rclone, rclone_environment
 from holdfast.kernel.stores.rclone_remote import Remote
-from holdfast.kernel.stores.rclone_words import listing_failure, spoils_listing
+from holdfast.kernel.stores.rclone_words import LOG_IN_JSON, listing_failure, spoils_listing
 from holdfast.kernel.stores.s3.client import S3Client
 from holdfast.kernel.stores.s3.errors import S3Error
 from holdfast.kernel.stores.s3.model import ListedObject
@@ -279,7 +279,7 @@ def _told_by_etag(etag: str) -> str:
 def _words(remote: Remote, can: Powers, kind: HashKind | None, below: bytes) -> list[str]:
     """How rclone is asked; empty when it cannot have what is asked for."""
     columns = "ps" + ("t" if can.modification_times else "") + ("h" if kind else "")
-    words = [find_rclone(), "lsf", "-R", "--csv", "--config="]
+    words = [find_rclone(), "lsf", "-R", "--csv", "--config=", LOG_IN_JSON]
     words += ["--format", columns, "--time-format", "unixnano"]
     words += ["--hash", kind.value] if kind else []
     words += [f"--checkers={SFTP_CONNECTIONS}"] if remote.kind == "sftp" else []

@@ -4,11 +4,9 @@ Content lies under a name of its own until it is whole. Secrets go in by environ
 comes as a file with what it leads to: rclone makes none, and so follows none.
 """
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,10 @@ from holdfast.kernel.stores.place import Place
 from holdfast.kernel.stores.rclone_daemon import find_rclone, rclone_environment
 from holdfast.kernel.stores.rclone_words import (
     IN_LOG,
+    LOG_IN_JSON,
     RcloneFailed,
+    from_log,
+    is_problem,
     is_unreachable,
     rclone_failure,
     reason_of,
@@ -71,7 +72,7 @@ class Ended:
 
     def hear(self, said: dict[str, Any], hide: Callable[[str], str]) -> None:
         """Keep a problem."""
-        if said.get("level") not in {"error", "critical", "fatal"}:
+        if not is_problem(said):
             return
         text = hide(str(said.get("msg", ""))).removeprefix("Failed to copy: ")
         name = said.get("object")
@@ -137,7 +138,7 @@ async def fetch(
 
     def hear(line: str) -> None:
         nonlocal seen
-        said = _parsed(line)
+        said = from_log(line)
         if "stats" not in said:
             ended.hear(said, hide)
             return
@@ -174,18 +175,10 @@ async def fetch(
 def _words(place: Place, to: str, choice: Choice, bytes_per_second: int | None) -> list[str]:
     words = [find_rclone(), "copy", "--config=", "--ignore-existing", "--retries=1"]
     words += [f"--low-level-retries={LOW_LEVEL_TRIES}", f"--transfers={TRANSFERS}"]
-    words += ["--no-update-dir-modtime", "--use-json-log"]
+    words += ["--no-update-dir-modtime", LOG_IN_JSON]
     words += [f"--stats={STATS_INTERVAL}", "--stats-log-level=NOTICE"]
     words += [f"--bwlimit={bytes_per_second}B"] if bytes_per_second else []
     return [*words, *choice.words(), "--", f"hf:{place.remote.root}", f"here:{to}"]
-
-
-def _parsed(line: str) -> dict[str, Any]:
-    with suppress(ValueError):
-        said = json.loads(line)
-        if isinstance(said, dict):
-            return said
-    return {"level": "error", "msg": line}
 
 
 def bytes_a_second(limit: str) -> int | None:

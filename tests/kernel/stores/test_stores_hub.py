@@ -1,5 +1,6 @@
 """The process's one rclone, the files with host keys, and how a place is opened."""
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -139,16 +140,33 @@ def test_a_host_with_another_key_is_named() -> None:
 @pytest.mark.parametrize(
     ("line", "spoils"),
     [
-        ('2026/11/22 01:07:58 ERROR : d/e: error listing: error listing "d/e": lost', True),
-        ("2026/11/22 01:07:34 ERROR : a/b: --files-from failed to read file: permission", True),
-        ('2026/11/22 01:07:34 ERROR : a: failed to open directory "a": open /a: denied', True),
-        ("2026/11/22 01:01:22 ERROR : a: dial tcp 127.0.0.1:1: connect: connection refused", True),
-        ("2026/11/22 01:01:22 ERROR : a: Entry doesn't belong in directory - ignoring", False),
-        ("2026/11/22 01:01:22 NOTICE: error listing: a: Can't follow symlink", False),
+        (("error", "d/e", 'error listing: error listing "d/e": lost'), True),
+        (("error", "a/b", "--files-from failed to read file: permission"), True),
+        (("error", "a", 'failed to open directory "a": open /a: denied'), True),
+        (("error", "a", "dial tcp 127.0.0.1:1: connect: connection refused"), True),
+        (("critical", "", 'NewFs: "a": dial tcp: lookup host: no such host'), True),
+        (("error", "a", "Entry doesn't belong in directory - ignoring"), False),
+        (("error", "docs/i/o timeout.txt", "Entry doesn't belong in directory - ignoring"), False),
+        (("error", "a", r'Entry doesn\'t belong in directory "\"i/o timeout" - ignoring'), False),
+        (("notice", "a ERROR : error listing", "connection reset: cannot follow symlink"), False),
     ],
 )
-def test_a_listing_is_given_up_at_what_cannot_be_mended(line: str, *, spoils: bool) -> None:
-    assert spoils_listing(line) is spoils
+def test_a_listing_is_given_up_at_what_cannot_be_mended(
+    line: tuple[str, str, str], *, spoils: bool
+) -> None:
+    assert spoils_listing(json.dumps(dict(zip(("level", "object", "msg"), line, strict=True)))) is (
+        spoils
+    )
+
+
+def test_why_a_listing_failed_is_not_read_from_names_and_its_secrets_are_hidden() -> None:
+    said = {"level": "error", "object": "no such host.md", "msg": 'lost for a"b\\c: 404'}
+    remote = Remote("webdav", {"url": "https://x.test", "pass": 'a"b\\c'}, "")
+    line = json.dumps(said)
+    failed = ProcessFailed("rclone", "could not go on", returncode=1, last_lines=[line])
+    error = listing_failure(failed, remote, "the store")
+    assert error.message.endswith("is not whole: its server answered with status 404")
+    assert error.said == "rclone could not go on\nlost for ***: 404"
 
 
 @pytest.mark.real

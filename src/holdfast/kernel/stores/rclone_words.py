@@ -3,7 +3,11 @@
 Its own may repeat what a server answered, which not everybody may see; they go to our log.
 """
 
+import json
 import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 from holdfast.kernel.child import ProcessFailed
 from holdfast.kernel.errors import BadGateway
@@ -13,6 +17,11 @@ from holdfast.kernel.stores.rclone_remote import Remote
 log = get_logger(__name__)
 IN_LOG = "rclone's reason is in the server's log"
 _NOT_LOOKED_AT = ("error listing", "failed to read file", "failed to open directory")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+"""A name or an address in a message."""
+LOG_IN_JSON = "--use-json-log"
+"""With it, a message stands apart from the name of the file that it is about."""
+_PROBLEMS = frozenset({"error", "critical", "fatal"})
 _OTHER_HOST_KEY = ("knownhosts: key", "no common algorithm for host key")
 _HTTP_STATUS = re.compile(r"(?:\bstatus(?: ?code)?:? ?|: )([45][0-9]{2})\b", re.IGNORECASE)
 _REASONS = (
@@ -79,13 +88,29 @@ def is_unreachable(said: str) -> bool:
     return any(sign in said.lower() for sign in _UNREACHABLE)
 
 
+def from_log(line: str) -> dict[str, Any]:
+    """A line of rclone's log in JSON; any other line is a problem, in its own words."""
+    with suppress(ValueError):
+        said = json.loads(line)
+        if isinstance(said, dict):
+            return said
+    return {"level": "error", "msg": line}
+
+
+def is_problem(said: Mapping[str, Any]) -> bool:
+    """Whether something failed, by the level of what was logged."""
+    return said.get("level") in _PROBLEMS
+
+
 def spoils_listing(line: str) -> bool:
-    """Whether a listing cannot be whole any more after this line of rclone's log.
+    """Whether a listing cannot be whole any more after this line of rclone's log in JSON.
 
     It would go on for each folder and each name: of a store that is away, for hours.
     """
-    _, mark, said = line.partition(" ERROR : ")
-    return bool(mark) and (is_unreachable(said) or any(sign in said for sign in _NOT_LOOKED_AT))
+    said = from_log(line)
+    words = _QUOTED.sub("", str(said.get("msg", "")))
+    spoilt = is_unreachable(words) or any(sign in words for sign in _NOT_LOOKED_AT)
+    return spoilt and is_problem(said)
 
 
 def rclone_failure(
@@ -106,7 +131,16 @@ def rclone_failure(
 
 def listing_failure(error: ProcessFailed, remote: Remote, store: str) -> RcloneFailed:
     """The error of an rclone process that did not list or look at all of a store."""
-    said = remote.hide("\n".join((error.message, *error.last_lines)))
-    log.warning("a store was not listed", store=store, rclone=said)
+    last = error.last_lines
+    problem = error.message.removesuffix(f": {last[-1]}") if last else error.message
+    lines = [from_log(line) for line in last]
+    # Hidden once it is no JSON any more, which writes some signs of a secret in another way.
+    told = remote.hide("\n".join((problem, *map(_with_name, lines))))
+    said = remote.hide("\n".join((problem, *(str(line.get("msg", "")) for line in lines))))
+    log.warning("a store was not listed", store=store, rclone=told)
     host = remote.address.get("host", "")
     return rclone_failure(said, f"the listing of {store} is not whole", host=host)
+
+
+def _with_name(said: Mapping[str, Any]) -> str:
+    return ": ".join(str(said[key]) for key in ("object", "msg") if said.get(key))
