@@ -6,14 +6,18 @@ from typing import Any
 import httpx
 import pytest
 
+from holdfast.kernel.clock import now
 from holdfast.kernel.ports import free_port
 from holdfast.kernel.services import Services
-from holdfast.kernel.stores.host_keys import HostKeyUnknown, keys_in
+from holdfast.kernel.stores.first_use import trusted_at_first
+from holdfast.kernel.stores.host_keys import HostKey, HostKeyUnknown, keys_in, known_lines
 from holdfast.kernel.stores.hub import RcloneHub
 from holdfast.kernel.stores.model import HashKind
 from holdfast.kernel.stores.place import open_place
 from holdfast.kernel.stores.rclone import RcloneStore
 from holdfast.kernel.stores.rclone_words import HostKeyChanged
+from holdfast.kernel.stores.tables import StoreRow
+from holdfast.kernel.work import SYSTEM
 from tests.kernel.stores.stores_kit import (
     PASSWORD,
     S3_SECRET,
@@ -139,6 +143,26 @@ async def test_a_host_is_trusted_at_first_sight_and_refused_with_another_key(
     changes = [kind for kind in await told_events(services) if kind != "checked"]
     assert changes == ["created", "updated", "host_trusted", "created"]
     assert second.password not in await all_that_is_told(services)
+
+
+async def test_a_known_host_in_other_letters_is_not_trusted_with_another_key(
+    services: Services,
+) -> None:
+    known, other = (HostKey(kind="ssh-ed25519", key=key) for key in ("AAAA", "BBBB"))
+    row = StoreRow(
+        name="tape",
+        kind="sftp",
+        options='{"host": "Tape.example.org"}',
+        host_keys=known_lines("Tape.example.org", 22, [known]),
+        created_at=now(),
+        updated_at=now(),
+    )
+    async with services.database.write(SYSTEM) as work:
+        work.session.add(row)
+    assert await trusted_at_first(services, "tape.EXAMPLE.org", 22, [other, known]) == [known]
+    with pytest.raises(HostKeyChanged, match="'tape'"):
+        await trusted_at_first(services, "tape.EXAMPLE.org", 22, [other])
+    assert await trusted_at_first(services, "tape.example.org", 23, [other]) == [other]
 
 
 async def nobody_else_speaks_to_it(services: Services, store_id: int) -> None:

@@ -21,7 +21,7 @@ async def trusted_at_first(
         rows = await stores_of_kind(session, "sftp")
     known: dict[HostKey, str] = {}
     for row in rows:
-        if host_of(row) == (host, port):
+        if is_same(host_of(row), (host, port)):
             known |= dict.fromkeys(keys_in(row.host_keys), row.name)
     both = [key for key in shown if key in known]
     if both or not known:
@@ -41,6 +41,11 @@ def host_of(row: StoreRow) -> tuple[str, int]:
     """Host and port of an SFTP store."""
     options = json.loads(row.options)
     return options["host"], int(options.get("port", SSH_PORT))
+
+
+def is_same(one: tuple[str, int], other: tuple[str, int]) -> bool:
+    """Whether two spellings are one host; rclone looks for the one that it was given."""
+    return (one[0].lower(), one[1]) == (other[0].lower(), other[1])
 
 
 def named(keys: Sequence[HostKey]) -> str:
