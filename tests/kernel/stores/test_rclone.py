@@ -14,6 +14,7 @@ import pytest
 from holdfast.kernel.contributors import Verdict
 from holdfast.kernel.errors import AppError, Invalid
 from holdfast.kernel.process import Child
+from holdfast.kernel.stores import rclone_daemon
 from holdfast.kernel.stores.doctor import rclone_findings
 from holdfast.kernel.stores.memory import MemoryStore
 from holdfast.kernel.stores.rclone import RcloneStore
@@ -125,6 +126,24 @@ async def test_a_dead_daemon_is_started_again_though_its_end_is_not_known_yet(
         await daemon.call("rc/noop", {})
     assert await daemon.call("rc/noop", {}) == {}
     assert daemon.pid not in {None, dead}
+
+
+async def test_one_that_is_slow_to_say_that_it_is_there_is_neither_waited_for_nor_started_again(
+    daemon: RcloneDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await a_directory(daemon, tmp_path / "root")
+    slow = daemon.pid
+    assert slow is not None
+    monkeypatch.setattr(rclone_daemon, "ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(daemon, "_is_doubtful", True)
+    os.kill(slow, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await daemon._ready()
+    finally:
+        os.kill(slow, signal.SIGCONT)
+    await store.write("file", chunks(b"hello"))
+    assert daemon.pid == slow
 
 
 async def test_a_job_of_a_killed_daemon_fails_clearly(daemon: RcloneDaemon, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from holdfast.kernel.stores.rclone_words import RcloneFailed, rclone_failure
 
 START_SECONDS = 20.0
 CALL_SECONDS = 120.0
+ALIVE_SECONDS = 5.0
+"""How long one of which a connection broke may take to say that it is there; all calls wait."""
 SILENCE_SECONDS = 300.0
 """How long a remote may take for the next byte."""
 FIRST_POLL_SECONDS = 0.02
@@ -245,9 +247,11 @@ class RcloneDaemon:
         """Whether one of which a connection broke is there; an end is told after sockets close."""
         if self._is_doubtful and self._session is not None:
             try:
-                await self._post(self._session, "rc/noop", {})
+                await self._post(self._session, "rc/noop", {}, within_seconds=ALIVE_SECONDS)
             except RcloneDied:
                 return False
+            except Unavailable:
+                log.warning("rclone is slow to answer", seconds=ALIVE_SECONDS)
             self._is_doubtful = False
         return True
 
@@ -311,15 +315,20 @@ class RcloneDaemon:
         return str(answer["obscured"])
 
     async def _post(
-        self, session: aiohttp.ClientSession, command: str, parameters: Mapping[str, Any]
+        self,
+        session: aiohttp.ClientSession,
+        command: str,
+        parameters: Mapping[str, Any],
+        *,
+        within_seconds: float = CALL_SECONDS,
     ) -> dict[str, Any]:
         try:
             with self._dying():
-                async with asyncio.timeout(CALL_SECONDS):
+                async with asyncio.timeout(within_seconds):
                     async with session.post(_url(f"/{command}"), json=parameters) as answer:
                         return await _checked(answer)
         except TimeoutError:
-            raise Unavailable(f"rclone did not answer {command} in {CALL_SECONDS:g} s") from None
+            raise Unavailable(f"rclone did not answer {command} in {within_seconds:g} s") from None
 
     @contextmanager
     def _dying(self) -> Iterator[None]:
