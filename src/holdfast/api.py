@@ -55,7 +55,7 @@ async def _invite_first_admin(services: Services) -> None:
     """
     secret = await invitations.first_link(services.database)
     if secret:
-        link = invitations.link_address(invitations.own_address(services.settings), secret)
+        link = invitations.link_address(services.settings.own_address, secret)
         sys.stdout.write(f"First login, good once within 24 hours: {link}\n")
         sys.stdout.flush()
 

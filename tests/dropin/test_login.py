@@ -175,8 +175,9 @@ def test_networks_are_given_with_commas_and_must_be_some() -> None:
 def test_the_other_port_is_another_one() -> None:
     assert validate_settings({"dropin_port": 9100}).dropin_port == 9100
     for same in ({"dropin_port": 8080}, {"port": "81", "dropin_port": "81"}):
+        assert validate_settings(same)  # nothing listens there while the drop-in is off
         with pytest.raises(Invalid, match=r"'dropin_port'.*: it is the port of Holdfast itself"):
-            validate_settings(same)
+            validate_settings({**same, "dropin": "baricadr"})
 
 
 def test_it_is_told_which_port_is_taken() -> None:

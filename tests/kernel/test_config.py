@@ -177,6 +177,21 @@ def test_links_in_messages_lead_to_an_address(given: dict[str, Any], address: st
     assert validate_settings(given).public_address == address
 
 
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("10.0.0.1", "http://10.0.0.1:8080"),
+        ("fd00::1", "http://[fd00::1]:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("::", "http://[::1]:8080"),
+    ],
+)
+def test_a_server_is_opened_on_its_own_machine_at_an_address_on_which_it_listens(
+    host: str, address: str
+) -> None:
+    assert validate_settings({"host": host}).own_address == address
+
+
 def test_a_short_database_url_gets_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOLDFAST_DATABASE_URL", "postgres://me@db/holdfast")
     url = load_settings().settings.effective_database_url

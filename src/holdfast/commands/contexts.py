@@ -17,7 +17,6 @@ URL_VARIABLE = "HOLDFAST_URL"
 TOKEN_VARIABLES = ("HOLDFAST_TOKEN", "HOLDFAST_API_KEY")
 FILE_MODE = 0o600
 LOCAL = "local"
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - replaced, not bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +129,4 @@ def _local(token: str) -> Context:
     from holdfast.kernel.config import load_settings  # noqa: PLC0415 - slow, and rarely needed
 
     settings = load_settings().settings
-    host = ANY_ADDRESS.get(settings.host, settings.host)
-    url = f"http://{host}:{settings.port}"
-    return Context(LOCAL, url, token or settings.api_key.get_secret_value())
+    return Context(LOCAL, settings.own_address, token or settings.api_key.get_secret_value())

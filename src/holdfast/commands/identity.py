@@ -132,7 +132,10 @@ def user_link(
     name: UserName,
     *,
     url: Annotated[
-        str, typer.Option(help="Where the console is opened; by default this machine's address.")
+        str,
+        typer.Option(
+            help="Where the console is opened; by default public_url, else this machine's address."
+        ),
     ] = "",
     form: Output = Form.TABLE,
     as_json: AsJson = False,
@@ -145,7 +148,7 @@ def user_link(
 
         async with services.database.write(local_actor()) as work:
             row, secret = await invitations.create_link(work, name)
-        base = url or invitations.own_address(services.settings)
+        base = url or services.settings.public_url or services.settings.own_address
         return schemas.link_out(row, name, invitations.link_address(base, secret)).model_dump()
 
     made = with_services(act)

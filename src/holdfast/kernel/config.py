@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
-from socket import gethostname
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -24,13 +23,13 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from holdfast.kernel.addresses import address_elsewhere, address_here
 from holdfast.kernel.config_older import OLD_PREFIX, OLDER_ENVIRONMENT, from_older_environment
 from holdfast.kernel.errors import Invalid
 from holdfast.kernel.mail_address import bare_mail
 from holdfast.kernel.secrets import mask
 
 PREFIX = "HOLDFAST_"
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not listened on
 SECRET_SETTINGS = (
     "api_key",
     "secret",
@@ -78,7 +77,8 @@ class Settings(BaseSettings):
         SecretStr(""), description="Seals stored credentials; empty: made in the data directory."
     )
     public_url: str = Field(
-        "", description="Address of the console for links in messages; empty: of host and port."
+        "",
+        description="Console's address in links; empty: host (or the machine's name) and port.",
     )
     mail_server: str = Field("", description="Host of the mail server (SMTP); empty: no mail.")
     mail_port: int = Field(
@@ -218,7 +218,7 @@ class Settings(BaseSettings):
     @field_validator("dropin_port")
     @classmethod
     def _check_other_port(cls, value: int, known: ValidationInfo) -> int:
-        if value and value == known.data.get("port"):
+        if value and known.data.get("dropin") and value == known.data.get("port"):
             raise ValueError("it is the port of Holdfast itself, which would answer nothing else")
         return value
 
@@ -231,9 +231,12 @@ class Settings(BaseSettings):
     @property
     def public_address(self) -> str:
         """Where people reach the console, without a slash at the end."""
-        host = gethostname() if self.host in EVERYWHERE else self.host
-        host = f"[{host}]" if ":" in host else host
-        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+        return (self.public_url or address_elsewhere(self.host, self.port)).rstrip("/")
+
+    @property
+    def own_address(self) -> str:
+        """Where this server can be opened from its own machine."""
+        return address_here(self.host, self.port)
 
     @property
     def nginx_root(self) -> Path:

@@ -6,7 +6,6 @@ from urllib.parse import quote
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
-from holdfast.kernel.config import EVERYWHERE, Settings
 from holdfast.kernel.db import Database
 from holdfast.kernel.errors import Conflict, NotFound
 from holdfast.kernel.identity import passwords, sessions, tables
@@ -102,9 +101,3 @@ async def first_link(database: Database) -> str | None:
 def link_address(base: str, secret: str) -> str:
     """The whole link; ``base`` is the console's address, like ``http://127.0.0.1:8080``."""
     return f"{base.rstrip('/')}/setup/{quote(secret, safe='')}"
-
-
-def own_address(settings: Settings) -> str:
-    """Where this server can be opened from its own machine."""
-    host = "127.0.0.1" if settings.host in EVERYWHERE else settings.host
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
