@@ -1,8 +1,10 @@
 """What left a folder, as the journal tells it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from holdfast.kernel.clock import now
 from holdfast.kernel.db import Database
@@ -96,3 +98,33 @@ async def test_more_than_a_look_can_hold_is_refused(
     async with scene.services.database.read() as session:
         with pytest.raises(Conflict, match="more than 3 files"):
             await left_in(session, row.id, b"", depth=0)
+
+
+async def test_folders_that_nothing_left_from_cost_no_query_each(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = await scene.a_tier()
+    known = [b"d%05d" % number for number in range(5000)]
+    asked: list[int] = []
+    rows = left._rows
+
+    async def noted(session: Any, tier_id: int, part: Any) -> Any:
+        asked.append(len(part))
+        return await rows(session, tier_id, part)
+
+    async def told(session: AsyncSession) -> tuple[set[bytes], set[bytes]]:
+        asked.clear()
+        found = await left_in(session, row.id, b"", depth=1, known=known)
+        return set(found.files), found.folders
+
+    monkeypatch.setattr(left, "_rows", noted)
+    async with scene.services.database.read() as session:
+        assert await told(session) == (set(), set())
+    assert len(asked) == 1
+    for path in (b"d00007/x", b"d00007-8/x", b"d00008", b"d04999/y/z", b"e/x", b"f"):
+        await scene.journal(row.id, path, FileState.FROZEN)
+    for number in range(left.FEW_ROWS + 1):
+        await scene.journal(row.id, b"a/%d" % number, FileState.FROZEN)
+    async with scene.services.database.read() as session:
+        assert await told(session) == ({b"d00008", b"f"}, {b"a", b"d00007-8", b"e"})
+    assert len(asked) < 10

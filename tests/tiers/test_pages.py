@@ -340,7 +340,7 @@ async def test_a_folder_is_shown_with_what_is_where(scene: Scene, web: Web) -> N
     page = await web.get(f"/web/tiers/{tier.id}/browse")
     states = dict(zip(column(page, 0), column(page, 4), strict=True))
     assert states == {
-        "all/": "lost",
+        "all/": "frozen",
         "in/": "on both",
         "only/": "not here",
         to_text(b"b\xdf\n"): "only here",
@@ -352,7 +352,7 @@ async def test_a_folder_is_shown_with_what_is_where(scene: Scene, web: Web) -> N
         "same": "may differ",
     }
     assert column(await web.get(f"/web/tiers/{tier.id}/browse?path=all"), 0) == ["gone/"]
-    for show, names in (("lost", ["all/", "lost"]), ("differing", ["other", "same"])):
+    for show, names in (("lost", ["lost"]), ("differing", ["other", "same"])):
         assert column(await web.get(f"/web/tiers/{tier.id}/browse?show={show}"), 0) == names
     inner = await web.get(f"/web/tiers/{tier.id}/browse?path=in")
     assert column(inner, 0) == ["a", "b"]

@@ -17,6 +17,8 @@ from holdfast.tiers.queries import LEFT, is_sqlite, path_key
 from holdfast.tiers.tables import KEY_BYTES, TierFileRow
 
 BLOCK_ROWS = 1000
+FEW_ROWS = 20
+"""Where folders are found that are not looked into: of each, one row would do."""
 RANGES_AT_ONCE = 50
 _LAST = b"\xff" * 256
 """Behind all paths: no name is longer than 255 bytes."""
@@ -41,8 +43,8 @@ class LeftBelow:
     """What was found. Paths are relative to the tier's root."""
 
     files: dict[bytes, Left] = field(default_factory=dict)
-    folders: dict[bytes, Left] = field(default_factory=dict)
-    """Those that lie too deep to be looked into, with a file of each."""
+    folders: set[bytes] = field(default_factory=set)
+    """Those that lie too deep to be looked into: something left from each."""
 
     def add(self, path: bytes, left: Left) -> None:
         """One more row; of a path, the latest tells, and what waits comes first."""
@@ -61,21 +63,47 @@ async def left_in(
 ) -> LeftBelow:
     """What left a folder, so many folders deep (0: all), or the one file of that path.
 
-    ``known``: folders so deep that need not be found. Raises ``Conflict`` for too many files.
+    ``known``: folders so deep that need not be found; many of them cost little where nothing left
+    from them. Raises ``Conflict`` for too many files.
     """
     found = LeftBelow()
-    waiting = list(_ranges(below, known if depth else ()))
+    ranges = await _ranges_to_ask(session, tier_id, below, known if depth else ())
+    most = min(FEW_ROWS, BLOCK_ROWS) if depth else BLOCK_ROWS
+    waiting = [(one, most) for one in ranges]
     while waiting:
         part, waiting = waiting[:RANGES_AT_ONCE], waiting[RANGES_AT_ONCE:]
-        parts = [_query(session, tier_id, one, number) for number, one in enumerate(part)]
-        rows: list[list[AnyRow]] = [[] for _ in part]
-        for row in await session.execute(union_all(*parts)):
-            rows[row.number].append(row)
-        for (_, end), of_range in zip(part, rows, strict=True):
-            following = _take(found, of_range, below, depth)
-            if len(of_range) == BLOCK_ROWS and following < end:
-                waiting.append((following, end))
+        for (_, end), limit, rows in await _rows(session, tier_id, part):
+            following, is_deep = _take(found, rows, below, depth)
+            if len(rows) == limit and following < end:
+                waiting.append(((following, end), most if is_deep else BLOCK_ROWS))
         check_size(found.files)
+    return found
+
+
+async def _ranges_to_ask(
+    session: AsyncSession, tier_id: int, below: bytes, known: Iterable[bytes]
+) -> list[Range]:
+    """What lies between the known folders; of many, only where anything left near them at all."""
+    ranges = list(_ranges(below, known))
+    if len(ranges) <= RANGES_AT_ONCE:
+        return ranges
+    count = -(-len(ranges) // RANGES_AT_ONCE)
+    parts = [ranges[start : start + count] for start in range(0, len(ranges), count)]
+    wide = [((part[0][0], part[-1][1]), 1) for part in parts]
+    found = await _rows(session, tier_id, wide)
+    return [one for part, (*_, rows) in zip(parts, found, strict=True) if rows for one in part]
+
+
+async def _rows(
+    session: AsyncSession, tier_id: int, part: Sequence[tuple[Range, int]]
+) -> list[tuple[Range, int, list[AnyRow]]]:
+    """The first rows of some ranges, of each at most so many."""
+    parts = [
+        _query(session, tier_id, one, number, limit) for number, (one, limit) in enumerate(part)
+    ]
+    found: list[tuple[Range, int, list[AnyRow]]] = [(one, limit, []) for one, limit in part]
+    for row in await session.execute(union_all(*parts)):
+        found[row.number][2].append(row)
     return found
 
 
@@ -86,7 +114,7 @@ async def left_rows(
     for first, end in _ranges(below, ()):
         start = first
         while start < end:
-            query = _query(session, tier_id, (start, end), 0)
+            query = _query(session, tier_id, (start, end), 0, BLOCK_ROWS)
             rows = (await session.execute(query)).all()
             for row in rows:
                 yield row.path, _left(row)
@@ -106,7 +134,7 @@ def _ranges(below: bytes, known: Iterable[bytes]) -> Iterator[Range]:
 
 
 def _query(
-    session: AsyncSession, tier_id: int, part: Range, number: int
+    session: AsyncSession, tier_id: int, part: Range, number: int, limit: int
 ) -> Select[*tuple[Any, ...]]:
     first, end = part
     path, in_order = TierFileRow.path, [TierFileRow.path.expression]
@@ -121,23 +149,23 @@ def _query(
     if not is_sqlite(session):
         query = query.where(path_key >= first[:KEY_BYTES], path_key <= end[:KEY_BYTES])
         in_order.insert(0, path_key)
-    return select(query.order_by(*in_order).limit(BLOCK_ROWS).subquery())
+    return select(query.order_by(*in_order).limit(limit).subquery())
 
 
-def _take(found: LeftBelow, rows: Sequence[AnyRow], below: bytes, depth: int) -> bytes:
-    """Take rows in the order of their paths; gives where to go on."""
+def _take(found: LeftBelow, rows: Sequence[AnyRow], below: bytes, depth: int) -> tuple[bytes, bool]:
+    """Take rows in the order of their paths; gives where to go on, and if behind a folder."""
     following = b""
     for row in rows:
         if row.path < following:
             continue
-        left = _left(row)
         folder = _too_deep(row.path, below, depth)
         if folder is None:
-            found.add(row.path, left)
+            found.add(row.path, _left(row))
         else:
-            found.folders[folder] = left
+            found.folders.add(folder)
             following = folder + b"0"
-    return max(following, _behind(rows)) if rows else following
+    behind = _behind(rows) if rows else b""
+    return max(following, behind), following > behind
 
 
 def _left(row: AnyRow) -> Left:
@@ -152,7 +180,7 @@ def _left(row: AnyRow) -> Left:
 def _behind(rows: Sequence[AnyRow]) -> bytes:
     """Where to go on: there may be more rows of the last path."""
     last: bytes = rows[-1].path
-    return last if last != rows[0].path else last + b"\0"
+    return last if last != rows[0].path or len(rows) < BLOCK_ROWS else last + b"\0"
 
 
 def _too_deep(path: bytes, below: bytes, depth: int) -> bytes | None:

@@ -38,7 +38,7 @@ class Entry:
     differing: bool | None = False
     """None: it may be another one, it was changed at another time."""
     lost: bool = False
-    """It was frozen, and no store of the tier has it any more."""
+    """It was frozen, and no store of the tier has it any more; never of a folder."""
 
     @property
     def missing(self) -> bool:
@@ -75,7 +75,7 @@ async def look_into(services: Services, row: TierRow, below: bytes) -> Folder:
     folders = {path for path, seen in {**here.files, **(there or {})}.items() if seen is None}
     async with services.database.read() as session:
         found = await left_in(session, row.id, below, depth=1, known=folders)
-    left = {path: one for path, one in {**found.files, **found.folders}.items() if path != below}
+    left = {path: one for path, one in found.files.items() if path != below}
     lost: set[bytes] = set()
     if there is not None:
         asking = partial(stored_entries, services.get(RcloneHub), below=below)
@@ -89,7 +89,8 @@ async def look_into(services: Services, row: TierRow, below: bytes) -> Folder:
         async with services.database.read() as session:
             differ = await _differences(session, row.id, place, both)
     look = _Look(here, there, left, found.folders, lost, differ)
-    entries = [look.entry(path) for path in {**here.files, **(there or {}), **left}]
+    names = dict.fromkeys((*here.files, *(there or {}), *left, *found.folders))
+    entries = [look.entry(path) for path in names]
     unreadable = next((f"{to_text(p)}: {why}" for p, why in here.unreadable.items()), "")
     ordered = sorted(entries, key=lambda one: (not one.is_folder, one.name))
     return Folder(ordered, problem, unreadable)
@@ -121,7 +122,7 @@ class _Look:
             size_bytes=shown.size_bytes if shown and not is_folder else 0,
             here=True if is_here else False if here.knows(path) else None,
             stored=None if there is None else is_there,
-            frozen=path in self.left and not is_here,
+            frozen=(path in self.left or path in self.left_folders) and not is_here,
             differing=self.differing.get(path, False),
             lost=path in self.lost,
         )

@@ -240,7 +240,7 @@ async def _left(
     async with services.database.read() as session:
         found = await left_in(session, row.id, below, depth=depth, known=here.too_deep)
     files = {path: left for path, left in found.files.items() if path not in here.files}
-    return files, set(found.folders)
+    return files, found.folders
 
 
 async def _lost(
