@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from holdfast.demo.fleet import BUCKET, NEW, OLD, Fleet, running_fleet
 from holdfast.demo.history import Fault
@@ -82,13 +84,17 @@ class Stage:
 
         A phase may be short; but who only waits for the end need not ask often.
         """
-        async with asyncio.timeout(LIMIT_SECONDS):
-            while True:
-                with contextlib.suppress(httpx.TransportError):
-                    found = await self.migration(identifier)
-                    if reached(found) or found["phase"] in TERMINAL:
-                        return found
-                await asyncio.sleep(every_seconds)
+        ends = time.monotonic() + LIMIT_SECONDS
+        while time.monotonic() < ends:
+            with contextlib.suppress(httpx.TransportError):
+                found = await self.migration(identifier)
+                if reached(found) or found["phase"] in TERMINAL:
+                    return found
+            await asyncio.sleep(every_seconds)
+        told = await self.log(identifier)
+        pytest.fail(
+            f"not as wished after {LIMIT_SECONDS:g} s: {await self.migration(identifier)}, {told}"
+        )
 
     async def wait_over(self, identifier: int) -> dict[str, Any]:
         """Poll until the migration is over."""

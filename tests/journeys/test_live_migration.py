@@ -78,6 +78,9 @@ async def test_a_pool_that_dies_is_waited_for(tmp_path: Path, pool: str) -> None
             await stage.fleet.programs[pool].kill()
             await asyncio.sleep(2)
             assert (await stage.migration(identifier))["phase"] not in {"done", "error"}
+            # nanio 0.1.7 refuses for ever an object whose note it was writing when it was killed.
+            for left in (stage.fleet.directory / pool).rglob(".nanio-meta/**/*.tmp"):
+                left.unlink()
             await stage.fleet.programs[pool].start()
             moved = await stage.wait_over(identifier)
             assert moved["phase"] == "done", await stage.log(identifier)

@@ -31,7 +31,7 @@ async def patiently(
     mend itself.
     """
     began: float | None = None
-    attempt = 0
+    attempt, told = 0, ""
     while True:
         tried = time.monotonic()
         try:
@@ -45,8 +45,9 @@ async def patiently(
             words = worded(error)
             if time.monotonic() - began > give_up_after_seconds:
                 raise Hopeless(f"gave up after {give_up_after_seconds:.0f} s: {words}") from error
-            if attempt == 1:
+            if words != told or attempt == 1:
                 await tell(report, f"waiting: {words}")
+                told = words
             await pause(report, backoff_seconds(attempt), cancellable=cancellable)
         else:
             if began is not None:
