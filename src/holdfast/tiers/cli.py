@@ -9,7 +9,7 @@ import typer
 
 from holdfast.commands.verbs import DRY_RUN, Field, Verb, noun
 from holdfast.tiers.drawing import run_text, tree_text
-from holdfast.tiers.model import UNLIKE
+from holdfast.tiers.model import UNLIKE, Skip
 from holdfast.tiers.names import to_text
 
 
@@ -86,11 +86,12 @@ OPTIONS = (
 
 
 def differs(answer: dict[str, Any]) -> bool:
-    """Whether a verify that was waited for found something.
+    """Whether a verify that was waited for found something, or nobody can know.
 
-    What is merely not here, or could not be compared, is nothing.
+    What is merely not here, is left out, or is in use or changing just now, is nothing.
     """
-    return not UNLIKE.keys().isdisjoint(answer.get("outcome", {}).get("skipped", ()))
+    found = {*UNLIKE, Skip.FAILED, Skip.NOT_PERMITTED, Skip.NOT_PROVABLE}
+    return not found.isdisjoint(answer.get("outcome", {}).get("skipped", ()))
 
 
 LIMIT = Field(name="limit", kind="number", query=True, help="At most so many, in one call.")

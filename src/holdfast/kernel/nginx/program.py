@@ -69,8 +69,9 @@ class Nginx:
         self._complaints: Complaints | None = None
         self.refusal = ""
         """Why nginx did not take the last reload, in its own words; empty when it did not say."""
-        self._replaced: tuple[int, frozenset[int], float] = (0, frozenset(), 0.0)
-        """Master, the workers that the last reload replaced, and until when they are waited for."""
+        self._replaced: tuple[int, frozenset[int]] = (0, frozenset())
+        """Master, and the workers that the last reload replaced; none once they were waited for."""
+        self._loaded_at = 0.0
 
     @property
     def control_port(self) -> int:
@@ -139,7 +140,7 @@ class Nginx:
                 await run([*self.command, "-s", "reload"], timeout_seconds=_TEST_SECONDS)
             except ProcessFailed as error:
                 raise Unavailable("nginx refuses to reload", details=error.details) from error
-        self._replaced = (pid, before, time.monotonic() + _LEAVE_SECONDS)
+        self._replaced = (pid, before)
         return before
 
     async def wait_left(self) -> None:
@@ -147,10 +148,11 @@ class Nginx:
 
         They take no more clients, but serve those who had connected, by the files of before.
         """
-        pid, replaced, until = self._replaced
+        pid, replaced = self._replaced
+        until = self._loaded_at + _LEAVE_SECONDS
         while replaced & master.children(pid).keys() and time.monotonic() < until:  # noqa: ASYNC110 - it tells no event
             await asyncio.sleep(_WAIT_SECONDS)
-        self._replaced = (pid, frozenset(), until)
+        self._replaced = (pid, frozenset())
 
     async def wait_loaded(
         self, number: int, before: frozenset[int] = frozenset(), *, timeout_seconds: float = 30.0
@@ -167,6 +169,7 @@ class Nginx:
             pid = master.master_of(answer[1]) if answer else None
             old = master.retire_succeeded(pid, before) if pid else frozenset()
             if answer is not None and answer[0] == number and not old:
+                self._loaded_at = time.monotonic()
                 return True
             if self._complaints and (refusal := self._complaints.given_up()):
                 self.refusal = refusal

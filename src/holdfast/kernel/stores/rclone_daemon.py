@@ -67,9 +67,7 @@ class RcloneDaemon:
         self.directory = directory.absolute()
         self._socket = self.directory / "rclone.sock"
         if len(str(self._socket)) > LONGEST_SOCKET_PATH:
-            raise Invalid(
-                f"{self._socket} is too long for a socket", hint="use a shorter directory"
-            )
+            raise Invalid(f"{self._socket} is too long for a socket", hint="a shorter directory")
         self._child: Child | None = None
         self._session: aiohttp.ClientSession | None = None
         self._starting = asyncio.Lock()
@@ -224,11 +222,15 @@ class RcloneDaemon:
             raise RcloneDied(lost)
         return status
 
-    async def _quietly(self, command: str, parameters: Mapping[str, Any]) -> None:
-        """Clean up, if there is still somebody to clean up for."""
+    async def _quietly(self, command: str, parameters: Mapping[str, Any]) -> bool:
+        """Clean up, if there is somebody to clean up for; False when that one has no time."""
         if self.pid is not None and self._session is not None:
-            with suppress(RcloneFailed, Unavailable):
-                await self._post(self._session, command, parameters)
+            cleaning = self._post(self._session, command, parameters, within_seconds=ALIVE_SECONDS)
+            try:
+                await cleaning
+            except (RcloneFailed, Unavailable) as error:
+                return isinstance(error, RcloneFailed | RcloneDied)
+        return True
 
     async def _ready(self) -> aiohttp.ClientSession:
         """A connection to a running daemon."""
@@ -239,8 +241,10 @@ class RcloneDaemon:
                 self._is_doubtful = False
             if self._session is None:
                 raise RcloneDied("rclone does not start")
-            while self._unwanted:
-                await self._quietly("config/delete", {"name": self._unwanted.pop()})
+            for name in tuple(self._unwanted):
+                if not await self._quietly("config/delete", {"name": name}):
+                    break
+                self._unwanted.discard(name)
             return self._session
 
     async def _still_answers(self) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -128,7 +128,7 @@ async def list_stored(
     )
     lost: dict[bytes, Left] = {}
     if with_lost:
-        left, _ = await _left(services, row, below, depth, here)
+        left, _ = await _left(services, row, below, depth, here, here.too_deep)
         gone = await _lost(services, row, below, depth, here, there, left)
         lost = {name: left[name] for name in sorted(gone)}
     # on S3 a folder is no thing: nobody can tell an empty one from one that is not there
@@ -220,7 +220,7 @@ async def _look(services: Services, path: bytes, depth: int) -> _Found:
         stored_below(services.get(RcloneHub), place, below, depth=depth, with_times=True),
     )
     there, too_deep = stored.files, here.too_deep | stored.deeper
-    left, deeper = await _left(services, row, below, depth, here)
+    left, deeper = await _left(services, row, below, depth, here, too_deep)
     names = sorted({*here.files, *there, *left})
     if not names and not await is_somewhere(services, row, place, below):
         raise nowhere(path)
@@ -235,10 +235,15 @@ async def _look(services: Services, path: bytes, depth: int) -> _Found:
 
 
 async def _left(
-    services: Services, row: TierRow, below: bytes, depth: int, here: Here[Seen]
+    services: Services,
+    row: TierRow,
+    below: bytes,
+    depth: int,
+    here: Here[Seen],
+    known: Iterable[bytes],
 ) -> tuple[dict[bytes, Left], set[bytes]]:
     async with services.database.read() as session:
-        found = await left_in(session, row.id, below, depth=depth, known=here.too_deep)
+        found = await left_in(session, row.id, below, depth=depth, known=known)
     files = {path: left for path, left in found.files.items() if path not in here.files}
     return files, found.folders
 
