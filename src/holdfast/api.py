@@ -15,8 +15,9 @@ from holdfast.assembly import assemble, routers, running
 from holdfast.dropin.baricadr import PREFIX
 from holdfast.kernel import collector
 from holdfast.kernel.config import LoadedSettings, Settings
-from holdfast.kernel.errors import AppError, Unavailable
+from holdfast.kernel.errors import AppError
 from holdfast.kernel.identity import invitations
+from holdfast.kernel.ports import check_free
 from holdfast.kernel.restart import Restarter, begin_again
 from holdfast.kernel.services import Services
 from holdfast.kernel.web.app import build_app
@@ -115,25 +116,11 @@ def _listening(config: uvicorn.Config, settings: Settings) -> list[socket.socket
     # Without a configuration of its own for the log, which is the process's.
     other = uvicorn.Config(config.app, host=settings.host, port=port, log_config=None)
     for one in (config, other):
-        _check_free(one.host, one.port)
+        check_free(one.host, one.port)
     sockets = [config.bind_socket(), other.bind_socket()]
     for each in sockets:
         each.set_inheritable(False)  # a restart opens them anew
     return sockets
-
-
-def _check_free(host: str, port: int) -> None:
-    """Raises ``Unavailable``: the server itself does not say which of its ports is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise Unavailable(
-                f"port {port} of {host} cannot be listened on: {error.strerror}",
-                hint="does another program listen there? see: holdfast config show",
-            ) from None
 
 
 def _without_traceback(app: ASGIApp, services: Services) -> ASGIApp:

@@ -65,7 +65,7 @@ async def test_what_was_ticked_stays_until_it_is_no_more(console: Console, fleet
         tick = page.get_by_label("Select 127.0.0.1:9022")
         await tick.check()
         await page.locator("#main h1").focus()
-        added = []
+        added: list[str] = []
         while not added or not await is_told(page, f"member {added[-1]} created"):
             assert len(added) < 5, added
             added.append(f"127.0.0.1:{9024 + len(added)}")

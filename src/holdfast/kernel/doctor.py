@@ -4,7 +4,6 @@ import asyncio
 import ctypes
 import os
 import shutil
-import socket
 import stat
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,8 +16,9 @@ from holdfast.kernel.clock import now
 from holdfast.kernel.config import SECRET_SETTINGS, LoadedSettings, Settings, load_settings
 from holdfast.kernel.config_file import check_config
 from holdfast.kernel.contributors import Finding, Verdict, contributors
-from holdfast.kernel.errors import AppError
+from holdfast.kernel.errors import AppError, Unavailable
 from holdfast.kernel.nginx import Nginx
+from holdfast.kernel.ports import check_free
 from holdfast.kernel.services import Services
 from holdfast.kernel.stores.doctor import rclone_findings
 from holdfast.kernel.web.system_api import database_problem, schema_problem, write_problem
@@ -152,13 +152,10 @@ async def _served(services: Services) -> Sequence[Finding]:
 
 
 def _can_bind(host: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
+    try:
+        check_free(host, port)
+    except Unavailable:
+        return False
     return True
 
 

@@ -1,4 +1,4 @@
-"""Loopback ports for programs that start later than their port is chosen."""
+"""Ports: whether one is free, and a loopback one for a program that starts later."""
 
 import secrets
 import socket
@@ -21,3 +21,17 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise Unavailable(f"no loopback port is free from {RANGE.start} to {RANGE.stop - 1}")
+
+
+def check_free(host: str, port: int) -> None:
+    """Raises ``Unavailable`` when nobody can listen there, naming the port and why."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Unavailable(
+                f"port {port} of {host} cannot be listened on: {error.strerror}",
+                hint="does another program listen there? see: holdfast config show",
+            ) from None
