@@ -64,7 +64,7 @@ class Rules:
     def of_names(self, keys: list[bytes], text: bytes) -> dict[Skip, set[bytes]]:
         """The same of many, for `merge.join`."""
         found: dict[Skip, set[bytes]] = {}
-        for key in self._concerned(keys, text) if self._has_names else ():
+        for key in self._concerned(keys, text):
             reason = self._named(path_of(key))[0]
             if reason is not None:
                 found.setdefault(reason, set()).add(key)

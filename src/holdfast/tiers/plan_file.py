@@ -25,7 +25,7 @@ class FreezePlan:
 
 def write_plan(to: TextIO, files: Iterable[tuple[Candidate, Proven]]) -> None:
     """Add files; all names of one file one after another, in one call."""
-    kept = [(_text(file.path), *file[1:], proven.to_kept()) for file, proven in files]
+    kept = [(as_text(file.path), *file[1:], proven.to_kept()) for file, proven in files]
     if kept:
         to.write(json.dumps(kept) + "\n")
 
@@ -35,8 +35,14 @@ def read_plan(path: Path) -> Iterator[tuple[Candidate, Proven]]:
     with path.open(encoding="ascii") as lines:
         for line in lines:
             for name, *numbers, proven in json.loads(line):
-                yield Candidate(name.encode("latin-1"), *numbers), Proven.from_kept(proven)
+                yield Candidate(as_bytes(name), *numbers), Proven.from_kept(proven)
 
 
-def _text(path: bytes) -> str:
+def as_text(path: bytes) -> str:
+    """A path for JSON, whatever its bytes."""
     return path.decode("latin-1")
+
+
+def as_bytes(text: str) -> bytes:
+    """The path again."""
+    return text.encode("latin-1")

@@ -23,7 +23,7 @@ from holdfast.tiers.holding import Stays
 from holdfast.tiers.merge import Count, Listed, lists, read_matched
 from holdfast.tiers.model import Candidate, FileState, Skip, inside, over_limit
 from holdfast.tiers.names import to_text
-from holdfast.tiers.plan_file import FreezePlan, write_plan
+from holdfast.tiers.plan_file import FreezePlan, as_bytes, as_text, write_plan
 from holdfast.tiers.proof import Listings, Pair, Proven
 from holdfast.tiers.running import Run, Tally, block_of, in_threads, tallying
 from holdfast.tiers.scan import keeps_no_atime, scan, sort
@@ -245,8 +245,8 @@ def _spooled(pair: Pair, *, by_age: bool) -> bytes:
     """A record that sorts by the file, the ones not read for longest first if asked so."""
     file, listed = pair
     age = f"{max(file.atime_ns, file.mtime_ns):020d} " if by_age else ""
-    sides = [(*one[1:-1], _text(one.odd_name)) for one in listed]
-    record = f"{age}{file.inode:020d} {json.dumps([_text(file.path), file[1:], sides])}"
+    sides = [(*one[1:-1], as_text(one.odd_name)) for one in listed]
+    record = f"{age}{file.inode:020d} {json.dumps([as_text(file.path), file[1:], sides])}"
     return record.encode() + b"\0"
 
 
@@ -254,11 +254,11 @@ def _unspooled(path: Path) -> Iterator[Pair]:
     for block in lists(path):
         for record in block:
             name, numbers, sides = json.loads(record[record.index(b"[") :])
-            file = Candidate(_bytes(name), *numbers)
+            file = Candidate(as_bytes(name), *numbers)
             yield (
                 file,
                 tuple(
-                    Listed(file.path, size, digest, version, _bytes(odd_name))
+                    Listed(file.path, size, digest, version, as_bytes(odd_name))
                     for size, digest, version, odd_name in sides
                 ),
             )
@@ -274,11 +274,3 @@ def _whole_files(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
         block.append(pair)
     if block:
         yield block
-
-
-def _text(path: bytes) -> str:
-    return path.decode("latin-1")
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("latin-1")
